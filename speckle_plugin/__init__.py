@@ -1,0 +1,1 @@
+"""Read coherent X-ray speckle patterns while they are measured."""

@@ -1,0 +1,27 @@
+"""The seam between the classifier and what computes the network."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Engine"]
+
+
+class Engine(Protocol):
+    """Runs one network. Calls come from one thread at a time."""
+
+    name: str
+    """Name of the engine, as it stands in the results: `tensorflow`, `openvino`."""
+
+    precision: str
+    """Number format of the computation, such as `float32` or `bfloat16`."""
+
+    device: str
+    """Where it runs, such as `CPU` or the name of the GPU."""
+
+    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the logits, shape (N, classes), of inputs of shape (N, rows, columns)."""
+        ...

@@ -1,0 +1,23 @@
+"""The network and the files it travels in."""
+
+from speckle_plugin.models.bundle import (
+    Bundle,
+    BundleError,
+    find_bundle,
+    load_bundle,
+    save_bundle,
+    shipped_bundles,
+    weights_of,
+)
+from speckle_plugin.models.network import build_resnet50
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "build_resnet50",
+    "find_bundle",
+    "load_bundle",
+    "save_bundle",
+    "shipped_bundles",
+    "weights_of",
+]

@@ -1,0 +1,207 @@
+"""Model bundles: one file that holds a network and all that is needed to trust it.
+
+A bundle is a zip archive of `manifest.json` (classes, preprocessing, calibration,
+metrics, recipe, versions, parent), `weights.npz` (float16 kernels, float32 vectors) and
+`SHA256`, the hash of the two. The architecture is named, not stored: loading a bundle
+builds the network from this package's code and never runs anything from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.preprocessing import Preprocessing, settings_from_dict
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "find_bundle",
+    "load_bundle",
+    "save_bundle",
+    "shipped_bundles",
+    "weights_of",
+]
+
+FORMAT = 1
+SUFFIX = ".bundle"
+DEFAULT_BUNDLE = "mono"
+BUNDLE_FOLDER = Path(__file__).parent / "bundles"
+
+
+class BundleError(ValueError):
+    """A bundle is missing, damaged, or not what this version can read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A trained network with its settings and its history.
+
+    Parameters
+    ----------
+    name, version : str
+        Written into every result, so that results can be searched by model.
+    classes : tuple of int
+        The disk number of each output of the network.
+    preprocessing : Preprocessing
+        How its inputs are made.
+    weights : mapping of str to array
+        Path of each variable in the network to its value, float32.
+    pitch : float or None
+        Wave number per pixel that it was trained on, in inverse units of the box.
+    temperature : float
+        Divides the logits before the softmax, so that confidences are calibrated.
+    metrics, training : mapping
+        What was measured on frames it never saw; recipe, seed, curves, versions.
+    parent : str
+        SHA-256 of the bundle that it was fine-tuned from, or empty.
+    sha256 : str
+        Hash of manifest and weights; set by loading and saving.
+    """
+
+    name: str
+    version: str
+    classes: tuple[int, ...]
+    preprocessing: Preprocessing
+    weights: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    pitch: float | None = None
+    temperature: float = 1.0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    parent: str = ""
+    architecture: str = "resnet50"
+    sha256: str = ""
+
+    def build_network(self) -> keras.Model:
+        """Build the Keras network with this bundle's weights; it returns logits.
+
+        Raises
+        ------
+        BundleError
+            If the weights do not fit the architecture.
+        """
+        from speckle_plugin.models.network import build_resnet50
+
+        model = build_resnet50(len(self.classes))
+        variables = {v.path: v for v in model.weights}
+        differences = sorted(set(variables) ^ set(self.weights))
+        if differences:
+            raise BundleError(f"bundle {self.name!r} does not fit ResNet-50: {differences[:3]} ...")
+        for path, variable in variables.items():
+            value = self.weights[path]
+            if tuple(variable.shape) != value.shape:
+                raise BundleError(
+                    f"bundle {self.name!r}: {path} has the shape {value.shape}, not {tuple(variable.shape)}"
+                )
+            variable.assign(value)
+        return model
+
+
+def weights_of(model: keras.Model) -> dict[str, NDArray[np.float32]]:
+    """Take the weights out of a Keras network, by path."""
+    return {v.path: np.asarray(v, dtype=np.float32) for v in model.weights}
+
+
+def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
+    """Write a bundle, and return it as it will be loaded: weights rounded, hash set.
+
+    Raises
+    ------
+    BundleError
+        If a weight is not finite in float16.
+    """
+    arrays = {}
+    for name, value in bundle.weights.items():
+        # Vectors (biases, batch statistics) are few and need their range: they stay float32.
+        with np.errstate(over="ignore"):
+            arrays[name] = value.astype(np.float16 if value.ndim > 1 else np.float32)
+        if not np.isfinite(arrays[name]).all():
+            raise BundleError(f"weights {name} are not finite in {arrays[name].dtype}: the training diverged")
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    manifest = {k: v for k, v in vars(bundle).items() if k not in ("weights", "sha256", "preprocessing")}
+    manifest |= {"format": FORMAT, "preprocessing": asdict(bundle.preprocessing)}
+    text = json.dumps(manifest, indent=2, sort_keys=True).encode()
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with zipfile.ZipFile(partial, "w") as archive:
+        archive.writestr("manifest.json", text)
+        archive.writestr("weights.npz", buffer.getvalue())
+        archive.writestr("SHA256", _hash(text, buffer.getvalue()))
+    partial.replace(path)
+    return load_bundle(path)
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Read a bundle and check its hash.
+
+    Raises
+    ------
+    BundleError
+        If the file is missing, truncated, of another format, or its hash is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BundleError(
+            f"no bundle at {path}: give the path of a {SUFFIX} file, or the name of a shipped bundle "
+            f"({', '.join(shipped_bundles()) or 'none is shipped'})"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text, packed = archive.read("manifest.json"), archive.read("weights.npz")
+            expected = archive.read("SHA256").decode()
+    except (zipfile.BadZipFile, KeyError, EOFError, OSError) as error:
+        raise BundleError(
+            f"{path} is not a whole bundle ({error}): it may be truncated; copy or train it again"
+        ) from error
+    actual = _hash(text, packed)
+    if actual != expected:
+        raise BundleError(
+            f"{path} has the SHA-256 {actual[:12]}..., but says {expected[:12]}...: it was changed or damaged; "
+            "copy or train it again"
+        )
+    manifest = json.loads(text)
+    if manifest.pop("format", None) != FORMAT:
+        raise BundleError(f"{path} is of another format than {FORMAT}: use the version that wrote it")
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
+    try:
+        manifest["preprocessing"] = settings_from_dict(manifest["preprocessing"])
+        manifest["classes"] = tuple(manifest["classes"])
+        return Bundle(weights=weights, sha256=actual, **manifest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: the manifest can't be read ({error})") from error
+
+
+def shipped_bundles() -> Sequence[str]:
+    """Names of the bundles that come with the package."""
+    return sorted(p.stem for p in BUNDLE_FOLDER.glob(f"*{SUFFIX}"))
+
+
+def find_bundle(name_or_path: str | Path | None = None) -> Bundle:
+    """Load a shipped bundle by its name, or any bundle by its path; the default one for None."""
+    wanted = DEFAULT_BUNDLE if name_or_path is None else str(name_or_path)
+    if wanted in shipped_bundles():
+        return load_bundle(BUNDLE_FOLDER / f"{wanted}{SUFFIX}")
+    return load_bundle(wanted)
+
+
+def _hash(manifest: bytes, weights: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in (manifest, weights):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

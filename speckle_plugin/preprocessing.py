@@ -1,0 +1,228 @@
+"""From a raw frame to the network's input: the one place where this is decided.
+
+Training and inference both call :func:`prepare`; the settings travel in the model
+bundle, and their hash in every result. A frame is folded about the beam into quadrants
+("views") that the network knows: one for a detector with the beam in its corner, two for
+a detector with the beam inside, where I(k) = I(-k) pairs each pixel with a second copy.
+The blocked centre and the user's mask are left out, the intensity is scaled, and the
+unmasked pixels are standardized to zero mean and unit variance; masked pixels become 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["FrameGeometry", "Preprocessing", "prepare"]
+
+SMALLEST_VIEW = 32
+"""Rows and columns that a view needs, for the network's five halvings."""
+
+SMALLEST_VALID_FRACTION = 0.25
+"""A view with a smaller part of its pixels unmasked is not used."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Settings of the preprocessing, stored in the bundle.
+
+    Parameters
+    ----------
+    crop : int or None
+        Rows and columns kept of each view, counted from k = 0; None keeps all.
+    center_half_width : float
+        Pixels with ``|i - row| <= half width`` and ``|j - column| <= half width`` are
+        masked: 5 gives the 11 x 11 block of the paper around k = 0.
+    intensity : {"log", "linear"}
+        ``log(I + log_offset * mean)`` or I itself, before standardization.
+    log_offset : float
+        Offset of the logarithm as a fraction of the mean unmasked intensity.
+    """
+
+    crop: int | None = None
+    center_half_width: float = 5.0
+    intensity: Literal["log", "linear"] = "log"
+    log_offset: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and self.crop < SMALLEST_VIEW:
+            raise ValueError(f"crop must be None or at least {SMALLEST_VIEW} pixels, not {self.crop}")
+        if self.intensity not in ("log", "linear"):
+            raise ValueError(f"intensity must be 'log' or 'linear', not {self.intensity!r}")
+        if not self.log_offset > 0:
+            raise ValueError(f"log_offset must be positive, not {self.log_offset}")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the settings, in hexadecimal."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FrameGeometry:
+    """Where the beam stands on a frame, and which pixels do not count.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the raw frame.
+    beam_center : tuple of float
+        Row and column of k = 0; rounded to the nearest pixel for folding.
+    mask : array of bool or None, shape `shape`
+        True where a pixel is to be left out (as in the NeXus and silx convention).
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape than the frame, or too little of the frame is left
+        around the beam to classify.
+    """
+
+    shape: tuple[int, int]
+    beam_center: tuple[float, float] = (0.0, 0.0)
+    mask: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 2:
+            raise ValueError(f"a frame has two dimensions (rows, columns), not {len(shape)}: {self.shape}")
+        object.__setattr__(self, "shape", shape)
+        center = tuple(float(c) for c in self.beam_center)
+        if len(center) != 2 or not all(math.isfinite(c) for c in center):
+            raise ValueError(f"beam_center must be a finite (row, column), not {self.beam_center!r}")
+        object.__setattr__(self, "beam_center", center)
+        if self.mask is not None:
+            mask = np.asarray(self.mask, dtype=bool)
+            if mask.shape != shape:
+                raise ValueError(
+                    f"the mask has the shape {mask.shape}, the frames have {shape}: "
+                    "give a mask with one entry per pixel of the detector, True where it is to be left out"
+                )
+            object.__setattr__(self, "mask", mask)
+
+    @property
+    def mask_hash(self) -> str:
+        """SHA-256 of the user's mask, in hexadecimal; empty without a mask."""
+        return "" if self.mask is None else hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()
+
+
+def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry) -> NDArray[np.float32]:
+    """Turn raw frames into inputs of the network.
+
+    Parameters
+    ----------
+    frames : array, shape (N, rows, columns) or (rows, columns)
+        Raw frames of any real dtype; negative values count as 0.
+    settings : Preprocessing
+    geometry : FrameGeometry
+
+    Returns
+    -------
+    array, shape (N, views, view rows, view columns), float32
+        N = 1 for a single frame; 1 or 2 views.
+
+    Raises
+    ------
+    ValueError
+        If the frames do not have the geometry's shape, or no view is left.
+    """
+    frames = np.asarray(frames)
+    if frames.ndim == 2:
+        frames = frames[None]
+    if frames.ndim != 3 or frames.shape[1:] != geometry.shape:
+        raise ValueError(f"expected frames of {geometry.shape} pixels, got an array of shape {frames.shape}")
+    folds = _folds(geometry, settings)
+    shape = folds[0].valid.shape
+    inputs = np.zeros((len(frames), len(folds), *shape), np.float32)
+    for frame, views in zip(frames, inputs, strict=True):
+        for fold, view in zip(folds, views, strict=True):
+            pixels = np.maximum(fold.average(frame), 0.0)
+            if settings.intensity == "log":
+                pixels = np.log(pixels + max(settings.log_offset * pixels.mean(), np.finfo(np.float32).tiny))
+            pixels -= pixels.mean()
+            deviation = pixels.std()
+            view[fold.valid] = pixels / deviation if deviation > 0 else 0.0
+    return inputs
+
+
+def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
+    """Make settings again from what a bundle stores.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown, as it is when the bundle was made by a newer version.
+    """
+    unknown = sorted(set(values) - set(Preprocessing.__dataclass_fields__))
+    if unknown:
+        raise ValueError(f"unknown preprocessing settings {unknown}: the bundle needs a newer speckle_plugin")
+    return Preprocessing(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """One quadrant: where each of its unmasked pixels is found on the frame, once or twice."""
+
+    valid: NDArray[np.bool_]
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+
+    def average(self, frame: NDArray[Any]) -> NDArray[np.float32]:
+        flat = frame.reshape(-1)
+        values = flat[self.first].astype(np.float32)
+        if self.second is not self.first:
+            values = (values + flat[self.second].astype(np.float32)) * np.float32(0.5)
+        return values
+
+
+@functools.lru_cache(maxsize=16)
+def _folds(geometry: FrameGeometry, settings: Preprocessing) -> tuple[_Fold, ...]:
+    """Work out the views of a geometry, once."""
+    rows, columns = geometry.shape
+    row, column = (math.floor(c + 0.5) for c in geometry.beam_center)
+    usable = np.ones(geometry.shape, bool) if geometry.mask is None else ~geometry.mask
+    near_row = np.abs(np.arange(rows) - geometry.beam_center[0]) <= settings.center_half_width
+    near_column = np.abs(np.arange(columns) - geometry.beam_center[1]) <= settings.center_half_width
+    usable = usable & ~(near_row[:, None] & near_column[None, :])
+
+    limit = settings.crop or max(rows, columns)
+    height = min(limit, max(rows - row, row + 1))
+    width = min(limit, max(columns - column, column + 1))
+    folds = []
+    if 0 <= row < rows and 0 <= column < columns and min(height, width) >= SMALLEST_VIEW:
+        i, j = np.arange(height)[:, None], np.arange(width)[None, :]
+        for sign in (1, -1):
+            fold = _fold(usable, row + i, column + sign * j, row - i, column - sign * j)
+            if fold.valid.mean() >= SMALLEST_VALID_FRACTION:
+                folds.append(fold)
+    if not folds:
+        raise ValueError(
+            f"too little of the frame is left to classify: {geometry.shape} pixels with the beam at "
+            f"{geometry.beam_center} and {int(usable.sum())} unmasked pixels; expected the beam on the "
+            f"detector, at least {SMALLEST_VIEW} pixels beside it and a quarter of them unmasked"
+        )
+    return tuple(folds)
+
+
+def _fold(usable: NDArray[np.bool_], i: Any, j: Any, opposite_i: Any, opposite_j: Any) -> _Fold:
+    rows, columns = usable.shape
+
+    def locate(r: Any, c: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        r, c = np.broadcast_arrays(r, c)
+        inside = (r >= 0) & (r < rows) & (c >= 0) & (c < columns)
+        index = np.where(inside, r * columns + c, 0)
+        return inside & usable.reshape(-1)[index], index
+
+    here, index = locate(i, j)
+    there, opposite = locate(opposite_i, opposite_j)
+    valid = here | there
+    first = np.where(here, index, opposite)[valid]
+    second = np.where(there, opposite, index)[valid]
+    return _Fold(valid, first, first if np.array_equal(first, second) else second)

@@ -1,0 +1,125 @@
+"""Every stream, key and spec name that the plugin writes or reads, once.
+
+A run that passed through the live pipeline has a second stream, `classification`, with
+one event for each frame, and a summary under `classification` in its stop document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "CLASSIFICATION_STREAM",
+    "CLASSIFIER",
+    "NO_DISK_NUMBER",
+    "SUMMARY",
+    "Flag",
+    "Status",
+    "configuration_keys",
+    "join_flags",
+    "result_keys",
+    "split_flags",
+]
+
+CLASSIFICATION_STREAM = "classification"
+"""Name of the stream of results."""
+
+CLASSIFIER = "classifier"
+"""Name of the object whose configuration (model, engine) stands in the stream's descriptor."""
+
+SUMMARY = "classification"
+"""Key of the summary in the stop document."""
+
+NO_DISK_NUMBER = 0
+"""`disk_number` of a frame that got no label."""
+
+BEAM_CENTER_SUFFIX = "_beam_center"
+PITCH_SUFFIX = "_pitch"
+SATURATION_SUFFIX = "_saturation_level"
+"""Configuration attributes of a detector `det` are read under `det_beam_center`
+(row, column), `det_pitch` (wave number per pixel) and `det_saturation_level`."""
+
+
+class Status(StrEnum):
+    """What became of a frame. Every frame has one; the three add up to the frames of the run."""
+
+    CLASSIFIED = "classified"
+    FLAGGED = "flagged"
+    """No label, for the reason in `flags`."""
+    DEFERRED = "deferred"
+    """No label yet: to be classified from the stored frame."""
+
+
+class Flag(StrEnum):
+    """What is to be known of a frame; the first group leaves it without a label."""
+
+    WRONG_SHAPE = "wrong_shape"
+    NON_FINITE = "non_finite"
+    EMPTY = "empty"
+    UNREADABLE = "unreadable"
+
+    SATURATED = "saturated"
+    NEGATIVE = "negative"
+    OTHER_PITCH = "other_pitch"
+    """The detector's pixels are of another pitch in k than those that the network was trained on."""
+
+
+def join_flags(flags: Sequence[Flag]) -> str:
+    """Write flags as one string, as they stand in the table: `saturated,negative`."""
+    return ",".join(flags)
+
+
+def split_flags(text: str) -> list[Flag]:
+    """Read them again."""
+    return [Flag(part) for part in text.split(",") if part]
+
+
+def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
+    """Give the data keys of an event of the classification stream.
+
+    Parameters
+    ----------
+    class_count : int
+        Number of classes of the model.
+
+    Returns
+    -------
+    dict
+        Data keys, each with `dtype`, `dtype_numpy`, `shape`, `source`. Units are seconds
+        for `latency` and nats for `entropy`.
+    """
+
+    def key(dtype: str, dtype_numpy: str, shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
+        return {
+            "dtype": dtype,
+            "dtype_numpy": dtype_numpy,
+            "shape": list(shape),
+            "source": "speckle_plugin",
+            **more,
+        }
+
+    return {
+        "image_key": key("string", "|S64"),
+        "frame_index": key("integer", "<i8"),
+        "primary_seq_num": key("integer", "<i8"),
+        "status": key("string", "|S16"),
+        "disk_number": key("integer", "<i8"),
+        "confidence": key("number", "<f8"),
+        "probabilities": key("array", "<f4", (class_count,), dims=["class"]),
+        "entropy": key("number", "<f8", units="nat"),
+        "flags": key("string", "|S128"),
+        "latency": key("number", "<f8", units="s"),
+    }
+
+
+def configuration_keys() -> dict[str, dict[str, Any]]:
+    """Give the data keys of the classifier's configuration in the stream's descriptor."""
+    text = {"dtype": "string", "dtype_numpy": "|S128", "shape": [], "source": "speckle_plugin"}
+    number = {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "source": "speckle_plugin"}
+    names = ("model", "model_version", "weights_sha256", "preprocessing_hash", "mask_hash")
+    keys = {name: dict(text) for name in (*names, "engine", "precision", "device")}
+    keys["temperature"] = number
+    keys["classes"] = {"dtype": "array", "dtype_numpy": "<i8", "shape": [None], "source": "speckle_plugin"}
+    return keys

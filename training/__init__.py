@@ -1,0 +1,1 @@
+"""Train networks on simulated and stored frames, and measure them."""

@@ -1,0 +1,129 @@
+"""What a training run is: one frozen recipe, read from a TOML file.
+
+The recipe goes whole into the bundle that it makes. Everything random follows from its
+seed; the frames for training, validation and test come from separate streams, so that
+no test frame is ever trained on, whatever the seeds are.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from simulated_devices import DISK_NUMBERS, Family
+from speckle_plugin.preprocessing import Preprocessing
+
+__all__ = ["FrameRecipe", "TrainingRecipe", "load_recipe"]
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class FrameRecipe:
+    """Which simulated frames to draw.
+
+    Parameters
+    ----------
+    families : tuple of str
+        Each frame is of one of these, drawn with equal chance.
+    grid, size
+        Name and size of the pixel grid.
+    disk_numbers : tuple of int
+    photons : tuple of float, optional
+        Least and most photons per frame, drawn on a logarithmic scale; none for frames
+        without noise.
+    """
+
+    families: tuple[str, ...] = ("mono",)
+    grid: str = "quadrant"
+    size: int = 257
+    disk_numbers: tuple[int, ...] = tuple(DISK_NUMBERS)
+    photons: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for family in self.families:
+            Family(family)
+        if len(set(self.disk_numbers)) < 2 or min(self.disk_numbers) < 1:
+            raise ValueError(
+                f"disk_numbers must be at least two positive integers, not {self.disk_numbers}"
+            )
+        if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1]):
+            raise ValueError(f"photons must be empty or (least, most), not {self.photons}")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How to train on them.
+
+    Parameters
+    ----------
+    name, version : str
+        Of the bundle that comes out.
+    frames : FrameRecipe
+    preprocessing : Preprocessing
+    steps, batch : int
+        Updates of the weights, and frames in each; no frame is drawn twice.
+    steps_per_epoch : int
+        A checkpoint and a validation follow every so many steps.
+    learning_rate, weight_decay : float
+        Peak rate of the one-cycle schedule (linear warm-up, cosine decay to 0) and decay
+        of AdamW.
+    warmup_steps : int
+    validation_per_class, test_per_class : int
+    precision : str
+        Keras dtype policy.
+    seed : int
+    """
+
+    name: str
+    version: str
+    frames: FrameRecipe = field(default_factory=FrameRecipe)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    steps: int = 300
+    batch: int = 40
+    steps_per_epoch: int = 50
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 60
+    validation_per_class: int = 10
+    test_per_class: int = 100
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2 or self.steps % self.steps_per_epoch:
+            raise ValueError(
+                f"steps ({self.steps}) must be a multiple of steps_per_epoch ({self.steps_per_epoch}), batch >= 2"
+            )
+
+
+def load_recipe(path: Path | str) -> TrainingRecipe:
+    """Read a recipe from a TOML file, or one of the shipped recipes by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it has an unknown key or a value out of range.
+    """
+    path = Path(path)
+    shipped = RECIPE_FOLDER / f"{path.name}.toml"
+    if not path.is_file() and shipped.is_file():
+        path = shipped
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPE_FOLDER.glob("*.toml")))
+        raise ValueError(f"no recipe at {path}: give a TOML file or the name of a shipped recipe ({known})")
+    with path.open("rb") as file:
+        values = tomllib.load(file)
+    values["frames"] = _make(FrameRecipe, values.get("frames", {}), path)
+    values["preprocessing"] = _make(Preprocessing, values.get("preprocessing", {}), path)
+    return _make(TrainingRecipe, values, path)
+
+
+def _make(kind: type, values: dict[str, Any], path: Path) -> Any:
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{path}: unknown keys {unknown} for {kind.__name__}; known are {sorted(known)}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
