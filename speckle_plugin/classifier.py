@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,35 @@ from numpy.typing import ArrayLike, NDArray
 
 from speckle_plugin.engines import Engine, make_engine
 from speckle_plugin.models import Bundle, find_bundle
-from speckle_plugin.preprocessing import FrameGeometry, prepare
+from speckle_plugin.preprocessing import FrameGeometry, prepare, usable_pixels
+from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
 
-__all__ = ["Classifier", "Posterior"]
+__all__ = ["Classifier", "FrameResult", "Posterior"]
+
+PITCH_TOLERANCE = 0.01
+"""Relative difference in pitch from which on a frame is flagged."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What became of one frame; without a label `disk_number` is 0 and the numbers are 0.
+
+    Parameters
+    ----------
+    status : Status
+    disk_number : int
+    confidence, entropy : float
+        Probability of the disk number; entropy of all probabilities in nats.
+    probabilities : array, shape (classes,), float32
+    flags : tuple of Flag
+    """
+
+    status: Status
+    probabilities: NDArray[np.float32]
+    disk_number: int = NO_DISK_NUMBER
+    confidence: float = 0.0
+    entropy: float = 0.0
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +111,78 @@ class Classifier:
     def classify(self, frames: ArrayLike, geometry: FrameGeometry) -> Posterior:
         """Classify raw frames, shape (N, rows, columns) or (rows, columns)."""
         return self.infer(self.prepare(frames, geometry))
+
+    def label(
+        self,
+        frames: Sequence[NDArray[np.generic]],
+        geometry: FrameGeometry,
+        saturation_level: float | None = None,
+        pitch: float | None = None,
+    ) -> list[FrameResult]:
+        """Classify raw frames that may be unfit for it: each gets a result with its flags.
+
+        Parameters
+        ----------
+        frames : sequence of array, each of shape (rows, columns)
+        geometry : FrameGeometry
+        saturation_level : float, optional
+            Value from which on a pixel is saturated; by default the largest value of an
+            integer dtype, and none for floating point.
+        pitch : float, optional
+            Wave number per pixel of the detector, if known.
+
+        Returns
+        -------
+        list of FrameResult
+            One for each frame, in order.
+        """
+        nothing = np.zeros(len(self.bundle.classes), np.float32)
+        flags = [self._inspect(frame, geometry, saturation_level, pitch) for frame in frames]
+        fit = [i for i, found in enumerate(flags) if not UNFIT.intersection(found)]
+        results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
+        if fit:
+            posterior = self.classify(np.stack([np.asarray(frames[i], np.float32) for i in fit]), geometry)
+            for row, i in enumerate(fit):
+                results[i] = FrameResult(
+                    Status.CLASSIFIED,
+                    posterior.probabilities[row],
+                    int(posterior.disk_number[row]),
+                    float(posterior.confidence[row]),
+                    float(posterior.entropy[row]),
+                    flags[i],
+                )
+        return results
+
+    def _inspect(
+        self,
+        frame: NDArray[np.generic],
+        geometry: FrameGeometry,
+        saturation_level: float | None,
+        pitch: float | None,
+    ) -> tuple[Flag, ...]:
+        frame = np.asarray(frame)
+        if frame.shape != geometry.shape or frame.dtype.kind not in "biuf":
+            return (Flag.WRONG_SHAPE,)
+        pixels = frame[usable_pixels(geometry, self.bundle.preprocessing)]
+        if not np.isfinite(pixels).all():
+            return (Flag.NON_FINITE,)
+        if pixels.size == 0 or pixels.max() <= 0:
+            return (Flag.EMPTY,)
+        if saturation_level is None and frame.dtype.kind in "iu":
+            saturation_level = float(np.iinfo(frame.dtype).max)
+        flags = []
+        if saturation_level is not None and pixels.max() >= saturation_level:
+            flags.append(Flag.SATURATED)
+        if pixels.min() < 0:
+            flags.append(Flag.NEGATIVE)
+        known = self.bundle.pitch
+        if pitch and known and abs(pitch / known - 1.0) > PITCH_TOLERANCE:
+            flags.append(Flag.OTHER_PITCH)
+        return tuple(flags)
+
+
+UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY})
+"""Flags of :meth:`Classifier.label` that leave a frame without a label."""
 
 
 def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FrameGeometry", "Preprocessing", "prepare"]
+__all__ = ["FrameGeometry", "Preprocessing", "prepare", "settings_from_dict", "usable_pixels", "view_shape"]
 
 SMALLEST_VIEW = 32
 """Rows and columns that a view needs, for the network's five halvings."""
@@ -152,6 +152,18 @@ def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry)
     return inputs
 
 
+def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, int, int]:
+    """Give (views, rows, columns) of what :func:`prepare` makes of a frame.
+
+    Raises
+    ------
+    ValueError
+        If too little of the frame is left around the beam to classify.
+    """
+    folds = _folds(geometry, settings)
+    return len(folds), *folds[0].valid.shape
+
+
 def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
     """Make settings again from what a bundle stores.
 
@@ -183,15 +195,21 @@ class _Fold:
 
 
 @functools.lru_cache(maxsize=16)
+def usable_pixels(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.bool_]:
+    """Pixels of a raw frame outside the user's mask and the blocked centre, shape `geometry.shape`."""
+    rows, columns = geometry.shape
+    near_row = np.abs(np.arange(rows) - geometry.beam_center[0]) <= settings.center_half_width
+    near_column = np.abs(np.arange(columns) - geometry.beam_center[1]) <= settings.center_half_width
+    usable = ~(near_row[:, None] & near_column[None, :])
+    return usable if geometry.mask is None else usable & ~geometry.mask
+
+
+@functools.lru_cache(maxsize=16)
 def _folds(geometry: FrameGeometry, settings: Preprocessing) -> tuple[_Fold, ...]:
     """Work out the views of a geometry, once."""
     rows, columns = geometry.shape
     row, column = (math.floor(c + 0.5) for c in geometry.beam_center)
-    usable = np.ones(geometry.shape, bool) if geometry.mask is None else ~geometry.mask
-    near_row = np.abs(np.arange(rows) - geometry.beam_center[0]) <= settings.center_half_width
-    near_column = np.abs(np.arange(columns) - geometry.beam_center[1]) <= settings.center_half_width
-    usable = usable & ~(near_row[:, None] & near_column[None, :])
-
+    usable = usable_pixels(geometry, settings)
     limit = settings.crop or max(rows, columns)
     height = min(limit, max(rows - row, row + 1))
     width = min(limit, max(columns - column, column + 1))

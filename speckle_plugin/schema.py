@@ -59,11 +59,15 @@ class Flag(StrEnum):
     NON_FINITE = "non_finite"
     EMPTY = "empty"
     UNREADABLE = "unreadable"
+    UNUSABLE_GEOMETRY = "unusable_geometry"
+    """Mask or beam centre do not fit the frame, or leave too little of it."""
 
     SATURATED = "saturated"
     NEGATIVE = "negative"
     OTHER_PITCH = "other_pitch"
     """The detector's pixels are of another pitch in k than those that the network was trained on."""
+    ASSUMED_CENTER = "assumed_center"
+    """The detector does not say where the beam is; pixel (0, 0) was taken."""
 
 
 def join_flags(flags: Sequence[Flag]) -> str:

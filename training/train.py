@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+SETTLING_STEPS = 30
+
 Report = Callable[[str, int, int, dict[str, float]], None]
 """Called with what is being done, steps done, steps in all, and the newest numbers."""
 
@@ -87,6 +89,7 @@ def train(recipe: TrainingRecipe, folder: Path | str, report: Report | None = No
         shuffle=False,
         verbose=0,
     )
+    _settle_batch_statistics(model, data, report)
     keras.mixed_precision.set_dtype_policy("float32")
     bundle = _bundle(recipe, model, state["curves"])
     path = folder / f"{recipe.name}.bundle"
@@ -216,6 +219,18 @@ def _progress(recipe: TrainingRecipe, report: Report | None) -> keras.callbacks.
                 report("train", self.epoch * recipe.steps_per_epoch + batch + 1, recipe.steps, self.numbers)
 
     return Progress()
+
+
+def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | None) -> None:
+    """Let the moving means and variances catch up with the final weights.
+
+    They lag behind while the weights move; frames are seen, and no weight is changed. Source:
+    Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3.
+    """
+    for step, (inputs, _) in enumerate(data.take(SETTLING_STEPS)):
+        model(inputs, training=True)
+        if report:
+            report("settle", step + 1, SETTLING_STEPS, {})
 
 
 def _bundle(recipe: TrainingRecipe, model: keras.Model, curves: list[dict[str, float]]) -> Bundle:

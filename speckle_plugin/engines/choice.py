@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 from speckle_plugin.engines.base import Engine
 from speckle_plugin.models import Bundle
 
 __all__ = ["ENGINES", "make_engine"]
 
-ENGINES = ("auto", "tensorflow")
+ENGINES = ("auto", "openvino", "tensorflow")
 
 
 def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
@@ -16,7 +18,8 @@ def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
     Parameters
     ----------
     bundle : Bundle
-    name : {"auto", "tensorflow"}
+    name : {"auto", "openvino", "tensorflow"}
+        `auto` takes TensorFlow where there is an NVIDIA GPU, OpenVINO elsewhere.
 
     Raises
     ------
@@ -25,6 +28,19 @@ def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
     """
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}: expected one of {', '.join(ENGINES)}")
-    from speckle_plugin.engines.tensorflow import TensorflowEngine
+    if name == "tensorflow" or (name == "auto" and _has_gpu()):
+        from speckle_plugin.engines.tensorflow import TensorflowEngine
 
-    return TensorflowEngine(bundle)
+        return TensorflowEngine(bundle)
+    from speckle_plugin.engines.openvino import OpenvinoEngine
+
+    return OpenvinoEngine(bundle)
+
+
+def _has_gpu() -> bool:
+    """Tell whether TensorFlow would find a GPU, without importing it where there is no driver."""
+    if shutil.which("nvidia-smi") is None:
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

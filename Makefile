@@ -1,0 +1,67 @@
+# `make` lists the targets. Each that needs the environment in .venv makes it, and makes it
+# again after pyproject.toml or constraints.txt changed.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RECIPE ?= mono
+OUT ?= runs/$(RECIPE)
+
+.PHONY: help setup demo test test-slow lint bench train clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(STAMP) ## make the environment in .venv (the other targets do this by themselves)
+
+demo: setup ## scan a simulated sample, classify live, store, query, draw demo.png
+	@$(BIN)/speckle demo
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup ## run all tests, those that take minutes as well
+	@$(BIN)/python -m pytest
+
+lint: setup ## check style, types and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## measure speeds
+	@shopt -s nullglob; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+train: setup ## train RECIPE=mono into OUT=runs/mono; resumes where it stopped
+	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"
+
+clean: ## remove caches and build folders; keeps .venv, runs and data
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	@find speckle_plugin simulated_devices training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# PYTHON=... chooses the interpreter; otherwise the first that is new enough.
+$(STAMP): pyproject.toml constraints.txt
+	@new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	python=""; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$candidate" -c "$$new_enough" 2>/dev/null; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer is needed; python3 is $$(python3 --version 2>&1 || true)." >&2; \
+	  echo "Install it, or say where it is: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; \
+	fi; \
+	if ! $(BIN)/python -c "$$new_enough" 2>/dev/null; then \
+	  echo "Making $(VENV) with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear $(VENV) || { \
+	    echo "Could not make $(VENV): on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }; \
+	fi; \
+	if nvidia-smi >/dev/null 2>&1; then kind=gpu; else kind=cpu; fi; \
+	echo "Installing into $(VENV) (TensorFlow for $$kind; some minutes the first time)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e ".[dev,$$kind]"; \
+	touch $@; \
+	echo "Ready: $(BIN)/speckle --help"

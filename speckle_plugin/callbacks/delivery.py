@@ -1,0 +1,133 @@
+"""Hand documents to those who save and show them, in order, on a thread of their own.
+
+So neither the plan nor the classifier waits for a database or a terminal. Each
+subscriber states what its failure means: one that saves must not fail unnoticed, one
+that displays may.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Delivery"]
+
+logger = logging.getLogger(__name__)
+
+FLUSH_INTERVAL = 0.5
+"""Seconds after which savers are told to flush even while documents keep coming."""
+
+
+@dataclass
+class _Subscriber:
+    function: Callable[[str, dict[str, Any]], Any]
+    saves: bool
+    failed: bool = False
+
+
+class Delivery:
+    """A queue of documents and the thread that empties it.
+
+    Savers may have a method `flush()`: it is called when nothing is waiting, and twice a
+    second under load. They so write a slow scan at once and a fast one in batches.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._queue: queue.Queue[tuple[str, dict[str, Any], threading.Event | None] | None] = queue.Queue()
+        self._subscribers: dict[int, _Subscriber] = {}
+        self._next_token = 0
+        self._error: Exception | None = None
+        self._flushed_hooks: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name="speckle-delivery", daemon=True)
+        self._thread.start()
+
+    def subscribe(self, function: Callable[[str, dict[str, Any]], Any], saves: bool = False) -> int:
+        """Add a subscriber and return a token for :meth:`unsubscribe`.
+
+        Parameters
+        ----------
+        function : callable
+            Called with (name, document) on the delivery thread.
+        saves : bool
+            True where a failure must be raised in the scan; else it is logged, once.
+        """
+        self._next_token += 1
+        self._subscribers[self._next_token] = _Subscriber(function, saves)
+        return self._next_token
+
+    def unsubscribe(self, token: int) -> None:
+        """Remove a subscriber; an unknown token is ignored."""
+        self._subscribers.pop(token, None)
+
+    def on_flush(self, hook: Callable[[], None]) -> None:
+        """Call `hook` whenever all that was delivered so far has been saved."""
+        self._flushed_hooks.append(hook)
+
+    def put(self, name: str, doc: dict[str, Any], delivered: threading.Event | None = None) -> None:
+        """Queue a document; `delivered` is set when all subscribers have had it and flushed."""
+        self._queue.put((name, doc, delivered))
+
+    def raise_error(self) -> None:
+        """Raise, once, what a saving subscriber failed with."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise RuntimeError(
+                f"the data of this scan can't be saved ({error}); free the disk or mend the server, then repeat it"
+            ) from error
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Deliver what is queued and end the thread."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        last_flush = self._clock()
+        dirty = False
+        while True:
+            try:
+                item = self._queue.get(block=not dirty)
+            except queue.Empty:
+                self._flush()
+                last_flush, dirty = self._clock(), False
+                continue
+            if item is None:
+                self._flush()
+                return
+            name, doc, delivered = item
+            for subscriber in list(self._subscribers.values()):
+                self._call(subscriber, subscriber.function, name, doc)
+            dirty = True
+            if delivered is not None or self._clock() - last_flush > FLUSH_INTERVAL:
+                self._flush()
+                last_flush, dirty = self._clock(), False
+            if delivered is not None:
+                delivered.set()
+
+    def _flush(self) -> None:
+        for subscriber in list(self._subscribers.values()):
+            flush = getattr(subscriber.function, "flush", None)
+            if flush is not None:
+                self._call(subscriber, flush)
+        for hook in self._flushed_hooks:
+            hook()
+
+    def _call(self, subscriber: _Subscriber, function: Callable[..., Any], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as error:
+            if subscriber.saves:
+                logger.exception("a document could not be saved")
+                self._error = error
+            elif not subscriber.failed:
+                subscriber.failed = True
+                logger.exception(
+                    "%r failed on a %s document; the scan goes on, further failures of it are not logged",
+                    subscriber.function,
+                    args[0] if args else "flush",
+                )

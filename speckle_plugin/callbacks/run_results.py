@@ -1,0 +1,192 @@
+"""The results of one run: its `classification` stream, its books and its summary.
+
+Frames are booked when their event arrives, and closed when their result is known; the
+books balance in the stop document: frames = classified + flagged + deferred.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import event_model
+import numpy as np
+
+from speckle_plugin.callbacks.frame_finder import FrameReference
+from speckle_plugin.classifier import Classifier, FrameResult
+from speckle_plugin.schema import (
+    CLASSIFICATION_STREAM,
+    CLASSIFIER,
+    SUMMARY,
+    Flag,
+    Status,
+    configuration_keys,
+    join_flags,
+    result_keys,
+)
+
+__all__ = ["RunResults"]
+
+UNAVAILABLE = "unavailable"
+
+
+class RunResults:
+    """Composes the result documents of one run. Not thread-safe: the pipeline holds its lock.
+
+    Parameters
+    ----------
+    start : dict
+        The run's start document.
+    emit : callable
+        Given (name, document) in the order in which they are to be delivered.
+    clock : callable
+        Gives the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        start: Mapping[str, Any],
+        emit: Callable[[str, dict[str, Any]], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._start = start
+        self._emit = emit
+        self._clock = clock
+        self._compose_event: Callable[..., dict[str, Any]] | None = None
+        self._classes = 0
+        self._model: dict[str, Any] = {}
+        self._open: dict[tuple[str, int], FrameReference] = {}
+        self._statuses: Counter[Status] = Counter()
+        self._labels: Counter[int] = Counter()
+        self._flags: Counter[str] = Counter()
+        self._problems: Counter[str] = Counter()
+        self._lowest_confidence = 1.0
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that were booked."""
+        return sum(self._statuses.values()) + len(self._open)
+
+    @property
+    def outstanding(self) -> int:
+        """Number of frames without a result yet."""
+        return len(self._open)
+
+    def book(self, reference: FrameReference) -> None:
+        """Note that a frame exists."""
+        self._open[self._key(reference)] = reference
+
+    def close_frame(
+        self, reference: FrameReference, result: FrameResult, classifier: Classifier | None, mask_hash: str = ""
+    ) -> None:
+        """Emit the result of a frame; a second result for the same frame is dropped."""
+        if self._open.pop(self._key(reference), None) is None:
+            return
+        compose_event = self._compose_event or self._describe(classifier, mask_hash)
+        now = self._clock()
+        latency = max(now - reference.timestamp, 0.0) if reference.timestamp else 0.0
+        data = {
+            "image_key": reference.detector.image_key,
+            "frame_index": int(reference.frame_index),
+            "primary_seq_num": int(reference.seq_num),
+            "status": str(result.status),
+            "disk_number": int(result.disk_number),
+            "confidence": float(result.confidence),
+            "probabilities": np.resize(result.probabilities, self._classes).astype(float).tolist(),
+            "entropy": float(result.entropy),
+            "flags": join_flags(result.flags),
+            "latency": latency,
+        }
+        self._emit("event", compose_event(data=data, timestamps=dict.fromkeys(data, now), time=now, validate=False))
+        self._statuses[result.status] += 1
+        self._flags.update(str(flag) for flag in result.flags)
+        if result.status is Status.CLASSIFIED:
+            self._labels[result.disk_number] += 1
+            self._lowest_confidence = min(self._lowest_confidence, float(result.confidence))
+
+    def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
+        """Close a frame without a label, to be classified later from what is stored."""
+        self._problems[reason] += 1
+        classes = len(classifier.bundle.classes) if classifier else 1
+        result = FrameResult(Status.DEFERRED, np.zeros(classes, np.float32))
+        self.close_frame(reference, result, classifier)
+
+    def flag(self, reference: FrameReference, flag: Flag, reason: str, classifier: Classifier) -> None:
+        """Close a frame without a label, for a reason that will not go away."""
+        self._problems[reason] += 1
+        nothing = np.zeros(len(classifier.bundle.classes), np.float32)
+        self.close_frame(reference, FrameResult(Status.FLAGGED, nothing, flags=(flag,)), classifier)
+
+    def defer_outstanding(self, reason: str, classifier: Classifier | None) -> None:
+        """Defer every frame that has no result yet."""
+        for reference in list(self._open.values()):
+            self.defer(reference, reason, classifier)
+
+    def stop(self, doc: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the run's stop document with the stream's events counted and the summary added."""
+        if self._open:
+            raise RuntimeError(f"{len(self._open)} frames have no result yet")
+        frames = self.frames
+        if not frames:
+            return dict(doc)
+        summary: dict[str, Any] = {
+            "labels": sorted(self._labels),
+            "counts": {str(n): self._labels[n] for n in sorted(self._labels)},
+            **{k: self._model[k] for k in ("model", "model_version", "weights_sha256", "engine")},
+            "frames": frames,
+            **{str(status): self._statuses[status] for status in Status},
+        }
+        if self._labels:
+            summary["min_confidence"] = self._lowest_confidence
+        if self._flags:
+            summary["flags"] = dict(self._flags)
+        if self._problems:
+            summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
+        num_events = {**doc.get("num_events", {}), CLASSIFICATION_STREAM: frames}
+        return {**doc, "num_events": num_events, SUMMARY: summary}
+
+    def _describe(
+        self, classifier: Classifier | None, mask_hash: str
+    ) -> Callable[..., dict[str, Any]]:
+        """Emit the stream's descriptor, and give what composes its events."""
+        bundle = classifier.bundle if classifier else None
+        self._classes = len(bundle.classes) if bundle else 1
+        self._model = {
+            "model": bundle.name if bundle else UNAVAILABLE,
+            "model_version": bundle.version if bundle else "",
+            "weights_sha256": bundle.sha256 if bundle else "",
+            "preprocessing_hash": bundle.preprocessing.hash if bundle else "",
+            "mask_hash": mask_hash,
+            "engine": classifier.engine.name if classifier else UNAVAILABLE,
+            "precision": classifier.engine.precision if classifier else "",
+            "device": classifier.engine.device if classifier else "",
+            "temperature": float(bundle.temperature) if bundle else 1.0,
+            "classes": list(bundle.classes) if bundle else [],
+        }
+        data_keys = result_keys(self._classes)
+        composed = event_model.compose_descriptor(
+            start=self._start,
+            streams={},
+            event_counters={},
+            name=CLASSIFICATION_STREAM,
+            data_keys=data_keys,
+            time=self._clock(),
+            object_keys={CLASSIFIER: list(data_keys)},
+            hints={CLASSIFIER: {"fields": ["disk_number", "confidence"]}},
+            configuration={
+                CLASSIFIER: {
+                    "data": self._model,
+                    "timestamps": dict.fromkeys(self._model, self._clock()),
+                    "data_keys": configuration_keys(),
+                }
+            },
+        )
+        self._compose_event = composed.compose_event
+        self._emit("descriptor", composed.descriptor_doc)
+        return composed.compose_event
+
+    @staticmethod
+    def _key(reference: FrameReference) -> tuple[str, int]:
+        return reference.detector.image_key, reference.frame_index

@@ -1,0 +1,157 @@
+"""`speckle classify`: label every frame of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speckle_plugin.cli.console import progress_bar, remark, stdout
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import GridName, new_file, parse_beam_center
+
+if TYPE_CHECKING:
+    from speckle_plugin.classifier import Classifier, FrameResult
+    from speckle_plugin.cli.frame_input import FrameFile
+    from speckle_plugin.preprocessing import FrameGeometry
+
+__all__ = ["classify"]
+
+MOST_FRAMES = 32
+MOST_BYTES = 1 << 27
+"""Frames, and bytes of frames, that are read and classified at once."""
+
+
+@clear_errors
+def classify(
+    file: Annotated[Path, typer.Argument(help="A .npz or HDF5 file of frames.", show_default=False)],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Array of frames in it.", show_default="frames, or /entry/data/data"),
+    ] = None,
+    grid: Annotated[
+        GridName | None,
+        typer.Option(
+            help="Where the beam is: in the corner, in the middle, or as published.", show_default=False
+        ),
+    ] = None,
+    beam_center: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW,COLUMN",
+            help="Pixel of the beam, for any other detector.",
+            show_default="what the file says",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .npy, .npz or HDF5 file: true where a pixel is left out.", show_default="no mask"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Table of results to make: .csv.", show_default="summary only")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    r"""Tell the disk number of every frame in a file.
+
+    Where the beam is, the file may say itself (beam_center), as those of speckle simulate do; else give
+    --grid or --beam-center. The table has one row for each frame: frame_index, disk_number (0 where there is
+    no label), confidence and flags (such as saturated, empty, non_finite). Where the file holds
+    **disk_number**, the truth, accuracy and confusion matrix are shown.
+
+    **Example**: frames of a detector whose beam is at row 256, column 255.5.
+
+        speckle classify scan.h5 --dataset /entry/data/data \
+          --beam-center 256,255.5 --mask dead_pixels.npy --out results.csv
+    """
+    from speckle_plugin.cli.frame_input import open_frames, read_mask
+    from speckle_plugin.models import find_bundle
+    from speckle_plugin.preprocessing import FrameGeometry, view_shape
+
+    frames = open_frames(file, dataset)
+    center, pitch, assumed = _beam(frames, grid, beam_center)
+    geometry = FrameGeometry(frames.shape[1:], center, None if mask is None else read_mask(mask))
+    bundle = find_bundle(model)
+    view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
+    if assumed:
+        remark(f"{file} does not say where the beam is: pixel (0, 0) is taken; see --grid and --beam-center")
+
+    with contextlib.ExitStack() as stack:
+        write_row = stack.enter_context(_results_table(out, force))
+        progress = stack.enter_context(progress_bar())
+        task = progress.add_task(f"loading the network {bundle.name}", total=None, numbers="")
+        from speckle_plugin.classifier import Classifier
+
+        classifier = Classifier(bundle, engine)
+        progress.update(task, description="classifying", total=frames.shape[0])
+        results = []
+        for result in _label(classifier, frames, geometry, pitch, assumed):
+            write_row(len(results), result)
+            results.append(result)
+            progress.advance(task)
+
+    from speckle_plugin.cli.summary import print_summary
+
+    print_summary(results, frames.disk_number)
+    stdout().print(
+        f"{len(results)} frames by {bundle.name} {bundle.version} ({bundle.sha256[:12]}) on "
+        f"{classifier.engine.name} {classifier.engine.precision}" + (f", results in {out}" if out else ""),
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _beam(
+    frames: FrameFile, grid: GridName | None, beam_center: str | None
+) -> tuple[tuple[float, float], float | None, bool]:
+    """Give beam centre, pitch, and whether the centre is only assumed."""
+    if grid is not None and beam_center is not None:
+        raise ValueError("give either --grid or --beam-center, not both")
+    if beam_center is not None:
+        return parse_beam_center(beam_center), frames.pitch, False
+    if grid is not None:
+        from simulated_devices import grid_by_name
+
+        _, rows, columns = frames.shape
+        center = (0.0, 0.0) if grid == "quadrant" else ((rows - 1) / 2, (columns - 1) / 2)
+        return center, grid_by_name(grid).pitch, False
+    return frames.beam_center or (0.0, 0.0), frames.pitch, frames.beam_center is None
+
+
+def _label(
+    classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, pitch: float | None, assumed: bool
+) -> Iterator[FrameResult]:
+    from dataclasses import replace
+
+    from speckle_plugin.schema import Flag
+
+    frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
+    for block in frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes))):
+        for result in classifier.label(list(block), geometry, pitch=pitch):
+            yield replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) if assumed else result
+
+
+@contextlib.contextmanager
+def _results_table(out: Path | None, force: bool) -> Iterator[Callable[[int, FrameResult], None]]:
+    """Give a function that writes one row; without a file it writes nothing."""
+    if out is None:
+        yield lambda index, result: None
+        return
+    from speckle_plugin.schema import join_flags
+
+    with new_file(out, (".csv",), force) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame_index", "disk_number", "confidence", "flags"])
+        yield lambda index, result: writer.writerow(
+            [index, result.disk_number, round(result.confidence, 6), join_flags(result.flags)]
+        )

@@ -1,0 +1,67 @@
+"""What commands write with: results to stdout; progress and remarks to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+__all__ = ["print_table", "progress_bar", "remark", "stdout", "table"]
+
+WIDTH_OF_FILES = 120
+"""Columns of what is written to a file or pipe, which has no width of its own."""
+
+
+def stdout() -> Console:
+    """Console for results."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_FILES)
+
+
+def remark(text: str) -> None:
+    """Write a line that is not a result, to stderr."""
+    typer.echo(text, err=True)
+
+
+def progress_bar() -> Progress:
+    """Give a progress bar, to be used in a `with`; it vanishes when it is done.
+
+    It shows itself in a terminal only. Its tasks have a field `numbers`, shown behind the bar.
+    """
+    console = Console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Make an empty table; the columns in `right` are aligned to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left")
+    return made
+
+
+def print_table(made: Table) -> None:
+    """Write a table to stdout, and an empty line."""
+    console = stdout()
+    console.print(made)
+    console.print()

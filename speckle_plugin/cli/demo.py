@@ -1,0 +1,149 @@
+"""`speckle demo`: the main job from end to end, on a simulated sample."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speckle_plugin.cli.console import remark, stdout
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import FamilyName
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from speckle_plugin.callbacks import RunReport
+    from speckle_plugin.session import Session
+
+__all__ = ["demo"]
+
+EXAMPLES = 6
+"""Frames that the picture shows."""
+
+PATCHES = 24
+
+
+@clear_errors
+def demo(
+    data: Annotated[Path, typer.Option(help="Data directory: frames, Tiled and journals.")] = Path(
+        "demo-output"
+    ),
+    points: Annotated[int, typer.Option(min=2, max=64, help="Positions along each stage.")] = 8,
+    family: Annotated[FamilyName, typer.Option(help="How the radii of the disks are chosen.")] = "mono",
+    seed: Annotated[int, typer.Option(min=0, help="Of sample and noise.")] = 20261122,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+) -> None:
+    r"""Scan a simulated sample, classify live, store, query back, and draw a picture.
+
+    A grid scan moves the sample through the beam; each frame goes into an HDF5 file, is classified while the
+    scan goes on, and its result is stored beside it in an embedded Tiled server. The map of disk numbers over
+    the sample, true and classified, is drawn into **demo.png** in the data directory.
+
+    **Example**: disks of a spread of sizes, on a finer grid.
+
+        speckle demo --family poly --points 12 --data poly-demo
+    """
+    from speckle_plugin.session import start_session
+
+    started = time.monotonic()
+    remark("starting the embedded Tiled server, loading the classifier ...")
+    with start_session(data, model=model, engine=engine) as session:
+        uid = _scan(session, points, family, seed)
+        report = session.live.reports[uid]
+        table = _query(session, uid)
+        picture = _draw(session, table, data / "demo.png", family)
+        _tell(session, uid, report, table, picture, data)
+    remark(f"finished in {time.monotonic() - started:.0f} s")
+
+
+def _scan(session: Session, points: int, family: str, seed: int) -> str:
+    """Scan the sample, and give the uid of the run."""
+    from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
+    from speckle_plugin.plans import classify_grid_scan
+
+    sample_map = SampleMap("patches", seed=seed, parts=PATCHES)
+    sample = SpeckleSample(name="sample", sample_map=sample_map, family=family, seed=seed)
+    det = SpeckleDetector(name="det", sample=sample, data_directory=session.store.frames_directory, seed=seed)
+    axes = (sample.y, *sample_map.y_range, points, sample.x, *sample_map.x_range, points)
+    plan = classify_grid_scan([det], *axes, snake_axes=True, md={"purpose": "demo", "family": family})
+    (uid,) = session.RE(plan)
+    return str(uid)
+
+
+def _query(session: Session, uid: str) -> DataFrame:
+    """Find the run again by a query, and give its frames' table."""
+    from speckle_plugin.storage import find_frames, find_runs
+
+    found = find_runs(session.catalog, plan="classify_grid_scan")
+    return find_frames(found[uid])
+
+
+def _draw(session: Session, table: DataFrame, path: Path, family: str) -> Path:
+    import numpy as np
+
+    from speckle_plugin.pictures import scan_picture
+    from speckle_plugin.preprocessing import FrameGeometry, prepare
+    from speckle_plugin.storage import read_frames
+
+    run = session.catalog[table["run_uid"].iloc[0]]
+    one_each = table.drop_duplicates("truth_disk_number").sort_values("truth_disk_number")
+    chosen = one_each.iloc[np.unique(np.linspace(0, len(one_each) - 1, EXAMPLES).round().astype(int))]
+    frames = dict(read_frames(run, chosen))
+    settings = session.live.classifier.bundle.preprocessing
+    examples = []
+    for label, row in chosen.iterrows():
+        frame = frames[label]
+        view = prepare(frame, settings, FrameGeometry(frame.shape))[0, 0]
+        text = f"{row.truth_disk_number} disks, classified {row.disk_number} ({row.confidence:.0%})"
+        examples.append((text, frame, view))
+    x, y = table["sample_x"], table["sample_y"]
+    figure = scan_picture(
+        x,
+        y,
+        table["disk_number"],
+        table["confidence"],
+        table["truth_disk_number"].astype(int),
+        examples,
+        title=f"Scan {run.start['scan_id']}: {len(table)} frames of {family!r}, classified live",
+        axis_labels=("sample x (mm)", "sample y (mm)"),
+    )
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _tell(session: Session, uid: str, report: RunReport, table: DataFrame, picture: Path, data: Path) -> None:
+    """Say what was measured, where it is, and how to go on."""
+    import numpy as np
+
+    summary = report.summary
+    right = (table["disk_number"] == table["truth_disk_number"]).mean()
+    times = [
+        f"{name}: median {np.median(values) * 1e3:.0f} ms, 99th percentile {np.percentile(values, 99) * 1e3:.0f} ms"
+        for name, values in (("frame to label", report.to_label), ("frame to stored", report.to_stored))
+        if values
+    ]
+    books = ", ".join(f"{summary[name]} {name}" for name in ("classified", "flagged", "deferred"))
+    console = stdout()
+    console.print(
+        f"""
+[bold]accuracy {right:.1%}[/] against the truth
+frames: {summary["frames"]} ({books})
+model {summary["model"]} {summary["model_version"]} on {summary["engine"]}
+{chr(10).join(times)}
+
+picture   {picture}
+run       {uid}, in {data.resolve()} (frames/ HDF5, tiled/ catalog)
+IPython   SPECKLE_DATA={data} ipython --profile-dir=profile_collection
+          then: find_frames(catalog[-1])   catalog[-1].primary["det_image"].read()
+web page  while a session is open: print(session.store.web_url)
+query     speckle query --data {data} --label {summary["labels"][0] if summary["labels"] else 7}""",
+        soft_wrap=True,
+    )
+    for run, problem in session.saver.failures.items():
+        remark(f"run {run}: {problem}")

@@ -1,0 +1,55 @@
+"""All commands in one place, in the order of the help.
+
+To add a command, write its function in a module of its own, decorate it with
+:func:`speckle_plugin.cli.errors.clear_errors`, and register it below. The modules import
+numpy, TensorFlow and the like inside their functions, so that the help appears at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from speckle_plugin.cli.classify import classify
+from speckle_plugin.cli.models import models
+from speckle_plugin.cli.simulate import simulate
+from speckle_plugin.cli.train import train
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="speckle",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(simulate)
+app.command()(classify)
+app.command()(train)
+app.command()(models)
+
+
+@app.callback()
+def speckle(
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code an error arose, for a bug report.")
+    ] = False,
+) -> None:
+    """Read coherent X-ray speckle patterns: how many disks scattered, frame by frame.
+
+    A neural network (ResNet-50) reads the number of disks, 2 to 20, from each frame. It does so live in a
+    Bluesky scan, or in files of frames by the commands below.
+
+    **To begin**, make frames, classify them, and train a network of your own:
+
+        speckle simulate --disk-numbers 2-20 --count 5 --out frames.h5
+        speckle classify frames.h5 --out results.csv
+        speckle models
+        speckle train mono --out my-network
+
+    **speckle COMMAND --help** explains each command by an example.
+    """

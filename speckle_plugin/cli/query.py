@@ -1,0 +1,137 @@
+"""`speckle query` and `speckle replay`: look at what is stored, and save what was left in journals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speckle_plugin.cli.console import print_table, remark, stdout, table
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import new_file
+
+if TYPE_CHECKING:
+    from speckle_plugin.storage import Store
+
+__all__ = ["query", "replay"]
+
+DataOption = Annotated[Path, typer.Option(help="Data directory of a session that is closed.")]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI|PROFILE",
+        help="Tiled server instead, such as the profile that an open session writes: speckle.",
+        show_default=False,
+    ),
+]
+
+
+@clear_errors
+def query(
+    data: DataOption = Path("~/speckle-data"),
+    server: ServerOption = None,
+    label: Annotated[
+        int | None, typer.Option(help="Disk number that a frame got.", show_default=False)
+    ] = None,
+    max_confidence: Annotated[
+        float | None, typer.Option(help="A frame's confidence is below this, 0 to 1.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model.", show_default=False)] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help='Such as "2026-11-22 14:30".', show_default=False)
+    ] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="A row for each frame, not for each run.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the rows into a .csv file.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    r"""Find runs, or single frames, by what the network saw in them.
+
+    **Examples**: runs with seven disks somewhere; the frames that the network was not sure of.
+
+        speckle query --data demo-output --label 7
+        speckle query --data demo-output --frames --max-confidence 0.8 --out unsure.csv
+    """
+    import pandas as pd
+
+    from speckle_plugin.storage import find_frames, find_runs
+
+    with _open(data, server) as store:
+        runs = find_runs(store.runs, label=label, max_confidence=max_confidence, model=model, since=since)
+        if frames:
+            rows = find_frames(runs, label=label, max_confidence=max_confidence)
+        else:
+            rows = pd.DataFrame([_run_row(run) for run in runs.values()])
+    if out is not None:
+        with new_file(out, (".csv",), force) as partial:
+            rows.to_csv(partial, index=False)
+        remark(f"{len(rows)} rows in {out}")
+        return
+    if rows.empty:
+        remark("nothing stored matches")
+        return
+    shown = table(*map(str, rows.columns))
+    for row in rows.itertuples(index=False):
+        shown.add_row(*(_text(value) for value in row))
+    print_table(shown)
+
+
+@clear_errors
+def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = None) -> None:
+    """Save runs that are not whole in Tiled, from their journals.
+
+    A journal is left when a process was killed, the Tiled server died, or the disk was full.
+
+    **Example**
+
+        speckle replay --data demo-output
+    """
+    from speckle_plugin.storage import replay as replay_journals
+
+    with _open(data, server) as store:
+        outcomes = replay_journals(store.journal_directory, store.runs)
+    if not outcomes:
+        remark("no journals: every run is whole in Tiled")
+    for journal, outcome in outcomes.items():
+        stdout().print(f"{journal}: {outcome}", soft_wrap=True)
+
+
+def _open(data: Path, server: str | None) -> Store:
+    from speckle_plugin.storage import TiledStore, connect
+
+    if server is not None:
+        return connect(server, directory=data)
+    data = data.expanduser()
+    if not (data / "tiled").is_dir():
+        raise ValueError(
+            f"{data} is no data directory: give --data the folder of a session (speckle demo makes "
+            "demo-output), or --server"
+        )
+    return TiledStore(data)
+
+
+def _run_row(run: Any) -> dict[str, Any]:
+    from datetime import datetime
+
+    from speckle_plugin.schema import SUMMARY
+
+    start, stop = run.metadata["start"], run.metadata.get("stop") or {}
+    summary = stop.get(SUMMARY, {})
+    return {
+        "scan_id": start.get("scan_id"),
+        "uid": start["uid"][:8],
+        "time": datetime.fromtimestamp(start["time"]).isoformat(" ", "seconds"),
+        "plan": start.get("plan_name"),
+        "frames": summary.get("frames", 0),
+        "labels": " ".join(map(str, summary.get("labels", ()))),
+        "min_confidence": summary.get("min_confidence"),
+        "flagged": summary.get("flagged", 0),
+        "deferred": summary.get("deferred", 0),
+        "model": summary.get("model"),
+    }
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

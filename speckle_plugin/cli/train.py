@@ -1,0 +1,95 @@
+"""`speckle train`: a network of one's own, from a recipe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speckle_plugin.cli.console import print_table, progress_bar, remark, stdout, table
+from speckle_plugin.cli.errors import clear_errors
+
+__all__ = ["train"]
+
+
+@clear_errors
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="Name of a shipped recipe, or a TOML file.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints, logs and the network.", show_default=False)
+    ] = None,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the shipped recipes.")] = False,
+) -> None:
+    """Train a network on simulated frames, and measure it on frames that it never saw.
+
+    Stopped by Ctrl-C or killed, it goes on from the last checkpoint when the same command is given again.
+    Watch the curves by: tensorboard --logdir FOLDER/tensorboard
+
+    **Example**
+
+        speckle train --list
+        speckle train mono --out my-network
+        speckle classify frames.h5 --model my-network/mono.bundle
+    """
+    if list_recipes:
+        _list_recipes()
+        return
+    if recipe is None or out is None:
+        raise ValueError("give a recipe and --out FOLDER; speckle train --list names the shipped recipes")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with progress_bar() as progress:
+        task = progress.add_task("starting TensorFlow", total=None, numbers="")
+
+        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
+            progress.update(
+                task,
+                description={"train": "training", "test": "testing"}.get(what, what),
+                completed=done,
+                total=total,
+                numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
+            )
+
+        from training.recipe import load_recipe
+        from training.train import train as run_training
+
+        chosen = load_recipe(recipe)
+        try:
+            bundle = run_training(chosen, out, report)
+        except KeyboardInterrupt:
+            progress.stop()
+            remark(f"Stopped. The last checkpoint is in {out}; the same command goes on from there.")
+            raise
+    test = bundle.metrics["test"]
+    shown = table("test on frames never seen", "", right=("",))
+    for key in ("frames", "errors", "accuracy", "within_one", "f1", "mean_confidence"):
+        value = test[key]
+        shown.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+    print_table(shown)
+    stdout().print(
+        f"{out / f'{bundle.name}.bundle'}: {bundle.name} {bundle.version}, SHA-256 {bundle.sha256[:12]}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _list_recipes() -> None:
+    from training.recipe import RECIPE_FOLDER, load_recipe
+
+    listed = table("recipe", "version", "families", "grid", "photons", "frames", "precision")
+    for path in sorted(RECIPE_FOLDER.glob("*.toml")):
+        recipe = load_recipe(path)
+        frames = recipe.frames
+        listed.add_row(
+            path.stem,
+            recipe.version,
+            ", ".join(frames.families),
+            f"{frames.grid} {frames.size}",
+            " to ".join(f"{p:g}" for p in frames.photons) or "no noise",
+            f"{recipe.steps} x {recipe.batch}",
+            recipe.precision,
+        )
+    print_table(listed)

@@ -1,0 +1,94 @@
+"""The network on OpenVINO, the faster engine on CPUs.
+
+The graph is built straight from the bundle's weights, layer for layer what
+:func:`keras.applications.ResNet50` builds, with each batch normalization folded into the
+convolution before it. So neither TensorFlow nor a converted model on disk is needed, and
+the engine is ready in about a second. A test holds it to the TensorFlow engine's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.models import Bundle
+
+__all__ = ["OpenvinoEngine"]
+
+STAGES = ((2, 3, 1), (3, 4, 2), (4, 6, 2), (5, 3, 2))
+"""Number of each stage in the layers' names, its blocks, and the stride of its first block."""
+
+BATCH_NORMALIZATION_EPSILON = 1.001e-5
+
+
+class OpenvinoEngine:
+    """Runs a bundle's network by OpenVINO on the CPU.
+
+    It computes in bfloat16 where the processor has instructions for it, else in float32.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    """
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle) -> None:
+        import openvino as ov
+
+        core = ov.Core()
+        self.device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        fast_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.precision = "bfloat16" if fast_bfloat16 else "float32"
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if fast_bfloat16 else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._run = core.compile_model(_resnet50(bundle.weights), "CPU", options)
+
+    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the logits, shape (N, classes), of inputs of shape (N, rows, columns)."""
+        return self._run(np.ascontiguousarray(inputs[:, None], np.float32))[0].copy()
+
+
+def _resnet50(weights: Mapping[str, NDArray[np.float32]]) -> Any:
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    def convolution(x: Any, name: str, stride: int = 1, padding: int = 0) -> Any:
+        kernel = weights[f"{name}_conv/kernel"]
+        gamma, beta, mean, variance = (
+            weights[f"{name}_bn/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        scale = gamma / np.sqrt(variance + BATCH_NORMALIZATION_EPSILON)
+        bias = (weights[f"{name}_conv/bias"] - mean) * scale + beta
+        y = ops.convolution(
+            x,
+            np.ascontiguousarray((kernel * scale).transpose(3, 2, 0, 1)),
+            [stride, stride],
+            [padding, padding],
+            [padding, padding],
+            [1, 1],
+        )
+        return ops.add(y, bias.reshape(1, -1, 1, 1))
+
+    def block(x: Any, name: str, stride: int, projects: bool) -> Any:
+        shortcut = convolution(x, f"{name}_0", stride) if projects else x
+        y = ops.relu(convolution(x, f"{name}_1", stride))
+        y = ops.relu(convolution(y, f"{name}_2", padding=1))
+        return ops.relu(ops.add(shortcut, convolution(y, f"{name}_3")))
+
+    image = ops.parameter([-1, 1, -1, -1], np.float32, name="image")
+    x = ops.relu(convolution(image, "conv1", stride=2, padding=3))
+    # Keras pads with zeros before the pooling; after a ReLU that is the same as no padding value.
+    x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
+    for stage, blocks, stride in STAGES:
+        for number in range(1, blocks + 1):
+            first = number == 1
+            x = block(x, f"conv{stage}_block{number}", stride if first else 1, projects=first)
+    x = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
+    logits = ops.add(ops.matmul(x, weights["logits/kernel"], False, False), weights["logits/bias"])
+    return ov.Model([logits], [image], "resnet50")

@@ -1,0 +1,99 @@
+"""Clients of a Tiled server: how long they try, and which container holds the runs.
+
+Use `open_runs` for the catalog of runs on any server, embedded or separate.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from speckle_plugin.storage.lock import StorageError
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+
+__all__ = ["RUNS", "limit_retries", "open_runs"]
+
+RUNS = "runs"
+"""Key of the container of runs below the root of the server."""
+
+_RETRIES = {"TILED_RETRY_ATTEMPTS": 5, "TILED_RETRY_TIMEOUT": 15.0}
+"""Tiled's own limits (10 attempts, 45 s) would stop a scan for more than a minute when the
+server is gone. The journal makes patience needless: what cannot be written is replayed."""
+
+_PROBE_TIMEOUT = 3.0
+"""Seconds that a server has for its first answer."""
+
+
+def limit_retries() -> None:
+    """Make Tiled's clients in this process give up sooner, unless the user set the limits.
+
+    Tiled reads `TILED_RETRY_ATTEMPTS` and `TILED_RETRY_TIMEOUT` when it is imported, which
+    may have happened before; then its constants are set.
+    """
+    imported = sys.modules.get("tiled.client.utils")
+    for name, value in _RETRIES.items():
+        if name in os.environ:
+            continue
+        os.environ[name] = str(value)
+        if imported is not None:
+            setattr(imported, name, value)
+
+
+def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -> CatalogOfBlueskyRuns:
+    """Open the catalog of runs of a running server; it is created on first use.
+
+    Parameters
+    ----------
+    uri : str
+        The root of the server, or a catalog of runs below it.
+    api_key : str, optional
+        None for the one in the URI (`?api_key=...`), or else that in `TILED_API_KEY`.
+    trust_env : bool
+        Whether to go through the proxies that the environment names.
+
+    Raises
+    ------
+    StorageError
+        If no server answers, it rejects the key, or what is there holds no runs.
+    """
+    limit_retries()
+    import httpx
+    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+    from tiled.client import from_uri
+    from tiled.client.container import Container
+    from tiled.structures.core import Spec
+
+    api_key = api_key or httpx.URL(uri).params.get("api_key")
+    bare = str(httpx.URL(uri).copy_with(query=None))  # for messages: without the key
+    try:
+        # A plain request first, since Tiled's client retries for long.
+        httpx.get(bare, timeout=_PROBE_TIMEOUT, trust_env=trust_env)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise StorageError(
+            f"no Tiled server answers at {bare} ({error or type(error).__name__}). Start it, or correct the "
+            "address; the profile of an embedded server ends with the session that opened it"
+        ) from error
+    try:
+        client = from_uri(bare, api_key=api_key, trust_env=trust_env)
+        if not isinstance(client, CatalogOfBlueskyRuns):
+            if not isinstance(client, Container):
+                raise StorageError(f"{bare} is a {type(client).__name__}, not a container of runs")
+            if RUNS not in client:
+                client.create_container(RUNS, specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
+            client = client[RUNS]
+    except (httpx.HTTPError, RuntimeError, KeyError) as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            f"the Tiled server at {bare} does not give its runs: {error}. Is the API key right (argument "
+            "api_key, or the environment variable TILED_API_KEY), and may it write?"
+        ) from error
+    if not isinstance(client, CatalogOfBlueskyRuns):
+        raise StorageError(
+            f"{RUNS!r} at {bare} is a {type(client).__name__}, not a catalog of spec CatalogOfBlueskyRuns; "
+            "give the URI of the catalog"
+        )
+    return client

@@ -1,0 +1,119 @@
+"""The Tiled server inside this process, with what bluesky runs need of it.
+
+Only `TiledStore` uses this module; it holds the dealings with Tiled's server and DuckDB.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speckle_plugin.storage.lock import StorageError
+
+if TYPE_CHECKING:
+    from tiled.server import SimpleTiledServer
+
+__all__ = ["start_server"]
+
+_SHUTDOWN_TIMEOUT = 3
+"""Seconds that requests and subscriptions have to end when the server closes; without a
+limit a single open subscription would keep it, and the interpreter, from ending."""
+
+
+def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0) -> SimpleTiledServer:
+    """Start a server on the databases in a directory, on the loopback interface.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds the databases; they are made on first use.
+    readable : Path
+        The folder of frames that the server may read.
+    api_key : str
+        Secret that gives the right to read and write.
+    port : int
+        0 for a free one.
+
+    Raises
+    ------
+    StorageError
+        If the databases are open elsewhere, or the server does not start.
+    """
+    from bluesky_tiled_plugins.exporters import json_seq_exporter
+    from bluesky_tiled_plugins.routers import validator
+    from tiled.media_type_registration import default_serialization_registry
+    from tiled.server import SimpleTiledServer
+
+    # Before the server is built, or `run.documents()` answers 406.
+    default_serialization_registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
+    _check_duckdb(directory / "storage.duckdb")
+    try:
+        with _initialized(directory / "catalog.db"):
+            server = SimpleTiledServer(directory, api_key=api_key, port=port, readable_storage=[readable])
+    except Exception as error:
+        raise StorageError(
+            f"the Tiled server did not start on {directory}: {error}. Its own messages are in "
+            f"{directory / 'error.log'}"
+        ) from error
+    # Lets the server check a run by itself (`run.validate()`), without a round trip for each frame.
+    server.app.include_router(validator.router, prefix="/custom")
+    server._server.config.timeout_graceful_shutdown = _SHUTDOWN_TIMEOUT
+    return server
+
+
+def _check_duckdb(path: Path) -> None:
+    """See that no program that knows nothing of our lock holds the tables.
+
+    The server opens them at the first write only, and would answer 500 in mid-scan.
+    """
+    if not path.exists():
+        return
+    import duckdb
+
+    try:
+        duckdb.connect(str(path)).close()
+    except duckdb.IOException as error:
+        raise StorageError(
+            f"the tables in {path} are open in another program, perhaps a Tiled server of its own: end it "
+            f"first. DuckDB says: {error}"
+        ) from error
+
+
+@contextmanager
+def _initialized(catalog: Path) -> Iterator[None]:
+    """Leave out Tiled's initialization of a catalog that is up to date.
+
+    Tiled starts a Python process each time to look whether there is something to
+    initialize. That took 5 of the 6.5 seconds of opening a store; one query tells as much.
+    """
+    import tiled.catalog
+
+    if not _is_current(catalog):
+        yield
+        return
+    from_uri = tiled.catalog.from_uri
+
+    def open_only(*arguments: Any, **options: Any) -> Any:
+        return from_uri(*arguments, **{**options, "init_if_not_exists": False})
+
+    tiled.catalog.from_uri = open_only
+    try:
+        yield
+    finally:
+        tiled.catalog.from_uri = from_uri
+
+
+def _is_current(catalog: Path) -> bool:
+    from tiled.catalog.core import REQUIRED_REVISION
+
+    if not catalog.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(catalog)) as connection:
+            rows = connection.execute("select version_num from alembic_version").fetchall()
+    except sqlite3.Error:
+        return False
+    return rows == [(REQUIRED_REVISION,)]

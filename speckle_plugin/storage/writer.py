@@ -1,0 +1,219 @@
+"""`RunSaver`, the callback that saves runs: first in a journal, then in Tiled.
+
+Subscribe it behind the live pipeline (or to a RunEngine), and call `flush` from time to
+time. A run that Tiled does not take stays in its journal, and measuring goes on; only when
+neither can be written does the saver raise, so that no data is lost unnoticed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from speckle_plugin.storage.connection import limit_retries
+from speckle_plugin.storage.journal import Journal
+from speckle_plugin.storage.lock import StorageError
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+
+__all__ = ["REPLAY_COMMAND", "RunSaver"]
+
+logger = logging.getLogger(__name__)
+
+REPLAY_COMMAND = "python -m speckle_plugin replay {journal}"
+"""What the user is told to do with a journal that was left."""
+
+
+class _Writer(Protocol):
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class RunSaver:
+    """Save the documents of any number of runs, open at once or not.
+
+    Each document is appended to the journal of its run and then handed to Tiled. Rows of
+    events and references to frames are collected until `flush` or the end of the run; the
+    rest is in Tiled when the call returns. When the stop document is in Tiled, the journal
+    is removed. Calls from several threads wait for each other.
+
+    Parameters
+    ----------
+    runs : CatalogOfBlueskyRuns
+        Where runs go.
+    journal_directory : path
+        Where journals are.
+
+    Attributes
+    ----------
+    failures : dict
+        Uid of each run that is not whole in Tiled -> what went wrong and how to mend it.
+
+    Raises
+    ------
+    StorageError
+        From a call or `flush`, when a document is neither in Tiled nor in the journal.
+    """
+
+    def __init__(self, runs: CatalogOfBlueskyRuns, journal_directory: str | os.PathLike[str]) -> None:
+        limit_retries()
+        self.failures: dict[str, str] = {}
+        self._runs = runs
+        self._directory = Path(journal_directory)
+        self._open: dict[str, _OpenRun] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Save a document."""
+        with self._lock:
+            if name == "start":
+                uid = doc["uid"]
+                if uid in self._open:
+                    raise StorageError(f"the run {uid} was started twice; a run has one start document")
+                self._open[uid] = _OpenRun(uid, self._new_writer(), self._directory, self.failures)
+            try:
+                for run in list(self._runs_of(name, doc)):
+                    run(name, doc)
+            finally:
+                if name == "stop" and (ended := self._open.pop(doc["run_start"], None)) is not None:
+                    ended.close()
+
+    def flush(self) -> None:
+        """Make all documents so far visible in Tiled.
+
+        To be called when there is nothing else to do, and at least twice a second while
+        documents come: the cost of a flush hardly depends on how many frames are new.
+        """
+        with self._lock:
+            for run in self._open.values():
+                run.flush()
+
+    def close(self) -> None:
+        """Flush, and let go of runs that have no stop document; their journals stay."""
+        with self._lock:
+            try:
+                self.flush()
+            finally:
+                for uid, run in self._open.items():
+                    logger.warning("the run %s has no stop document; its journal is kept", uid)
+                    run.close()
+                self._open.clear()
+
+    def _new_writer(self) -> _Writer:
+        from speckle_plugin.storage.run_writer import TiledRunWriter  # imports Tiled
+
+        return TiledRunWriter(self._runs)
+
+    def _runs_of(self, name: str, doc: Mapping[str, Any]) -> Iterator[_OpenRun]:
+        """Find the run of a document by what it refers to.
+
+        event_model's RunRouter does this as well, but packs events into pages, keeps each
+        reference to a frame in memory twice, and never forgets a resource.
+        """
+        if name == "start":
+            yield self._open[doc["uid"]]
+            return
+        known = False
+        for uid, run in self._open.items():
+            if doc.get("run_start") == uid or doc.get(_PARENT.get(name, "")) in run.members:
+                known = True
+                yield run
+        if known:
+            return
+        if name == "resource" and "run_start" not in doc:  # old ones do not say; keep it with all runs
+            yield from self._open.values()
+            return
+        raise StorageError(
+            f"a document {name!r} came that belongs to no open run ({doc}). Subscribe the saver before the "
+            "run starts, and hand it every document"
+        )
+
+
+_PARENT = {
+    "event": "descriptor",
+    "event_page": "descriptor",
+    "datum": "resource",
+    "datum_page": "resource",
+    "stream_datum": "stream_resource",
+}
+"""Where a document names the descriptor or resource that it belongs to."""
+
+
+class _OpenRun:
+    """One run being saved."""
+
+    def __init__(self, uid: str, writer: _Writer, directory: Path, failures: dict[str, str]) -> None:
+        self.members: set[str] = set()
+        self._uid = uid
+        self._writer = writer
+        self._path = directory / f"{uid}.jsonl"
+        self._failures = failures
+        self._journal: Journal | None = None
+        self._whole = True
+        self._in_tiled = True
+        try:
+            self._journal = Journal(directory, uid)
+        except OSError as error:
+            self._lose_journal(error)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        if name in ("descriptor", "resource", "stream_resource"):
+            self.members.add(doc["uid"])
+        if self._whole and self._journal is not None:
+            try:
+                self._journal.append(name, doc)
+            except (OSError, TypeError, ValueError) as error:
+                self._lose_journal(error)
+        if self._in_tiled:
+            try:
+                self._writer(name, doc)
+            except Exception as error:
+                self._lose_tiled(error)
+        if self._in_tiled and name == "stop" and self._journal is not None:
+            self._journal.remove()
+        self._see_that_it_is_saved()
+
+    def flush(self) -> None:
+        if self._in_tiled:
+            try:
+                self._writer.flush()
+            except Exception as error:
+                self._lose_tiled(error)
+        self._see_that_it_is_saved()
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+    def _lose_journal(self, error: Exception) -> None:
+        self._whole = False
+        logger.error(
+            "the journal %s cannot be written (%s); from here on the run %s is saved in Tiled only",
+            self._path,
+            error,
+            self._uid,
+        )
+
+    def _lose_tiled(self, error: Exception) -> None:
+        self._in_tiled = False
+        message = f"the run {self._uid} could not be saved in Tiled: {type(error).__name__}: {error}. "
+        if self._whole:
+            message += (
+                f"It is kept in {self._path}. When the run has ended and Tiled works again: "
+                + REPLAY_COMMAND.format(journal=self._path)
+            )
+        self._failures[self._uid] = message
+        logger.error(message, exc_info=error)
+
+    def _see_that_it_is_saved(self) -> None:
+        if not self._in_tiled and not self._whole:
+            raise StorageError(
+                f"the run {self._uid} can be saved neither in Tiled nor in {self._path}; the log says why "
+                "(a full disk, missing rights, a server that is gone). Mend that and measure again"
+            )

@@ -1,0 +1,112 @@
+"""Frames are found in every kind of document that can speak of them, and read from their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from speckle_plugin.callbacks.frame_finder import FrameFinder, FrameReference, FrameSettings
+from speckle_plugin.callbacks.frame_reader import FrameReadError, read_frames
+
+FRAMES = np.arange(6 * 40 * 50, dtype=np.uint16).reshape(6, 40, 50)
+
+
+def descriptor(shape: list[int], external: str | None = "FILESTORE:", **configuration: Any) -> dict[str, Any]:
+    data_key = {"dtype": "array", "shape": shape, "source": "test", "dtype_numpy": "<u2"}
+    return {
+        "uid": "d",
+        "run_start": "s",
+        "name": "primary",
+        "data_keys": {"det_image": data_key | ({"external": external} if external else {})},
+        "object_keys": {"det": ["det_image"]},
+        "configuration": {"det": {"data": configuration}},
+    }
+
+
+def find(documents: list[tuple[str, dict[str, Any]]], settings: FrameSettings | None = None) -> list[FrameReference]:
+    finder = FrameFinder(settings or FrameSettings())
+    return [reference for name, doc in documents for reference in finder(name, doc)]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "frames with space.h5"
+    with h5py.File(path, "w") as h5:
+        h5["/entry/data/data"] = FRAMES
+    return path
+
+
+def event(seq_num: int, value: Any) -> tuple[str, dict[str, Any]]:
+    doc = {"descriptor": "d", "seq_num": seq_num, "data": {"det_image": value}, "timestamps": {"det_image": 1.0}}
+    return "event", doc | {"uid": str(seq_num), "time": 1.0, "filled": {"det_image": False}}
+
+
+def test_one_file_per_run_with_point_numbers(file: Path) -> None:
+    """AreaDetector's usual way: one Resource, a Datum with point_number for each event."""
+    resource = {"uid": "r", "root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "AD_HDF5"}
+    documents: list[tuple[str, dict[str, Any]]] = [("descriptor", descriptor([2, 40, 50])), ("resource", resource)]
+    for point in range(3):
+        datum = {"datum_id": f"r/{point}", "resource": "r", "datum_kwargs": {"point_number": point}}
+        documents += [("datum", datum), event(point + 1, f"r/{point}")]
+    references = find(documents)
+    assert [r.frame_index for r in references] == [r.index for r in references] == list(range(6))
+    assert [r.seq_num for r in references] == [1, 1, 2, 2, 3, 3]
+    np.testing.assert_array_equal(np.stack(read_frames(references)), FRAMES)
+
+
+def test_stream_resource_and_stream_datum(file: Path) -> None:
+    resource = {
+        "uid": "r",
+        "data_key": "det_image",
+        "uri": file.as_uri(),
+        "parameters": {"dataset": "/entry/data/data"},
+        "mimetype": "application/x-hdf5",
+    }
+    datum = {
+        "descriptor": "d",
+        "stream_resource": "r",
+        "indices": {"start": 2, "stop": 5},
+        "seq_nums": {"start": 3, "stop": 6},
+    }
+    references = find(
+        [("descriptor", descriptor([40, 50], "STREAM:")), ("stream_resource", resource), ("stream_datum", datum)]
+    )
+    assert [r.seq_num for r in references] == [3, 4, 5]
+    np.testing.assert_array_equal(np.stack(read_frames(references)), FRAMES[2:5])
+
+
+def test_an_event_without_its_datum_is_a_frame_that_cannot_be_read() -> None:
+    references = find([("descriptor", descriptor([40, 50])), event(1, "lost")])
+    (error,) = read_frames(references, patience=0)
+    assert isinstance(error, FrameReadError) and "no Datum" in str(error)
+
+
+def test_a_late_file_is_waited_for(file: Path, tmp_path: Path) -> None:
+    late = tmp_path / "late.h5"
+    resource = {"uid": "r", "root": "", "resource_path": str(late), "resource_kwargs": {}, "spec": "AD_HDF5"}
+    datum = {"datum_id": "r/0", "resource": "r", "datum_kwargs": {}}
+    references = find(
+        [("descriptor", descriptor([40, 50])), ("resource", resource), ("datum", datum), event(1, "r/0")]
+    )
+    (frame,) = read_frames(references, patience=5.0, sleep=lambda _: file.exists() and file.rename(late) and None)
+    np.testing.assert_array_equal(frame, FRAMES[0])
+
+
+def test_what_the_detector_says_of_itself() -> None:
+    stated = {"det_beam_center": [3.5, 4.0], "det_pitch": 0.5, "det_saturation_level": 1000.0}
+    settings = FrameSettings(beam_center=(9.0, 9.0))
+    (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")], settings)
+    detector = reference.detector
+    assert detector.geometry is not None and detector.geometry.beam_center == (3.5, 4.0)
+    assert (detector.pitch, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames"), [([40, 50], 1), ([3, 40, 50], 3), ([], 0), ([50], 0), ([5, 5], 0), ([2, 2, 40, 50], 0)]
+)
+def test_only_images_are_frames(shape: list[int], frames: int) -> None:
+    assert len(find([("descriptor", descriptor(shape)), event(1, "x")])) == frames

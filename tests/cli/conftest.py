@@ -1,0 +1,67 @@
+"""Bundles and files of frames for the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import speckle_plugin.classifier
+from speckle_plugin.cli import app
+from speckle_plugin.engines import Engine
+from speckle_plugin.models import Bundle, build_resnet50, save_bundle, weights_of
+from speckle_plugin.preprocessing import Preprocessing
+
+Speckle = Callable[..., Result]
+
+
+@pytest.fixture
+def speckle() -> Speckle:
+    """Run a command in this process: `speckle("models", path)`."""
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a whole bundle whose labels mean nothing, for frames of 64 x 64 pixels and more."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    bundle = Bundle(
+        name="random",
+        version="0",
+        classes=tuple(range(2, 21)),
+        preprocessing=Preprocessing(crop=64),
+        weights=weights_of(build_resnet50(19)),
+        metrics={"test": {"frames": 4, "accuracy": 0.25, "families": ["mono"]}},
+    )
+    path = tmp_path_factory.mktemp("bundles") / "random.bundle"
+    save_bundle(bundle, path)
+    return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_engine_per_bundle() -> Iterator[None]:
+    """Keep engines, which the commands would make anew each time: these tests call them often."""
+    make = speckle_plugin.classifier.make_engine
+    engines: dict[tuple[str, str], Engine] = {}
+
+    def make_once(bundle: Bundle, name: str) -> Engine:
+        key = bundle.sha256, name
+        if key not in engines:
+            engines[key] = make(bundle, name)
+        return engines[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speckle_plugin.classifier.make_engine", make_once)
+        yield
+
+
+@pytest.fixture
+def frames() -> np.ndarray:
+    """Five frames of 65 x 65 pixels, unlike each other."""
+    return np.random.default_rng(0).exponential(100.0, (5, 65, 65)).astype(np.float32)

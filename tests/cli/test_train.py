@@ -1,0 +1,80 @@
+"""The command around the training; the training itself is tested in tests/training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import training.train
+from speckle_plugin.models import Bundle
+from speckle_plugin.preprocessing import Preprocessing
+
+from .conftest import Speckle
+
+
+def test_it_trains_by_the_recipe_and_prints_what_came_of_it(
+    speckle: Speckle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def train(recipe: Any, folder: Path, report: Any) -> Bundle:
+        asked.append((recipe.name, folder))
+        report("train", 1, 2, {"loss": 0.5})
+        report("test", 1, 1, {"accuracy": 0.9})
+        test = {
+            "frames": 10,
+            "errors": 1,
+            "accuracy": 0.9,
+            "within_one": 1.0,
+            "f1": 0.9,
+            "mean_confidence": 0.8,
+        }
+        settings = Preprocessing()
+        return Bundle(
+            recipe.name, "1", (2, 3), settings, {}, metrics={"test": test}, sha256="abcdef0123456789"
+        )
+
+    monkeypatch.setattr(training.train, "train", train)
+    result = speckle("train", "mono", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert asked == [("mono", tmp_path / "run")]
+    assert str(tmp_path / "run" / "mono.bundle") in result.stdout
+    assert "0.9000" in result.stdout
+
+
+def test_the_list_of_recipes(speckle: Speckle) -> None:
+    result = speckle("train", "--list")
+    assert result.exit_code == 0, result.output
+    assert "mono" in result.stdout
+    assert "quadrant 257" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give a recipe and --out FOLDER"),
+        (("mono",), "give a recipe and --out FOLDER"),
+        (("nothing", "--out", "run"), "no recipe at nothing"),
+        (("bad.toml", "--out", "run"), "unknown keys ['colour']"),
+        (("broken.toml", "--out", "run"), "Invalid value"),
+        (("mono", "--out", "other"), "another recipe"),
+    ],
+)
+def test_bad_input(
+    speckle: Speckle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text('name = "bad"\nversion = "1"\ncolour = "red"\n')
+    Path("broken.toml").write_text("name = \n")
+    Path("other").mkdir()
+    Path("other", "recipe.json").write_text("{}")
+    result = speckle("train", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr

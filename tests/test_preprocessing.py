@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike
+
+from simulated_devices import centered, draw_system, intensity, quadrant
+from speckle_plugin.preprocessing import (
+    FrameGeometry,
+    Preprocessing,
+    prepare,
+    settings_from_dict,
+    usable_pixels,
+    view_shape,
+)
+
+DEFAULT = Preprocessing()
+
+
+def _frames(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).exponential(100.0, shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "center", "rows", "columns"),
+    [
+        ((257, 257), (0, 0), range(0, 6), range(0, 6)),  # quadrant: the corner is 6 x 6
+        ((513, 513), (256, 256), range(251, 262), range(251, 262)),  # centered: the paper's 11 x 11
+        ((100, 71), (40, 30), range(35, 46), range(25, 36)),  # neither square nor in the middle
+        ((64, 64), (31.5, 31.5), range(27, 37), range(27, 37)),  # between pixels: 10 x 10 are within 5
+        ((64, 64), (31.25, 32), range(27, 37), range(27, 38)),
+    ],
+)
+def test_the_blocked_centre(
+    shape: tuple[int, int], center: tuple[float, float], rows: range, columns: range
+) -> None:
+    blocked = ~usable_pixels(FrameGeometry(shape, center), DEFAULT)
+    expected = np.zeros(shape, bool)
+    expected[np.ix_(rows, columns)] = True
+    np.testing.assert_array_equal(blocked, expected)
+
+
+def test_the_users_mask_joins_the_blocked_centre() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[50] = True
+    blocked = ~usable_pixels(FrameGeometry((64, 64), mask=mask), DEFAULT)
+    assert blocked.sum() == 6 * 6 + 64
+    assert blocked[50].all()
+
+
+@pytest.mark.parametrize("intensity_scale", ["log", "linear"])
+def test_standardized_over_unmasked_pixels(intensity_scale: str) -> None:
+    mask = np.zeros((64, 48), bool)
+    mask[20:30, 20:40] = True
+    geometry = FrameGeometry((64, 48), mask=mask)
+    settings = Preprocessing(intensity=intensity_scale)  # type: ignore[arg-type]
+    inputs = prepare(_frames(3, 64, 48), settings, geometry)
+    assert inputs.shape == (3, 1, 64, 48)
+    assert inputs.dtype == np.float32
+    usable = usable_pixels(geometry, settings)
+    for view in inputs[:, 0]:
+        assert view[usable].mean() == pytest.approx(0.0, abs=1e-5)
+        assert view[usable].std() == pytest.approx(1.0, abs=1e-5)
+        assert (view[~usable] == 0).all()
+
+
+def test_a_centred_frame_folds_into_what_the_quadrant_sees() -> None:
+    system = draw_system("poly", 7, np.random.default_rng(3))
+    from_quadrant = prepare(intensity(system, quadrant(257)), DEFAULT, FrameGeometry((257, 257)))
+    grid = centered(513)
+    folded = prepare(intensity(system, grid), DEFAULT, FrameGeometry(grid.shape, grid.beam_center))
+    assert from_quadrant.shape == (1, 1, 257, 257)
+    assert folded.shape == (1, 2, 257, 257)
+    np.testing.assert_allclose(folded[0, 0], from_quadrant[0, 0], atol=2e-4)
+    # The second view is the quadrant beside it: the same system in a mirror.
+    mirrored = type(system)(np.stack([system.positions[:, 0], -system.positions[:, 1]], axis=1), system.radii)
+    from_mirror = prepare(intensity(mirrored, quadrant(257)), DEFAULT, FrameGeometry((257, 257)))
+    np.testing.assert_allclose(folded[0, 1], from_mirror[0, 0], atol=2e-4)
+
+
+def test_a_fold_averages_the_two_copies_of_a_pixel() -> None:
+    frame = _frames(65, 65)
+    folded = prepare(frame, DEFAULT, FrameGeometry(frame.shape, (32, 32)))
+    symmetric = (frame + frame[::-1, ::-1]) / 2
+    expected = prepare(symmetric[32:, 32:], DEFAULT, FrameGeometry((33, 33)))
+    np.testing.assert_allclose(folded[0, 0], expected[0, 0], atol=1e-4)
+
+
+def test_a_masked_copy_leaves_the_other() -> None:
+    frame = _frames(65, 65)
+    symmetric = frame + frame[::-1, ::-1]
+    mask = np.zeros((65, 65), bool)
+    mask[33:, :] = True
+    hidden = np.where(mask, np.nan, symmetric)
+    whole = prepare(symmetric, DEFAULT, FrameGeometry((65, 65), (32, 32)))
+    half = prepare(hidden, DEFAULT, FrameGeometry((65, 65), (32, 32), mask))
+    np.testing.assert_allclose(half, whole, atol=1e-4)
+
+
+def test_a_mask_of_the_wrong_shape() -> None:
+    with pytest.raises(ValueError, match=r"the mask has the shape \(3, 3\), the frames have \(64, 64\)"):
+        FrameGeometry((64, 64), mask=np.zeros((3, 3), bool))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, ">u2"])
+def test_every_dtype_gives_the_same_input(dtype: DTypeLike) -> None:
+    frames = np.rint(_frames(2, 64, 64))
+    geometry = FrameGeometry((64, 64))
+    np.testing.assert_array_equal(
+        prepare(frames.astype(dtype), DEFAULT, geometry), prepare(frames, DEFAULT, geometry)
+    )
+
+
+def test_what_is_masked_has_no_influence() -> None:
+    frame = _frames(64, 64)
+    mask = np.zeros((64, 64), bool)
+    mask[10:20] = True
+    geometry = FrameGeometry((64, 64), mask=mask)
+    spoiled = frame.copy()
+    spoiled[:6, :6] = np.inf
+    spoiled[mask] = np.nan
+    np.testing.assert_array_equal(prepare(spoiled, DEFAULT, geometry), prepare(frame, DEFAULT, geometry))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 12345.678])
+@pytest.mark.parametrize("intensity_scale", ["log", "linear"])
+def test_a_constant_frame_becomes_zeros(value: float, intensity_scale: str) -> None:
+    settings = Preprocessing(intensity=intensity_scale)  # type: ignore[arg-type]
+    inputs = prepare(np.full((64, 64), value), settings, FrameGeometry((64, 64)))
+    assert (inputs == 0).all()
+
+
+def test_scale_does_not_matter() -> None:
+    frame, geometry = _frames(64, 64), FrameGeometry((64, 64))
+    np.testing.assert_allclose(
+        prepare(1e6 * frame, DEFAULT, geometry), prepare(frame, DEFAULT, geometry), atol=1e-4
+    )
+
+
+def test_crop_keeps_the_corner_at_the_beam() -> None:
+    frame = _frames(65, 65)
+    settings = Preprocessing(crop=32)
+    geometry = FrameGeometry((65, 65), (64, 64))  # the beam in the last corner
+    cropped = prepare(frame, settings, geometry)
+    assert cropped.shape[1:] == view_shape(settings, geometry) == (1, 32, 32)
+    corner = prepare(frame[::-1, ::-1][:32, :32], Preprocessing(), FrameGeometry((32, 32)))
+    np.testing.assert_allclose(cropped, corner, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "center", "mask"),
+    [
+        ((20, 20), (0, 0), None),  # too small
+        ((64, 64), (100, 100), None),  # the beam is not on it
+        ((64, 64), (0, 0), np.ones((64, 64), bool)),  # nothing left
+    ],
+)
+def test_too_little_left(
+    shape: tuple[int, int], center: tuple[float, float], mask: np.ndarray | None
+) -> None:
+    with pytest.raises(ValueError, match="too little of the frame is left"):
+        view_shape(DEFAULT, FrameGeometry(shape, center, mask))
+
+
+def test_frames_of_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"expected frames of \(64, 64\) pixels"):
+        prepare(np.ones((2, 64, 65)), DEFAULT, FrameGeometry((64, 64)))
+
+
+@pytest.mark.parametrize(
+    "values", [{"crop": 8}, {"intensity": "square"}, {"log_offset": 0.0}, {"log_offset": float("nan")}]
+)
+def test_settings_that_cannot_be(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        settings_from_dict(values)
+
+
+def test_settings_travel_as_a_dictionary() -> None:
+    settings = Preprocessing(crop=64, intensity="linear")
+    assert settings_from_dict(vars(settings)) == settings
+    assert settings.hash == Preprocessing(crop=64, intensity="linear").hash != DEFAULT.hash
+    with pytest.raises(ValueError, match=r"\['sharpen'\].*newer"):
+        settings_from_dict({"sharpen": True})
