@@ -61,7 +61,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	if nvidia-smi >/dev/null 2>&1; then kind=gpu; else kind=cpu; fi; \
 	echo "Installing into $(VENV) (TensorFlow for $$kind; some minutes the first time)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check \
 	  -c constraints.txt -e ".[dev,$$kind]"; \
 	touch $@; \
 	echo "Ready: $(BIN)/speckle --help"

@@ -25,7 +25,7 @@ from ophyd.status import DeviceStatus
 
 from simulated_devices.detector_response import DetectorResponse
 from simulated_devices.exposures import Truth, simulate_frame, truth_data_keys
-from simulated_devices.frame_files import FRAME_DATASET, prepare_directory, write_frames
+from simulated_devices.frame_files import FRAME_DATASET, link_again, prepare_directory, write_frames
 from simulated_devices.grids import PixelGrid, quadrant
 from simulated_devices.sample import LARGEST_SEED, SpeckleSample
 from simulated_devices.signals import CheckedSignal, count, non_negative
@@ -35,13 +35,14 @@ __all__ = ["SpeckleDetector"]
 Reading = OrderedDict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Exposure:
     """A finished exposure."""
 
     path: Path
     truth: Truth
     time: float
+    reads: int = 0
 
 
 class SpeckleDetector(Device):
@@ -227,20 +228,23 @@ class SpeckleDetector(Device):
         """
         with self._lock:
             exposure = self._finished
-        if exposure is None:
-            raise RuntimeError(
-                f"{self.name} has no finished exposure to read: trigger it first, and wait for the status"
-            )
-        # Composed anew at each read, so that an exposure read into two events is referred to twice.
+            if exposure is None:
+                raise RuntimeError(
+                    f"{self.name} has no finished exposure to read: trigger it first, and wait for the status"
+                )
+            exposure.reads += 1
+            # A stream in Tiled knows each file once: an exposure that is read into two events gets two names.
+            path = exposure.path if exposure.reads == 1 else link_again(exposure.path, exposure.reads)
         resource, compose_datum, _ = compose_resource(
             spec="AD_HDF5",
             root=str(self._data_directory),
-            resource_path=exposure.path.name,
+            resource_path=path.name,
             resource_kwargs={
                 "dataset": FRAME_DATASET,
                 "chunk_shape": self._image_chunk(),
                 "join_method": "stack",
                 "swmr": False,
+                **({} if self._staged_frames in (None, 1) else {"frame_per_point": self._staged_frames}),
             },
         )
         datum = compose_datum(datum_kwargs={})
@@ -261,7 +265,7 @@ class SpeckleDetector(Device):
         return [*self._grid.shape] if frames == 1 else [frames, *self._grid.shape]
 
     def _image_chunk(self) -> list[int]:
-        return [1] * (len(self._image_shape()) - 1) + [*self._grid.shape]
+        return [1, *self._image_shape()]  # the server reads an event at a time
 
     def describe(self) -> Reading:
         """Describe the frames, (y, x) or (frame, y, x) if there are several, and the truth."""

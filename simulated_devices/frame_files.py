@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["FRAME_DATASET", "FrameFileError", "prepare_directory", "write_frames"]
+__all__ = ["FRAME_DATASET", "FrameFileError", "link_again", "prepare_directory", "write_frames"]
 
 FRAME_DATASET = "/entry/data/data"
 """Path of the frames inside a file: what readers of the spec `AD_HDF5` take for granted."""
@@ -24,6 +24,22 @@ FRAME_DATASET = "/entry/data/data"
 
 class FrameFileError(OSError):
     """A frame file or its folder could not be written."""
+
+
+def link_again(path: Path, number: int) -> Path:
+    """Give a frame file another name beside it, without copying it.
+
+    Raises
+    ------
+    FrameFileError
+        If the file system knows no hard links, or the file is gone.
+    """
+    again = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    try:
+        os.link(path, again)
+    except OSError as error:
+        raise FrameFileError(f"{path.name} can't be read into a second event: {error}") from error
+    return again
 
 
 def prepare_directory(directory: Path) -> None:

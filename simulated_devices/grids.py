@@ -63,12 +63,12 @@ class PixelGrid:
     @property
     def k_rows(self) -> NDArray[np.float64]:
         """Component of k along the rows' index, shape (rows,), inverse units."""
-        return (np.arange(self.shape[0]) - self.beam_center[0]) * self.pitch
+        return np.asarray((np.arange(self.shape[0]) - self.beam_center[0]) * self.pitch, np.float64)
 
     @property
     def k_columns(self) -> NDArray[np.float64]:
         """Component of k along the columns' index, shape (columns,), inverse units."""
-        return (np.arange(self.shape[1]) - self.beam_center[1]) * self.pitch
+        return np.asarray((np.arange(self.shape[1]) - self.beam_center[1]) * self.pitch, np.float64)
 
     @property
     def k_magnitude(self) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,7 +156,7 @@ class Classifier:
 
     def _inspect(
         self,
-        frame: NDArray[np.generic],
+        frame: NDArray[Any],
         geometry: FrameGeometry,
         saturation_level: float | None,
         pitch: float | None,

@@ -57,7 +57,9 @@ def scan_picture(
     x, y, found, confidence = (np.asarray(a) for a in (x, y, found, confidence))
     figure = Figure(figsize=(15, 10.5 if examples else 6.5), layout="constrained")
     figure.suptitle(title, fontsize=14)
-    parts = figure.subfigures(2 if examples else 1, 1, squeeze=False, height_ratios=[1.3, 1] if examples else [1])
+    parts = figure.subfigures(
+        2 if examples else 1, 1, squeeze=False, height_ratios=[1.3, 1] if examples else [1]
+    )
     if examples:
         _draw_examples(parts[0, 0], examples)
     panels = parts[-1, 0].subplots(1, 2 if truth is None else 4)
@@ -65,7 +67,9 @@ def scan_picture(
     if truth is not None:
         maps.insert(0, ("truth", np.asarray(truth)))
     for axes, (name, numbers) in zip(panels, maps, strict=False):
-        drawn = _draw_map(axes, x, y, np.where(numbers > 0, numbers, np.nan), (min(classes), max(classes)), DISK_COLORS)
+        drawn = _draw_map(
+            axes, x, y, np.where(numbers > 0, numbers, np.nan), (min(classes), max(classes)), DISK_COLORS
+        )
         axes.set(title=f"disk number, {name}", xlabel=axis_labels[0], ylabel=axis_labels[1])
         parts[-1, 0].colorbar(drawn, ax=axes, shrink=0.8)
     axes = panels[len(maps)]
@@ -95,7 +99,12 @@ def _draw_examples(part: Any, examples: Sequence[tuple[str, NDArray[Any], NDArra
 
 
 def _draw_map(
-    axes: Axes, x: NDArray[Any], y: NDArray[Any], values: NDArray[Any], limits: tuple[float, float], colors: str
+    axes: Axes,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    values: NDArray[Any],
+    limits: tuple[float, float],
+    colors: str,
 ) -> Any:
     """Draw tiles where the positions make a grid, else points."""
     axes.set_aspect("equal", adjustable="box")
@@ -103,7 +112,9 @@ def _draw_map(
     if columns.size > 1 and rows.size > 1 and columns.size * rows.size == x.size:
         tiles = np.full((rows.size, columns.size), np.nan)
         tiles[np.searchsorted(rows, y.round(6)), np.searchsorted(columns, x.round(6))] = values
-        return axes.pcolormesh(columns, rows, tiles, vmin=limits[0], vmax=limits[1], cmap=colors, shading="nearest")
+        return axes.pcolormesh(
+            columns, rows, tiles, vmin=limits[0], vmax=limits[1], cmap=colors, shading="nearest"
+        )
     return axes.scatter(x, y, c=values, vmin=limits[0], vmax=limits[1], cmap=colors, s=60)
 
 
@@ -115,7 +126,8 @@ def _draw_confusion(axes: Axes, truth: NDArray[Any], found: NDArray[Any], classe
             counts[index[t], index[f]] += 1
     axes.imshow(np.where(counts, counts, np.nan), cmap="Blues", vmin=0, origin="lower")
     for i, j in zip(*np.nonzero(counts), strict=True):
-        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=6, color="black" if i == j else "red")
+        color = "red" if i != j else "white" if counts[i, j] > counts.max() / 2 else "black"
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=6, color=color)
     ticks = range(0, len(classes), 3)
     axes.set(title="confusion matrix", xlabel="classified", ylabel="truth")
     axes.set_xticks(ticks, [str(classes[i]) for i in ticks])

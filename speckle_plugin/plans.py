@@ -46,7 +46,9 @@ def classify_count(
     **kwargs
         As for :func:`bluesky.plans.count`.
     """
-    return (yield from bp.count(detectors, num, delay, md=_metadata("classify_count", when_full, md), **kwargs))
+    return (
+        yield from bp.count(detectors, num, delay, md=_metadata("classify_count", when_full, md), **kwargs)
+    )
 
 
 def classify_scan(
@@ -102,7 +104,7 @@ def classify_grid_scan(
 def _metadata(plan_name: str, when_full: str, md: Mapping[str, Any] | None) -> dict[str, Any]:
     if when_full not in ("wait", "defer"):
         raise ValueError(
-            "when_full must be 'wait' (the scan slows down) or 'defer' (frames are classified after the scan), "
-            f"not {when_full!r}"
+            "when_full must be 'wait' (the scan slows down) or 'defer' (frames are classified "
+            f"after the scan), not {when_full!r}"
         )
     return {"plan_name": plan_name, "classification": {"when_full": when_full}, **(md or {})}

@@ -94,36 +94,34 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
         Data keys, each with `dtype`, `dtype_numpy`, `shape`, `source`. Units are seconds
         for `latency` and nats for `entropy`.
     """
-
-    def key(dtype: str, dtype_numpy: str, shape: Sequence[int] = (), **more: Any) -> dict[str, Any]:
-        return {
-            "dtype": dtype,
-            "dtype_numpy": dtype_numpy,
-            "shape": list(shape),
-            "source": "speckle_plugin",
-            **more,
-        }
-
     return {
-        "image_key": key("string", "|S64"),
-        "frame_index": key("integer", "<i8"),
-        "primary_seq_num": key("integer", "<i8"),
-        "status": key("string", "|S16"),
-        "disk_number": key("integer", "<i8"),
-        "confidence": key("number", "<f8"),
-        "probabilities": key("array", "<f4", (class_count,), dims=["class"]),
-        "entropy": key("number", "<f8", units="nat"),
-        "flags": key("string", "|S128"),
-        "latency": key("number", "<f8", units="s"),
+        "image_key": _key("string", "|S64"),
+        "frame_index": _key("integer", "<i8"),
+        "primary_seq_num": _key("integer", "<i8"),
+        "status": _key("string", "|S16"),
+        "disk_number": _key("integer", "<i8"),
+        "confidence": _key("number", "<f8"),
+        "probabilities": _key("array", "<f4", (class_count,), dims=["class"]),
+        "entropy": _key("number", "<f8", units="nat"),
+        "flags": _key("string", "|S128"),
+        "latency": _key("number", "<f8", units="s"),
     }
 
 
 def configuration_keys() -> dict[str, dict[str, Any]]:
     """Give the data keys of the classifier's configuration in the stream's descriptor."""
-    text = {"dtype": "string", "dtype_numpy": "|S128", "shape": [], "source": "speckle_plugin"}
-    number = {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "source": "speckle_plugin"}
     names = ("model", "model_version", "weights_sha256", "preprocessing_hash", "mask_hash")
-    keys = {name: dict(text) for name in (*names, "engine", "precision", "device")}
-    keys["temperature"] = number
-    keys["classes"] = {"dtype": "array", "dtype_numpy": "<i8", "shape": [None], "source": "speckle_plugin"}
+    keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
+    keys["temperature"] = _key("number", "<f8")
+    keys["classes"] = _key("array", "<i8", (None,))
     return keys
+
+
+def _key(dtype: str, dtype_numpy: str, shape: Sequence[int | None] = (), **more: Any) -> dict[str, Any]:
+    return {
+        "dtype": dtype,
+        "dtype_numpy": dtype_numpy,
+        "shape": list(shape),
+        "source": "speckle_plugin",
+        **more,
+    }

@@ -50,6 +50,8 @@ class Session:
         self.store = store
         self.saver = saver
         self._token = run_engine.subscribe(live)
+        # Also when the interpreter ends without close(): what is queued is saved first.
+        store.call_at_close(self._finish)
 
     @property
     def catalog(self) -> CatalogOfBlueskyRuns:
@@ -57,11 +59,15 @@ class Session:
         return self.store.runs
 
     def close(self) -> None:
-        """Deliver and save what is queued, and close the store."""
+        """End a scan that is paused, deliver and save what is queued, and close the store."""
+        self.store.close()
+
+    def _finish(self) -> None:
+        if self.RE.state == "paused":
+            self.RE.abort("the session was closed")
         self.RE.unsubscribe(self._token)
         self.live.close()
         self.saver.close()
-        self.store.close()
 
     def __enter__(self) -> Self:
         """Give the session itself."""

@@ -46,9 +46,7 @@ class FrameRecipe:
         for family in self.families:
             Family(family)
         if len(set(self.disk_numbers)) < 2 or min(self.disk_numbers) < 1:
-            raise ValueError(
-                f"disk_numbers must be at least two positive integers, not {self.disk_numbers}"
-            )
+            raise ValueError(f"disk_numbers must be at least two positive integers, not {self.disk_numbers}")
         if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1]):
             raise ValueError(f"photons must be empty or (least, most), not {self.photons}")
 
@@ -95,7 +93,8 @@ class TrainingRecipe:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2 or self.steps % self.steps_per_epoch:
             raise ValueError(
-                f"steps ({self.steps}) must be a multiple of steps_per_epoch ({self.steps_per_epoch}), batch >= 2"
+                f"steps ({self.steps}) must be a multiple of steps_per_epoch ({self.steps_per_epoch}), "
+                "batch >= 2"
             )
 
 

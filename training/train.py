@@ -106,7 +106,9 @@ def _compiled(recipe: TrainingRecipe) -> keras.Model:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # runs of a few hundred steps: 0.99 would lag behind
     model.compile(
-        optimizer=keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=1.0),
+        optimizer=keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=1.0
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         # XLA takes minutes to compile ResNet-50 for a CPU, and its convolutions are slower there.
@@ -135,7 +137,9 @@ def _dataset(recipe: TrainingRecipe, start: int) -> Any:
 
     view, _ = next(generate())
     signature = (tf.TensorSpec(view.shape, tf.float32), tf.TensorSpec((), tf.int32))
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).batch(recipe.batch).prefetch(2)
+    return (
+        tf.data.Dataset.from_generator(generate, output_signature=signature).batch(recipe.batch).prefetch(2)
+    )
 
 
 def _validation_set(recipe: TrainingRecipe) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -266,7 +270,8 @@ def _claim(folder: Path, recipe: TrainingRecipe) -> None:
     file = folder / "recipe.json"
     if file.is_file() and file.read_text() != text:
         raise ValueError(
-            f"{folder} holds a training run of another recipe: give another folder, or remove it to start anew"
+            f"{folder} holds a training run of another recipe: "
+            "give another folder, or remove it to start anew"
         )
     file.write_text(text)
 

@@ -9,7 +9,7 @@ Console(highlight=False).print(
   RE(classify_count([det], 5))             [dim]or any plan of bluesky: RE(count([det], 5))[/]
   RE(bps.mv(sample.family, "poly"))        [dim]disks of a spread of sizes[/]
 
-  catalog[-1]                              [dim]the newest run; .primary and .classification are its streams[/]
+  catalog[-1]                              [dim]the newest run; .primary, .classification[/]
   find_runs(catalog, label=7, max_confidence=0.8)
   find_frames(catalog[-1])                 [dim]a row per frame: label, confidence, position[/]
 """

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 FLUSH_INTERVAL = 0.5
 """Seconds after which savers are told to flush even while documents keep coming."""
 
+FLUSH_SHARE = 0.25
+"""Part of the time that may go into flushing under load: a flush is work for the server, on the
+cores that classify."""
+
 
 @dataclass
 class _Subscriber:
@@ -78,7 +82,8 @@ class Delivery:
         error, self._error = self._error, None
         if error is not None:
             raise RuntimeError(
-                f"the data of this scan can't be saved ({error}); free the disk or mend the server, then repeat it"
+                f"the data of this scan can't be saved ({error}); free the disk or mend the server, "
+                "then repeat it"
             ) from error
 
     def close(self, timeout: float = 10.0) -> None:
@@ -87,14 +92,13 @@ class Delivery:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        last_flush = self._clock()
+        next_flush = self._clock()
         dirty = False
         while True:
             try:
                 item = self._queue.get(block=not dirty)
             except queue.Empty:
-                self._flush()
-                last_flush, dirty = self._clock(), False
+                next_flush, dirty = self._flush(), False
                 continue
             if item is None:
                 self._flush()
@@ -103,19 +107,21 @@ class Delivery:
             for subscriber in list(self._subscribers.values()):
                 self._call(subscriber, subscriber.function, name, doc)
             dirty = True
-            if delivered is not None or self._clock() - last_flush > FLUSH_INTERVAL:
-                self._flush()
-                last_flush, dirty = self._clock(), False
+            if delivered is not None or self._clock() > next_flush:
+                next_flush, dirty = self._flush(), False
             if delivered is not None:
                 delivered.set()
 
-    def _flush(self) -> None:
+    def _flush(self) -> float:
+        """Have all that was delivered saved, and give the time at which to do so again under load."""
+        started = self._clock()
         for subscriber in list(self._subscribers.values()):
             flush = getattr(subscriber.function, "flush", None)
             if flush is not None:
                 self._call(subscriber, flush)
         for hook in self._flushed_hooks:
             hook()
+        return self._clock() + max(FLUSH_INTERVAL, (self._clock() - started) / FLUSH_SHARE)
 
     def _call(self, subscriber: _Subscriber, function: Callable[..., Any], *args: Any) -> None:
         try:

@@ -93,7 +93,7 @@ class FrameFinder:
         self._datums: dict[str, Mapping[str, Any]] = {}
         self._next_index: Counter[str] = Counter()
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> Iterator[FrameReference]:
+    def __call__(self, name: str, doc: Any) -> Iterator[FrameReference]:
         """Take one document and yield the frames that it makes available."""
         match name:
             case "descriptor":

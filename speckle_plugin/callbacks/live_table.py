@@ -36,9 +36,13 @@ class LiveTable:
             self._motors = list(doc.get("motors") or ())
             self._readings.clear()
             self._result_descriptors.clear()
-            self._console.print(f"[bold]{doc.get('plan_name', 'run')}[/] scan {doc.get('scan_id')}  {doc['uid'][:8]}")
+            self._console.print(
+                f"[bold]{doc.get('plan_name', 'run')}[/] scan {doc.get('scan_id')}  {doc['uid'][:8]}"
+            )
             columns = [f"{motor:>{POSITION_WIDTH}}" for motor in self._motors]
-            self._console.print(Text(" ".join(["frame", *columns, "disks  confidence  truth  flags"]), style="dim"))
+            self._console.print(
+                Text(" ".join(["frame", *columns, "disks  confidence  truth  flags"]), style="dim")
+            )
         elif name == "descriptor" and doc["name"] == CLASSIFICATION_STREAM:
             self._result_descriptors.add(doc["uid"])
         elif name == "event" and doc["descriptor"] in self._result_descriptors:
@@ -59,7 +63,9 @@ class LiveTable:
         if result["status"] == Status.CLASSIFIED:
             right = truth is None or truth == result["disk_number"]
             row.append(f"  {result['disk_number']:4d}", style="bold green" if right else "bold red")
-            row.append(f"  {result['confidence']:9.1%}", style="" if result["confidence"] >= 0.8 else "yellow")
+            row.append(
+                f"  {result['confidence']:9.1%}", style="" if result["confidence"] >= 0.8 else "yellow"
+            )
         else:
             row.append(f"     -  {result['status']:>9}", style="yellow")
         row.append(f"  {truth if truth is not None else '-':>6}  ")

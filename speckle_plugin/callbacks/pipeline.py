@@ -183,11 +183,15 @@ class LiveClassifier:
             run.results.book(reference)
             if self._pending_bytes + size > self.settings.pending_bytes and self._pending_bytes:
                 has_room = run.when_full == "wait" and self._lock.wait_for(
-                    lambda: self._pending_bytes + size <= self.settings.pending_bytes or not self._pending_bytes,
+                    lambda: (
+                        self._pending_bytes + size <= self.settings.pending_bytes or not self._pending_bytes
+                    ),
                     self.settings.wait_timeout,
                 )
                 if not has_room:
-                    run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
+                    run.results.defer(
+                        reference, "more frames waited than pending_bytes allows", self._ready()
+                    )
                     return
             self._pending_bytes += size
             self._waiting.append((run, reference))
@@ -202,7 +206,8 @@ class LiveClassifier:
             with self._lock:
                 self._lock.wait_for(lambda: not run.results.outstanding, self.settings.drain_timeout)
                 run.results.defer_outstanding(
-                    f"not classified {self.settings.drain_timeout:g} s after the end of the run", self._ready()
+                    f"not classified {self.settings.drain_timeout:g} s after the end of the run",
+                    self._ready(),
                 )
                 run.closed = True
                 self._delivery.put("stop", run.results.stop(doc), saved)
@@ -284,16 +289,11 @@ class LiveClassifier:
                         run.results.flag(reference, Flag.UNUSABLE_GEOMETRY, problem, classifier)
                 continue
             pixels = read_frames([reference for _, reference in group])
-            readable = [i for i, frame in enumerate(pixels) if not isinstance(frame, FrameReadError)]
-            labelled = dict(
-                zip(
-                    readable,
-                    classifier.label(
-                        [pixels[i] for i in readable], geometry, detector.saturation_level, detector.pitch
-                    ),
-                    strict=True,
-                )
+            readable = {i: frame for i, frame in enumerate(pixels) if not isinstance(frame, FrameReadError)}
+            results = classifier.label(
+                list(readable.values()), geometry, detector.saturation_level, detector.pitch
             )
+            labelled = dict(zip(readable, results, strict=True))
             with self._lock:
                 for i, (run, reference) in enumerate(group):
                     if run.closed:

@@ -48,13 +48,13 @@ class RunResults:
     def __init__(
         self,
         start: Mapping[str, Any],
-        emit: Callable[[str, dict[str, Any]], None],
+        emit: Callable[[str, Any], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._start = start
         self._emit = emit
         self._clock = clock
-        self._compose_event: Callable[..., dict[str, Any]] | None = None
+        self._compose_event: Callable[..., Any] | None = None
         self._classes = 0
         self._model: dict[str, Any] = {}
         self._open: dict[tuple[str, int], FrameReference] = {}
@@ -79,7 +79,11 @@ class RunResults:
         self._open[self._key(reference)] = reference
 
     def close_frame(
-        self, reference: FrameReference, result: FrameResult, classifier: Classifier | None, mask_hash: str = ""
+        self,
+        reference: FrameReference,
+        result: FrameResult,
+        classifier: Classifier | None,
+        mask_hash: str = "",
     ) -> None:
         """Emit the result of a frame; a second result for the same frame is dropped."""
         if self._open.pop(self._key(reference), None) is None:
@@ -99,7 +103,9 @@ class RunResults:
             "flags": join_flags(result.flags),
             "latency": latency,
         }
-        self._emit("event", compose_event(data=data, timestamps=dict.fromkeys(data, now), time=now, validate=False))
+        self._emit(
+            "event", compose_event(data=data, timestamps=dict.fromkeys(data, now), time=now, validate=False)
+        )
         self._statuses[result.status] += 1
         self._flags.update(str(flag) for flag in result.flags)
         if result.status is Status.CLASSIFIED:
@@ -147,9 +153,7 @@ class RunResults:
         num_events = {**doc.get("num_events", {}), CLASSIFICATION_STREAM: frames}
         return {**doc, "num_events": num_events, SUMMARY: summary}
 
-    def _describe(
-        self, classifier: Classifier | None, mask_hash: str
-    ) -> Callable[..., dict[str, Any]]:
+    def _describe(self, classifier: Classifier | None, mask_hash: str) -> Callable[..., Any]:
         """Emit the stream's descriptor, and give what composes its events."""
         bundle = classifier.bundle if classifier else None
         self._classes = len(bundle.classes) if bundle else 1
@@ -165,23 +169,27 @@ class RunResults:
             "temperature": float(bundle.temperature) if bundle else 1.0,
             "classes": list(bundle.classes) if bundle else [],
         }
-        data_keys = result_keys(self._classes)
+        # event_model's TypedDicts are narrower than what its own validators accept.
+        start: Any = self._start
+        data_keys: Any = result_keys(self._classes)
+        hints: Any = {CLASSIFIER: {"fields": ["disk_number", "confidence"]}}
+        configuration: Any = {
+            CLASSIFIER: {
+                "data": self._model,
+                "timestamps": dict.fromkeys(self._model, self._clock()),
+                "data_keys": configuration_keys(),
+            }
+        }
         composed = event_model.compose_descriptor(
-            start=self._start,
+            start=start,
             streams={},
             event_counters={},
             name=CLASSIFICATION_STREAM,
             data_keys=data_keys,
             time=self._clock(),
             object_keys={CLASSIFIER: list(data_keys)},
-            hints={CLASSIFIER: {"fields": ["disk_number", "confidence"]}},
-            configuration={
-                CLASSIFIER: {
-                    "data": self._model,
-                    "timestamps": dict.fromkeys(self._model, self._clock()),
-                    "data_keys": configuration_keys(),
-                }
-            },
+            hints=hints,
+            configuration=configuration,
         )
         self._compose_event = composed.compose_event
         self._emit("descriptor", composed.descriptor_doc)

@@ -94,7 +94,7 @@ def classify(
 
         classifier = Classifier(bundle, engine)
         progress.update(task, description="classifying", total=frames.shape[0])
-        results = []
+        results: list[FrameResult] = []
         for result in _label(classifier, frames, geometry, pitch, assumed):
             write_row(len(results), result)
             results.append(result)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 __all__ = ["print_table", "progress_bar", "remark", "stdout", "table"]
 
-WIDTH_OF_FILES = 120
+WIDTH_OF_FILES = 200
 """Columns of what is written to a file or pipe, which has no width of its own."""
 
 

@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from speckle_plugin.cli.classify import classify
+from speckle_plugin.cli.demo import demo
+from speckle_plugin.cli.errors import traceback_wanted
 from speckle_plugin.cli.models import models
+from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.simulate import simulate
 from speckle_plugin.cli.train import train
 
@@ -27,10 +30,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(demo)
+app.command()(query)
 app.command()(simulate)
 app.command()(classify)
 app.command()(train)
 app.command()(models)
+app.command()(replay)
 
 
 @app.callback()
@@ -44,12 +50,13 @@ def speckle(
     A neural network (ResNet-50) reads the number of disks, 2 to 20, from each frame. It does so live in a
     Bluesky scan, or in files of frames by the commands below.
 
-    **To begin**, make frames, classify them, and train a network of your own:
+    **To begin**, scan a simulated sample; then make frames, classify them, and train a network of your own:
 
+        speckle demo
         speckle simulate --disk-numbers 2-20 --count 5 --out frames.h5
         speckle classify frames.h5 --out results.csv
-        speckle models
         speckle train mono --out my-network
 
     **speckle COMMAND --help** explains each command by an example.
     """
+    traceback_wanted.set(traceback)

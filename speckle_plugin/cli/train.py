@@ -47,7 +47,7 @@ def train(
         def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
             progress.update(
                 task,
-                description={"train": "training", "test": "testing"}.get(what, what),
+                description={"train": "training", "settle": "settling", "test": "testing"}.get(what, what),
                 completed=done,
                 total=total,
                 numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),

@@ -170,8 +170,8 @@ def load_bundle(path: Path | str) -> Bundle:
     actual = _hash(text, packed)
     if actual != expected:
         raise BundleError(
-            f"{path} has the SHA-256 {actual[:12]}..., but says {expected[:12]}...: it was changed or damaged; "
-            "copy or train it again"
+            f"{path} has the SHA-256 {actual[:12]}..., but says {expected[:12]}...: "
+            "it was changed or damaged; copy or train it again"
         )
     manifest = json.loads(text)
     if manifest.pop("format", None) != FORMAT:

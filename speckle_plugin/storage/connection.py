@@ -23,7 +23,7 @@ _RETRIES = {"TILED_RETRY_ATTEMPTS": 5, "TILED_RETRY_TIMEOUT": 15.0}
 """Tiled's own limits (10 attempts, 45 s) would stop a scan for more than a minute when the
 server is gone. The journal makes patience needless: what cannot be written is replayed."""
 
-_PROBE_TIMEOUT = 3.0
+_PROBE_TIMEOUT = 10.0
 """Seconds that a server has for its first answer."""
 
 
@@ -62,8 +62,8 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
     limit_retries()
     import httpx
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
-    from tiled.client import from_uri
-    from tiled.client.container import Container
+    from tiled.client.constructors import from_context
+    from tiled.client.context import Context
     from tiled.structures.core import Spec
 
     api_key = api_key or httpx.URL(uri).params.get("api_key")
@@ -76,24 +76,20 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
             f"no Tiled server answers at {bare} ({error or type(error).__name__}). Start it, or correct the "
             "address; the profile of an embedded server ends with the session that opened it"
         ) from error
+    context, path = Context.from_any_uri(bare, api_key=api_key, trust_env=trust_env)
     try:
-        client = from_uri(bare, api_key=api_key, trust_env=trust_env)
+        client = from_context(context, node_path_parts=path)
         if not isinstance(client, CatalogOfBlueskyRuns):
-            if not isinstance(client, Container):
-                raise StorageError(f"{bare} is a {type(client).__name__}, not a container of runs")
             if RUNS not in client:
                 client.create_container(RUNS, specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
             client = client[RUNS]
-    except (httpx.HTTPError, RuntimeError, KeyError) as error:
-        if isinstance(error, StorageError):
-            raise
+        if not isinstance(client, CatalogOfBlueskyRuns):
+            raise TypeError(f"{RUNS!r} is a {type(client).__name__}, not of spec CatalogOfBlueskyRuns")
+    except (httpx.HTTPError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        context.http_client.close()
         raise StorageError(
-            f"the Tiled server at {bare} does not give its runs: {error}. Is the API key right (argument "
-            "api_key, or the environment variable TILED_API_KEY), and may it write?"
+            f"the Tiled server at {bare} does not give its runs: {error}. Is the address that of the server "
+            "or of a catalog of runs, is the API key right (argument api_key, or the environment variable "
+            "TILED_API_KEY), and may it write?"
         ) from error
-    if not isinstance(client, CatalogOfBlueskyRuns):
-        raise StorageError(
-            f"{RUNS!r} at {bare} is a {type(client).__name__}, not a catalog of spec CatalogOfBlueskyRuns; "
-            "give the URI of the catalog"
-        )
     return client

@@ -46,10 +46,15 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
     from bluesky_tiled_plugins.routers import validator
     from tiled.media_type_registration import default_serialization_registry
     from tiled.server import SimpleTiledServer
+    from tiled.server.settings import get_settings
+
+    from speckle_plugin.storage.frame_files import FrameFilesAdapter
 
     # Before the server is built, or `run.documents()` answers 406.
     default_serialization_registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
-    _check_duckdb(directory / "storage.duckdb")
+    # Servers of one process share this object, and the key of the last one would be everyone's.
+    get_settings.cache_clear()
+    _check_tables(directory / "storage.duckdb")
     try:
         with _initialized(directory / "catalog.db"):
             server = SimpleTiledServer(directory, api_key=api_key, port=port, readable_storage=[readable])
@@ -58,23 +63,34 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
             f"the Tiled server did not start on {directory}: {error}. Its own messages are in "
             f"{directory / 'error.log'}"
         ) from error
+    server.catalog.context.adapters_by_mimetype["application/x-hdf5"] = FrameFilesAdapter
     # Lets the server check a run by itself (`run.validate()`), without a round trip for each frame.
     server.app.include_router(validator.router, prefix="/custom")
     server._server.config.timeout_graceful_shutdown = _SHUTDOWN_TIMEOUT
     return server
 
 
-def _check_duckdb(path: Path) -> None:
-    """See that no program that knows nothing of our lock holds the tables.
+def _check_tables(path: Path) -> None:
+    """See that no program that knows nothing of our lock holds the tables, and mend their indexes.
 
     The server opens them at the first write only, and would answer 500 in mid-scan.
+
+    After a process was killed, DuckDB (1.5) takes the rows of its log into the tables, but
+    loses them from the indexes if it is closed before these were used. Deleting such a row,
+    as `replay` does, is then a fatal error. Making the indexes anew avoids it.
     """
     if not path.exists():
         return
     import duckdb
 
+    killed = path.with_name(path.name + ".wal").exists()
     try:
-        duckdb.connect(str(path)).close()
+        with duckdb.connect(str(path)) as connection:
+            if killed:
+                indexes = connection.execute("select index_name, sql from duckdb_indexes()").fetchall()
+                for name, statement in indexes:
+                    connection.execute(f'drop index "{name}"')
+                    connection.execute(statement)
     except duckdb.IOException as error:
         raise StorageError(
             f"the tables in {path} are open in another program, perhaps a Tiled server of its own: end it "

@@ -51,7 +51,7 @@ _RESULTS = [
 
 _LARGEST_GAP = 16
 """Frames between two wanted ones that are read along: a request costs more than they do,
-since for each the server opens the files of the whole stream."""
+since the server looks up all the files of the stream for each."""
 
 _BYTES_AT_ONCE = 64 * 2**20
 

@@ -48,7 +48,7 @@ class TiledRunWriter:
         self._writer.flush()
 
 
-class _BatchedRunWriter(_RunWriter):  # type: ignore[misc]
+class _BatchedRunWriter(_RunWriter):
     """The writer of bluesky-tiled-plugins, told when to write, with columns of steady types."""
 
     def __init__(self, client: BaseClient) -> None:

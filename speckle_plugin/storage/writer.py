@@ -25,8 +25,8 @@ __all__ = ["REPLAY_COMMAND", "RunSaver"]
 
 logger = logging.getLogger(__name__)
 
-REPLAY_COMMAND = "python -m speckle_plugin replay {journal}"
-"""What the user is told to do with a journal that was left."""
+REPLAY_COMMAND = "speckle replay --data {data}"
+"""What the user is told to do when a journal was left in a data directory."""
 
 
 class _Writer(Protocol):
@@ -176,7 +176,10 @@ class _OpenRun:
             except Exception as error:
                 self._lose_tiled(error)
         if self._in_tiled and name == "stop" and self._journal is not None:
-            self._journal.remove()
+            try:
+                self._journal.remove()
+            except OSError as error:  # the run is safe, and replay will see that
+                logger.warning("the journal %s cannot be removed: %s", self._path, error)
         self._see_that_it_is_saved()
 
     def flush(self) -> None:
@@ -206,7 +209,7 @@ class _OpenRun:
         if self._whole:
             message += (
                 f"It is kept in {self._path}. When the run has ended and Tiled works again: "
-                + REPLAY_COMMAND.format(journal=self._path)
+                + REPLAY_COMMAND.format(data=self._path.parent.parent)
             )
         self._failures[self._uid] = message
         logger.error(message, exc_info=error)

@@ -91,9 +91,7 @@ def documents() -> Documents:
 
 
 @pytest.fixture
-def make_live(
-    engine: FakeEngine, documents: Documents
-) -> Iterator[Callable[..., LiveClassifier]]:
+def make_live(engine: FakeEngine, documents: Documents) -> Iterator[Callable[..., LiveClassifier]]:
     """Give a maker of live classifiers on the fake engine; all are closed at the end."""
     made: list[LiveClassifier] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def descriptor(shape: list[int], external: str | None = "FILESTORE:", **configur
     }
 
 
-def find(documents: list[tuple[str, dict[str, Any]]], settings: FrameSettings | None = None) -> list[FrameReference]:
+def find(
+    documents: list[tuple[str, dict[str, Any]]], settings: FrameSettings | None = None
+) -> list[FrameReference]:
     finder = FrameFinder(settings or FrameSettings())
     return [reference for name, doc in documents for reference in finder(name, doc)]
 
@@ -41,21 +44,35 @@ def file(tmp_path: Path) -> Path:
 
 
 def event(seq_num: int, value: Any) -> tuple[str, dict[str, Any]]:
-    doc = {"descriptor": "d", "seq_num": seq_num, "data": {"det_image": value}, "timestamps": {"det_image": 1.0}}
+    doc = {
+        "descriptor": "d",
+        "seq_num": seq_num,
+        "data": {"det_image": value},
+        "timestamps": {"det_image": 1.0},
+    }
     return "event", doc | {"uid": str(seq_num), "time": 1.0, "filled": {"det_image": False}}
 
 
 def test_one_file_per_run_with_point_numbers(file: Path) -> None:
     """AreaDetector's usual way: one Resource, a Datum with point_number for each event."""
-    resource = {"uid": "r", "root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "AD_HDF5"}
-    documents: list[tuple[str, dict[str, Any]]] = [("descriptor", descriptor([2, 40, 50])), ("resource", resource)]
+    resource = {
+        "uid": "r",
+        "root": "/",
+        "resource_path": str(file)[1:],
+        "resource_kwargs": {},
+        "spec": "AD_HDF5",
+    }
+    documents: list[tuple[str, dict[str, Any]]] = [
+        ("descriptor", descriptor([2, 40, 50])),
+        ("resource", resource),
+    ]
     for point in range(3):
         datum = {"datum_id": f"r/{point}", "resource": "r", "datum_kwargs": {"point_number": point}}
         documents += [("datum", datum), event(point + 1, f"r/{point}")]
     references = find(documents)
     assert [r.frame_index for r in references] == [r.index for r in references] == list(range(6))
     assert [r.seq_num for r in references] == [1, 1, 2, 2, 3, 3]
-    np.testing.assert_array_equal(np.stack(read_frames(references)), FRAMES)
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES)
 
 
 def test_stream_resource_and_stream_datum(file: Path) -> None:
@@ -73,10 +90,14 @@ def test_stream_resource_and_stream_datum(file: Path) -> None:
         "seq_nums": {"start": 3, "stop": 6},
     }
     references = find(
-        [("descriptor", descriptor([40, 50], "STREAM:")), ("stream_resource", resource), ("stream_datum", datum)]
+        [
+            ("descriptor", descriptor([40, 50], "STREAM:")),
+            ("stream_resource", resource),
+            ("stream_datum", datum),
+        ]
     )
     assert [r.seq_num for r in references] == [3, 4, 5]
-    np.testing.assert_array_equal(np.stack(read_frames(references)), FRAMES[2:5])
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES[2:5])
 
 
 def test_an_event_without_its_datum_is_a_frame_that_cannot_be_read() -> None:
@@ -92,12 +113,12 @@ def test_a_late_file_is_waited_for(file: Path, tmp_path: Path) -> None:
     references = find(
         [("descriptor", descriptor([40, 50])), ("resource", resource), ("datum", datum), event(1, "r/0")]
     )
-    (frame,) = read_frames(references, patience=5.0, sleep=lambda _: file.exists() and file.rename(late) and None)
+    (frame,) = read_frames(references, patience=5.0, sleep=lambda _: os.rename(file, late))
     np.testing.assert_array_equal(frame, FRAMES[0])
 
 
 def test_what_the_detector_says_of_itself() -> None:
-    stated = {"det_beam_center": [3.5, 4.0], "det_pitch": 0.5, "det_saturation_level": 1000.0}
+    stated: dict[str, Any] = {"det_beam_center": [3.5, 4.0], "det_pitch": 0.5, "det_saturation_level": 1000.0}
     settings = FrameSettings(beam_center=(9.0, 9.0))
     (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")], settings)
     detector = reference.detector
@@ -106,7 +127,8 @@ def test_what_the_detector_says_of_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "frames"), [([40, 50], 1), ([3, 40, 50], 3), ([], 0), ([50], 0), ([5, 5], 0), ([2, 2, 40, 50], 0)]
+    ("shape", "frames"),
+    [([40, 50], 1), ([3, 40, 50], 3), ([], 0), ([50], 0), ([5, 5], 0), ([2, 2, 40, 50], 0)],
 )
 def test_only_images_are_frames(shape: list[int], frames: int) -> None:
     assert len(find([("descriptor", descriptor(shape)), event(1, "x")])) == frames

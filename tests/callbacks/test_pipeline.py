@@ -27,7 +27,7 @@ from speckle_plugin.plans import classify_count, classify_grid_scan, classify_sc
 def test_each_frame_of_a_scan_has_a_row(run_engine: RunEngine, make_live, make_detector, documents) -> None:
     live, det = make_live(), make_detector()
     run_engine.subscribe(live)
-    uid = run_engine(classify_scan([det], det.sample.x, -1, 1, 5)).run_start_uids[0]
+    run_engine(classify_scan([det], det.sample.x, -1, 1, 5))
     rows = documents.rows()
     assert [row["frame_index"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["primary_seq_num"] for row in rows] == [1, 2, 3, 4, 5]
@@ -38,7 +38,8 @@ def test_each_frame_of_a_scan_has_a_row(run_engine: RunEngine, make_live, make_d
     assert summary["labels"] == [7] and summary["counts"] == {"7": 5} and summary["frames"] == 5
     assert documents.of("stop")[0]["num_events"] == {"primary": 5, "classification": 5}
     assert documents[0][0] == "start" and documents[-1][0] == "stop"
-    assert len(live.reports[uid].to_label) == len(live.reports[uid].to_stored) == 5
+    report = live.reports[documents.of("start")[0]["uid"]]
+    assert len(report.to_label) == len(report.to_stored) == 5
 
 
 def test_values_are_plain(run_engine: RunEngine, make_live, make_detector, documents) -> None:
@@ -79,7 +80,9 @@ def test_raw_documents_pass_unchanged(run_engine: RunEngine, make_live, make_det
 
 
 @pytest.mark.parametrize("when_full", ["wait", "defer"])
-def test_plans_write_their_choice_into_the_run(run_engine, make_live, make_detector, documents, when_full) -> None:
+def test_plans_write_their_choice_into_the_run(
+    run_engine, make_live, make_detector, documents, when_full
+) -> None:
     run_engine.subscribe(make_live())
     det = make_detector()
     plan = classify_grid_scan([det], det.sample.y, -1, 1, 2, det.sample.x, -1, 1, 2, when_full=when_full)
@@ -92,7 +95,7 @@ def test_plans_write_their_choice_into_the_run(run_engine, make_live, make_detec
 
 def test_plans_refuse_an_unknown_choice(run_engine: RunEngine, make_detector) -> None:
     with pytest.raises(ValueError, match="when_full must be 'wait'"):
-        run_engine(classify_count([make_detector()], when_full="drop"))
+        run_engine(classify_count([make_detector()], when_full="drop"))  # type: ignore[arg-type]
 
 
 def test_a_burst_has_a_row_for_each_frame(run_engine: RunEngine, make_live, make_detector, documents) -> None:
@@ -114,7 +117,7 @@ def test_waiting_frames_go_in_batches(run_engine, make_live, make_detector, docu
 def test_two_detectors_do_not_mix(run_engine: RunEngine, make_live, make_detector, documents) -> None:
     run_engine.subscribe(make_live())
     run_engine(bp.count([make_detector("one"), make_detector("two", frames_per_trigger=2)], 3))
-    indices = {key: [] for key in ("one_image", "two_image")}
+    indices: dict[str, list[int]] = {key: [] for key in ("one_image", "two_image")}
     for row in documents.rows():
         indices[row["image_key"]].append(row["frame_index"])
     assert indices == {"one_image": [0, 1, 2], "two_image": [0, 1, 2, 3, 4, 5]}
@@ -311,7 +314,9 @@ def test_a_bound_of_pending_bytes_slows_the_scan(
     assert max(engine.batches) == 1
 
 
-def test_frames_wait_for_a_classifier_that_loads(run_engine, make_detector, documents, engine, make_live) -> None:
+def test_frames_wait_for_a_classifier_that_loads(
+    run_engine, make_detector, documents, engine, make_live
+) -> None:
     loaded = make_live().classifier
     future: Future[Classifier] = Future()
     live = LiveClassifier(future)
@@ -403,7 +408,7 @@ def test_a_rewind_gives_every_frame_a_row(run_engine, make_live, make_detector, 
 
     run_engine.subscribe(make_live())
     det = make_detector()
-    paused = []
+    paused: list[bool] = []
 
     def plan():
         yield from bps.open_run()

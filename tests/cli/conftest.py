@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-import speckle_plugin.classifier
 from speckle_plugin.cli import app
-from speckle_plugin.engines import Engine
+from speckle_plugin.engines import Engine, make_engine
 from speckle_plugin.models import Bundle, build_resnet50, save_bundle, weights_of
 from speckle_plugin.preprocessing import Preprocessing
 
@@ -47,13 +45,12 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _one_engine_per_bundle() -> Iterator[None]:
     """Keep engines, which the commands would make anew each time: these tests call them often."""
-    make = speckle_plugin.classifier.make_engine
     engines: dict[tuple[str, str], Engine] = {}
 
     def make_once(bundle: Bundle, name: str) -> Engine:
         key = bundle.sha256, name
         if key not in engines:
-            engines[key] = make(bundle, name)
+            engines[key] = make_engine(bundle, name)
         return engines[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,12 +1,11 @@
-"""A RunEngine, a store that all tests of the folder share, and short retries."""
+"""A store that the tests of the folder share, directories for stores of their own, scans to save."""
 
 from __future__ import annotations
 
-import asyncio
 import os
+import shutil
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,63 @@ import pytest
 # Before Tiled is imported: a server that is gone must not cost the tests minutes.
 os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
 os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for tests.storage.storage_stand_ins
 
 from bluesky import RunEngine
+from bluesky import plans as bp
+from ophyd.sim import SynAxis
 
-from speckle_plugin.storage import TiledStore
-
-
-@pytest.fixture
-def run_engine() -> Iterator[RunEngine]:
-    loop = asyncio.new_event_loop()
-    engine = RunEngine({}, loop=loop, context_managers=[])
-    yield engine
-    if engine.state not in ("idle", "panicked"):
-        engine.halt()
-    loop.call_soon_threadsafe(loop.stop)
-    engine._th.join()
-    loop.close()
+from speckle_plugin.storage import RunSaver, Store, TiledStore
+from tests.storage.storage_stand_ins import FakeClassifier, FileCamera, good
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
-    with TiledStore(tmp_path_factory.mktemp("store")) as opened:
+def initialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty data directory that was opened once: Tiled takes seconds to make its databases."""
+    directory = tmp_path_factory.mktemp("initialized") / "data"
+    with TiledStore(directory):
+        pass
+    return directory
+
+
+@pytest.fixture(scope="session")
+def store(initialized: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
+    directory = tmp_path_factory.mktemp("shared") / "data"
+    shutil.copytree(initialized, directory)
+    with TiledStore(directory) as opened:
         yield opened
 
 
 @pytest.fixture
-def thread_count() -> Iterator[Any]:
-    before = threading.active_count()
-    yield before
+def data_directory(initialized: Path, tmp_path: Path) -> Path:
+    """A data directory of the test's own."""
+    return Path(shutil.copytree(initialized, tmp_path / "data"))
+
+
+@pytest.fixture
+def measure(run_engine: RunEngine) -> Callable[..., str]:
+    """Scan a motor with a camera, save and classify; gives the run's uid."""
+
+    def scan(
+        store: Store,
+        results: Sequence[tuple[str, int, float, str]] = (good(7),),
+        positions: Sequence[float] = (0, 0.5, 1),
+        frames_per_trigger: int = 1,
+        model: str = "mono",
+        after: Callable[[RunSaver, str, dict[str, Any]], None] | None = None,
+        **metadata: Any,
+    ) -> str:
+        saver = RunSaver(store.runs, store.journal_directory)
+        camera: Any = FileCamera("det", store.frames_directory, frames_per_trigger)
+        motor: Any = SynAxis(name="stage_x", labels={"motors"})
+        tokens = [run_engine.subscribe(FakeClassifier(saver, results, model))]
+        if after is not None:
+            tokens.append(run_engine.subscribe(lambda name, doc: after(saver, name, doc)))
+        arguments: tuple[Any, ...] = (motor, list(positions))
+        result: Any = run_engine(bp.list_scan([camera], *arguments, md=metadata))
+        for token in tokens:
+            run_engine.unsubscribe(token)
+        saver.close()
+        return str(result.run_start_uids[0])
+
+    return scan

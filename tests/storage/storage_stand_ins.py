@@ -51,7 +51,8 @@ class FileCamera:
         self._count += n
         path = self._folder / f"{self.name}-{uuid.uuid4()}.h5"
         with h5py.File(path, "w") as file:
-            file["/entry/data/data"] = np.broadcast_to(numbers[:, None, None], (n, ROWS, COLUMNS))
+            frames = np.broadcast_to(numbers[:, None, None], (n, ROWS, COLUMNS))
+            file.create_dataset("/entry/data/data", data=frames, chunks=(1, ROWS, COLUMNS))
         resource = str(uuid.uuid4())
         self._datum_id = f"{resource}/0"
         self._asset_docs = [
@@ -62,7 +63,7 @@ class FileCamera:
                     "spec": "AD_HDF5",
                     "root": str(self._folder),
                     "resource_path": path.name,
-                    "resource_kwargs": {"chunk_shape": [1]},
+                    "resource_kwargs": {"chunk_shape": [1], **({"frame_per_point": n} if n > 1 else {})},
                     "path_semantics": "posix",
                 },
             ),
@@ -123,6 +124,8 @@ class FakeClassifier:
     ) -> None:
         self._downstream, self._results, self._model = downstream, results, model
         self._image_keys: dict[str, dict[str, int]] = {}
+        self._given: list[dict[str, Any]] = []
+        self._descriptor: str | None = None
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         if name == "start":
@@ -223,3 +226,65 @@ class FakeClassifier:
 def good(disk_number: int, confidence: float = 0.9, flags: str = "") -> tuple[str, int, float, str]:
     """Give the result of a classified frame."""
     return ("classified", disk_number, confidence, flags)
+
+
+def documents_of(
+    uid: str, seq_nums: Sequence[int], folder: Path | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Give the documents of a run with the number x = 0, 1, ... and, in a folder, frames of x."""
+    number = {"dtype": "number", "shape": [], "source": "test"}
+    image = {
+        "dtype": "array",
+        "dtype_numpy": "<f4",
+        "shape": [ROWS, COLUMNS],
+        "external": "FILESTORE:",
+        "source": "test",
+    }
+    keys = {"x": number} if folder is None else {"x": number, "det_image": image}
+    events: list[tuple[str, dict[str, Any]]] = []
+    for x, seq_num in enumerate(seq_nums):
+        data: dict[str, Any] = {"x": x}
+        if folder is not None:
+            path = folder / f"{uid}-{x}.h5"
+            with h5py.File(path, "w") as file:
+                file["/entry/data/data"] = np.full((1, ROWS, COLUMNS), x, dtype="<f4")
+            resource = {
+                "uid": f"r{x}-{uid}",
+                "run_start": uid,
+                "spec": "AD_HDF5",
+                "root": str(folder),
+                "resource_path": path.name,
+                "resource_kwargs": {"chunk_shape": [1]},
+                "path_semantics": "posix",
+            }
+            data["det_image"] = f"r{x}-{uid}/0"
+            datum = {"resource": resource["uid"], "datum_id": data["det_image"], "datum_kwargs": {}}
+            events += [("resource", resource), ("datum", datum)]
+        event = {
+            "uid": f"e{x}-{uid}",
+            "descriptor": f"d-{uid}",
+            "seq_num": seq_num,
+            "time": 3.0 + x,
+            "data": data,
+            "timestamps": dict.fromkeys(data, 3.0 + x),
+            "filled": {"det_image": False} if folder is not None else {},
+        }
+        events.append(("event", event))
+    descriptor = {
+        "uid": f"d-{uid}",
+        "run_start": uid,
+        "time": 2.0,
+        "name": "primary",
+        "data_keys": keys,
+        "configuration": {},
+        "object_keys": {"x": ["x"]},
+        "hints": {},
+    }
+    stop = {
+        "uid": f"s-{uid}",
+        "run_start": uid,
+        "time": 9.0,
+        "exit_status": "success",
+        "num_events": {"primary": max(seq_nums, default=0)},
+    }
+    return [("start", {"uid": uid, "time": 1.0}), ("descriptor", descriptor), *events, ("stop", stop)]

@@ -1,0 +1,75 @@
+"""`speckle demo`, then `speckle query` and `speckle replay` on what it stored."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from speckle_plugin.cli import app
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    data = tmp_path_factory.mktemp("demo") / "data"
+    result = CliRunner().invoke(app, ["demo", "--data", str(data), "--points", "3", "--seed", "3"])
+    assert result.exit_code == 0, result.output
+    return data, result.output
+
+
+def test_the_demo_tells_what_it_measured(demo: tuple[Path, str]) -> None:
+    data, output = demo
+    assert "frames: 9 (9 classified, 0 flagged, 0 deferred)" in output
+    assert "accuracy 100.0%" in output
+    for words in (
+        "frame to label: median",
+        "frame to stored: median",
+        "ipython --profile-dir",
+        "speckle query",
+    ):
+        assert words in output
+    assert (data / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_query_finds_the_run(demo: tuple[Path, str]) -> None:
+    result = CliRunner().invoke(app, ["query", "--data", str(demo[0])])
+    assert result.exit_code == 0, result.output
+    assert "classify_grid_scan" in result.output
+
+
+def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "frames.csv"
+    result = CliRunner().invoke(app, ["query", "--data", str(demo[0]), "--frames", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["frame_index"] for row in rows] == [str(i) for i in range(9)]
+    assert all(row["disk_number"] == row["truth_disk_number"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--max-confidence", "0.0001"], 0, "nothing stored matches"),
+        (["--max-confidence", "80"], 2, "probability from 0 to 1"),
+        (["--since", "yesterday"], 2, "must be a time such as"),
+    ],
+)
+def test_query_of_nothing_and_of_nonsense(
+    demo: tuple[Path, str], arguments: list[str], code: int, words: str
+) -> None:
+    result = CliRunner().invoke(app, ["query", "--data", str(demo[0]), *arguments])
+    assert result.exit_code == code, result.output
+    assert words in " ".join(result.output.split())
+
+
+def test_query_of_a_folder_without_data(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["query", "--data", str(tmp_path)])
+    assert result.exit_code == 2 and "is no data directory" in " ".join(result.output.split())
+
+
+def test_replay_without_journals(demo: tuple[Path, str]) -> None:
+    result = CliRunner().invoke(app, ["replay", "--data", str(demo[0])])
+    assert result.exit_code == 0 and "every run is whole" in result.output
