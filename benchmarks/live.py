@@ -62,7 +62,9 @@ def main() -> None:
     name = f"{classifier.engine.name}, {classifier.engine.precision}, {classifier.engine.device}"
     print(f"engine alone       {engine:8.1f} frames/s ({name}; batches of {batch})")
     print(f"one frame          {np.median(single) * 1e3:8.1f} ms")
-    print(f"preprocessing      {prepare:8.1f} frames/s ({engine / prepare:.1%} of the time of classification)")
+    print(
+        f"preprocessing      {prepare:8.1f} frames/s ({engine / prepare:.1%} of the time of classification)"
+    )
     print(f"live, end to end   {live:8.1f} frames/s (a burst of {FRAMES_PER_TRIGGER * TRIGGERS} frames)")
     print(f"live / engine      {live / engine:8.2f}")
 

@@ -142,7 +142,9 @@ class Classifier:
         fit = [i for i, found in enumerate(flags) if not UNFIT.intersection(found)]
         results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
         if fit:
-            posterior = self.classify(np.stack([np.asarray(frames[i], np.float32) for i in fit]), geometry)
+            with np.errstate(over="ignore"):  # in pixels that the network does not see
+                stack = np.stack([np.asarray(frames[i], np.float32) for i in fit])
+            posterior = self.classify(stack, geometry)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -164,10 +166,11 @@ class Classifier:
         frame = np.asarray(frame)
         if frame.shape != geometry.shape or frame.dtype.kind not in "biuf":
             return (Flag.WRONG_SHAPE,)
-        pixels = frame[usable_pixels(geometry, self.bundle.preprocessing)]
+        with np.errstate(over="ignore"):  # what overflows float32 is not finite to the network
+            pixels = frame[usable_pixels(geometry, self.bundle.preprocessing)].astype(np.float32)
         if not np.isfinite(pixels).all():
             return (Flag.NON_FINITE,)
-        if pixels.size == 0 or pixels.max() <= 0:
+        if pixels.max() <= 0 or pixels.max() == pixels.min():
             return (Flag.EMPTY,)
         if saturation_level is None and frame.dtype.kind in "iu":
             saturation_level = float(np.iinfo(frame.dtype).max)

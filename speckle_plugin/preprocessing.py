@@ -196,7 +196,24 @@ class _Fold:
 
 @functools.lru_cache(maxsize=16)
 def usable_pixels(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.bool_]:
-    """Pixels of a raw frame outside the user's mask and the blocked centre, shape `geometry.shape`."""
+    """Tell which pixels of a raw frame the network sees, shape `geometry.shape`.
+
+    Those outside of the crop, in the user's mask or in the blocked centre, it does not see.
+
+    Raises
+    ------
+    ValueError
+        If too little of the frame is left around the beam to classify.
+    """
+    seen = np.zeros(geometry.shape, bool)
+    for fold in _folds(geometry, settings):
+        seen.reshape(-1)[fold.first] = True
+        seen.reshape(-1)[fold.second] = True
+    return seen
+
+
+def _unmasked(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.bool_]:
+    """Tell which pixels are outside of the user's mask and the blocked centre."""
     rows, columns = geometry.shape
     near_row = np.abs(np.arange(rows) - geometry.beam_center[0]) <= settings.center_half_width
     near_column = np.abs(np.arange(columns) - geometry.beam_center[1]) <= settings.center_half_width
@@ -209,7 +226,7 @@ def _folds(geometry: FrameGeometry, settings: Preprocessing) -> tuple[_Fold, ...
     """Work out the views of a geometry, once."""
     rows, columns = geometry.shape
     row, column = (math.floor(c + 0.5) for c in geometry.beam_center)
-    usable = usable_pixels(geometry, settings)
+    usable = _unmasked(geometry, settings)
     limit = settings.crop or max(rows, columns)
     height = min(limit, max(rows - row, row + 1))
     width = min(limit, max(columns - column, column + 1))

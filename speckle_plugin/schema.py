@@ -58,6 +58,7 @@ class Flag(StrEnum):
     WRONG_SHAPE = "wrong_shape"
     NON_FINITE = "non_finite"
     EMPTY = "empty"
+    """No pixel above 0, or all alike."""
     UNREADABLE = "unreadable"
     UNUSABLE_GEOMETRY = "unusable_geometry"
     """Mask or beam centre do not fit the frame, or leave too little of it."""

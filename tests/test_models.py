@@ -149,7 +149,7 @@ def test_code_in_a_bundle_never_runs(bundle: Bundle, tmp_path: Path, monkeypatch
     np.savez(buffer, allow_pickle=True, kernel=np.array([_Bomb()], dtype=object))
     for weights in (buffer.getvalue(), pickle.dumps(_Bomb())):
         _rewrite(path, lambda parts, weights=weights: parts.update({"weights.npz": weights}))  # type: ignore[misc]
-        with pytest.raises(ValueError, match="pickle"):
+        with pytest.raises(BundleError, match="pickle"):
             load_bundle(path)
     assert not Path("exploded").exists()
 

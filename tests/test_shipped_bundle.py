@@ -74,5 +74,7 @@ def test_the_engines_agree(classifier: Classifier, mono: Frames) -> None:
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown engine 'torch': expected one of auto, openvino, tensorflow"):
+    with pytest.raises(
+        ValueError, match="unknown engine 'torch': expected one of auto, openvino, tensorflow"
+    ):
         Classifier("mono", "torch")

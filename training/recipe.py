@@ -91,7 +91,7 @@ class TrainingRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2 or self.steps % self.steps_per_epoch:
+        if self.steps_per_epoch < 1 or self.steps < 1 or self.batch < 2 or self.steps % self.steps_per_epoch:
             raise ValueError(
                 f"steps ({self.steps}) must be a multiple of steps_per_epoch ({self.steps_per_epoch}), "
                 "batch >= 2"
@@ -125,4 +125,7 @@ def _make(kind: type, values: dict[str, Any], path: Path) -> Any:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"{path}: unknown keys {unknown} for {kind.__name__}; known are {sorted(known)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error

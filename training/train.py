@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from simulated_devices import grid_by_name
 from speckle_plugin.models import Bundle, build_resnet50, save_bundle, weights_of
-from speckle_plugin.preprocessing import FrameGeometry, prepare
+from speckle_plugin.preprocessing import FrameGeometry, prepare, view_shape
 from training.evaluate import evaluate
 from training.frames import balanced_set, stream
 from training.recipe import TrainingRecipe
@@ -72,7 +72,7 @@ def train(recipe: TrainingRecipe, folder: Path | str, report: Report | None = No
         else:
             model = _compiled(recipe)
 
-    data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch * recipe.batch)
+    data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch)
     model.fit(
         data,
         initial_epoch=state["epoch"],
@@ -121,22 +121,28 @@ def _prepared(
     recipe: TrainingRecipe, frames: Iterator[tuple[NDArray[np.float32], int]]
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Give network inputs (rows, columns, 1) and class indices; a view for each quadrant of a frame."""
-    grid = grid_by_name(recipe.frames.grid, recipe.frames.size)
-    geometry = FrameGeometry(grid.shape, grid.beam_center)
+    geometry = _geometry(recipe)
     index = {n: i for i, n in enumerate(recipe.frames.disk_numbers)}
     for frame, disk_number in frames:
         for view in prepare(frame, recipe.preprocessing, geometry)[0]:
             yield view[..., None], index[disk_number]
 
 
-def _dataset(recipe: TrainingRecipe, start: int) -> Any:
+def _geometry(recipe: TrainingRecipe) -> FrameGeometry:
+    grid = grid_by_name(recipe.frames.grid, recipe.frames.size)
+    return FrameGeometry(grid.shape, grid.beam_center)
+
+
+def _dataset(recipe: TrainingRecipe, first_step: int) -> Any:
     import tensorflow as tf
+
+    views, *shape = view_shape(recipe.preprocessing, _geometry(recipe))
+    start = first_step * recipe.batch // views
 
     def generate() -> Iterator[tuple[NDArray[np.float32], int]]:
         return _prepared(recipe, stream(recipe.frames, recipe.seed, "train", start))
 
-    view, _ = next(generate())
-    signature = (tf.TensorSpec(view.shape, tf.float32), tf.TensorSpec((), tf.int32))
+    signature = (tf.TensorSpec((*shape, 1), tf.float32), tf.TensorSpec((), tf.int32))
     return (
         tf.data.Dataset.from_generator(generate, output_signature=signature).batch(recipe.batch).prefetch(2)
     )

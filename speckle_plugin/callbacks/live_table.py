@@ -54,6 +54,9 @@ class LiveTable:
 
     def _print_result(self, result: dict[str, Any]) -> None:
         reading = self._readings.get(result["primary_seq_num"], {})
+        # Results come in order: what lies behind is not needed again.
+        for seq_num in [n for n in self._readings if n < result["primary_seq_num"]]:
+            del self._readings[seq_num]
         row = Text(f"{result['frame_index']:5d}")
         for motor in self._motors:
             position = reading.get(motor)

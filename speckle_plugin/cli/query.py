@@ -52,6 +52,7 @@ def query(
     **Examples**: runs with seven disks somewhere; the frames that the network was not sure of.
 
         speckle query --data demo-output --label 7
+
         speckle query --data demo-output --frames --max-confidence 0.8 --out unsure.csv
     """
     import pandas as pd

@@ -163,7 +163,7 @@ def load_bundle(path: Path | str) -> Bundle:
         with zipfile.ZipFile(path) as archive:
             text, packed = archive.read("manifest.json"), archive.read("weights.npz")
             expected = archive.read("SHA256").decode()
-    except (zipfile.BadZipFile, KeyError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, KeyError, EOFError, OSError, UnicodeDecodeError) as error:
         raise BundleError(
             f"{path} is not a whole bundle ({error}): it may be truncated; copy or train it again"
         ) from error
@@ -173,17 +173,17 @@ def load_bundle(path: Path | str) -> Bundle:
             f"{path} has the SHA-256 {actual[:12]}..., but says {expected[:12]}...: "
             "it was changed or damaged; copy or train it again"
         )
-    manifest = json.loads(text)
-    if manifest.pop("format", None) != FORMAT:
-        raise BundleError(f"{path} is of another format than {FORMAT}: use the version that wrote it")
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
     try:
+        manifest = json.loads(text)
+        if manifest.pop("format", None) != FORMAT:
+            raise ValueError(f"it is of another format than {FORMAT}: use the version that wrote it")
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
         manifest["preprocessing"] = settings_from_dict(manifest["preprocessing"])
         manifest["classes"] = tuple(manifest["classes"])
         return Bundle(weights=weights, sha256=actual, **manifest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: the manifest can't be read ({error})") from error
+    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(f"the bundle {path} can't be read ({error})") from error
 
 
 def shipped_bundles() -> Sequence[str]:

@@ -17,7 +17,7 @@ from typing import IO, Any
 __all__ = ["DirectoryLock", "StorageError", "lock_file"]
 
 
-class StorageError(RuntimeError):
+class StorageError(OSError):
     """Runs cannot be stored or read; the message says what to do about it."""
 
 

@@ -22,15 +22,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_one_row_per_frame_as_the_classifier_labels_it(
-    speckle: Speckle, random_bundle: Path, tmp_path: Path, frames: np.ndarray
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray
 ) -> None:
     frames[1] = 0.0
     frames[3, 40, 40] = np.nan
     path, out = tmp_path / "frames.npz", tmp_path / "results.csv"
     np.savez(path, frames=frames, beam_center=(0, 0))
-    result = speckle("classify", path, "--model", random_bundle, "--engine", "openvino", "--out", out)
+    result = speckle("classify", path, "--model", small_bundle, "--engine", "openvino", "--out", out)
     assert result.exit_code == 0, result.output
-    expected = Classifier(load_bundle(random_bundle), "openvino").label(list(frames), FrameGeometry((65, 65)))
+    expected = Classifier(load_bundle(small_bundle), "openvino").label(list(frames), FrameGeometry((65, 65)))
     rows = _rows(out)
     assert [int(row["frame_index"]) for row in rows] == list(range(5))
     assert [int(row["disk_number"]) for row in rows] == [r.disk_number for r in expected]
@@ -44,10 +44,10 @@ def test_one_row_per_frame_as_the_classifier_labels_it(
 
 
 def test_truth_gives_accuracy_and_confusion(
-    speckle: Speckle, random_bundle: Path, tmp_path: Path, frames: np.ndarray
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray
 ) -> None:
     path, out = tmp_path / "frames.h5", tmp_path / "results.csv"
-    arguments = ("--model", random_bundle, "--out", out, "--force")
+    arguments = ("--model", small_bundle, "--out", out, "--force")
     with h5py.File(path, "w") as file:
         file["frames"] = frames
     assert speckle("classify", path, *arguments).exit_code == 0
@@ -61,46 +61,44 @@ def test_truth_gives_accuracy_and_confusion(
 
 
 def test_an_assumed_beam_centre_is_flagged(
-    speckle: Speckle, random_bundle: Path, tmp_path: Path, frames: np.ndarray
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray
 ) -> None:
     path, out = tmp_path / "frames.npz", tmp_path / "results.csv"
     np.savez(path, frames=frames)
-    result = speckle("classify", path, "--model", random_bundle, "--out", out)
+    result = speckle("classify", path, "--model", small_bundle, "--out", out)
     assert {row["flags"] for row in _rows(out)} == {"assumed_center"}
     assert "does not say where the beam is" in result.stderr
-    result = speckle(
-        "classify", path, "--model", random_bundle, "--out", out, "--grid", "quadrant", "--force"
-    )
+    result = speckle("classify", path, "--model", small_bundle, "--out", out, "--grid", "quadrant", "--force")
     assert {row["flags"] for row in _rows(out)} == {""}
     assert result.stderr == ""
 
 
 def test_simulated_files_say_where_their_beam_is(
-    speckle: Speckle, random_bundle: Path, tmp_path: Path
+    speckle: Speckle, small_bundle: Path, tmp_path: Path
 ) -> None:
     path, said, given = tmp_path / "frames.h5", tmp_path / "said.csv", tmp_path / "given.csv"
     simulated = ("simulate", "--grid", "centered", "--size", 131, "--disk-numbers", "3", "--count", 2)
     assert speckle(*simulated, "--out", path).exit_code == 0
-    assert speckle("classify", path, "--model", random_bundle, "--out", said).exit_code == 0
-    arguments = ("--model", random_bundle, "--out", given, "--beam-center", "65,65")
+    assert speckle("classify", path, "--model", small_bundle, "--out", said).exit_code == 0
+    arguments = ("--model", small_bundle, "--out", given, "--beam-center", "65,65")
     assert speckle("classify", path, *arguments).exit_code == 0
     assert said.read_text() == given.read_text()
 
 
 def test_frames_where_area_detector_puts_them(
-    speckle: Speckle, random_bundle: Path, tmp_path: Path, frames: np.ndarray
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray
 ) -> None:
     path = tmp_path / "det.h5"
     with h5py.File(path, "w") as file:
         file["/entry/data/data"] = frames.astype(np.uint16)
-    result = speckle("classify", path, "--grid", "quadrant", "--model", random_bundle)
+    result = speckle("classify", path, "--grid", "quadrant", "--model", small_bundle)
     assert result.exit_code == 0, result.output
-    assert "5 frames by random 0" in result.stdout
+    assert "5 frames by small 0" in result.stdout
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
 def test_a_mask_hides_what_is_not_finite(
-    speckle: Speckle, random_bundle: Path, tmp_path: Path, frames: np.ndarray, kind: str
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray, kind: str
 ) -> None:
     mask = np.zeros((65, 65), bool)
     mask[:, 20] = True
@@ -114,7 +112,7 @@ def test_a_mask_hides_what_is_not_finite(
     else:
         with h5py.File(mask_file, "w") as file:
             file["mask"], file["other"] = mask, 1
-    arguments = ("--grid", "quadrant", "--model", random_bundle, "--mask", mask_file, "--out", out)
+    arguments = ("--grid", "quadrant", "--model", small_bundle, "--mask", mask_file, "--out", out)
     result = speckle("classify", path, *arguments)
     assert result.exit_code == 0, result.output
     assert {row["flags"] for row in _rows(out)} == {""}
@@ -143,7 +141,7 @@ def test_blocks_join_to_the_frames(tmp_path: Path, frames: np.ndarray, kind: str
     np.testing.assert_array_equal(np.concatenate(blocks), frames)
 
 
-def test_bad_input(speckle: Speckle, random_bundle: Path, tmp_path: Path, frames: np.ndarray) -> None:
+def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray) -> None:
     good = tmp_path / "good.npz"
     np.savez(good, frames=frames, other=1)
     files = {
@@ -167,12 +165,12 @@ def test_bad_input(speckle: Speckle, random_bundle: Path, tmp_path: Path, frames
     np.save(tmp_path / "no_mask.npy", frames[0])
     (tmp_path / "empty.npy").write_bytes(b"")
     np.save(tmp_path / "all.npy", np.ones((65, 65), bool))
-    whole = random_bundle.read_bytes()
+    whole = small_bundle.read_bytes()
     (tmp_path / "cut.bundle").write_bytes(whole[: len(whole) // 2])
-    with zipfile.ZipFile(random_bundle) as old, zipfile.ZipFile(tmp_path / "changed.bundle", "w") as new:
+    with zipfile.ZipFile(small_bundle) as old, zipfile.ZipFile(tmp_path / "changed.bundle", "w") as new:
         for name in old.namelist():
             data = old.read(name)
-            new.writestr(name, data.replace(b'"random"', b'"better"') if name == "manifest.json" else data)
+            new.writestr(name, data.replace(b'"small"', b'"large"') if name == "manifest.json" else data)
     (tmp_path / "there.csv").write_text("precious")
 
     cases: list[tuple[str, tuple[str, ...], str]] = [
@@ -211,7 +209,7 @@ def test_bad_input(speckle: Speckle, random_bundle: Path, tmp_path: Path, frames
         patch.chdir(tmp_path)
         for file_name, arguments, message in cases:
             if "--model" not in arguments:
-                arguments = (*arguments, "--model", str(random_bundle))
+                arguments = (*arguments, "--model", str(small_bundle))
             result = speckle("classify", file_name, *arguments)
             case = f"classify {file_name} {arguments}: {result.stderr} {result.exception!r}"
             assert result.exit_code == 2, case

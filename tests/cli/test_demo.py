@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from speckle_plugin.cli import app
+from speckle_plugin.storage.lock import DirectoryLock
+
+
+def _speckle(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     data = tmp_path_factory.mktemp("demo") / "data"
-    result = CliRunner().invoke(app, ["demo", "--data", str(data), "--points", "3", "--seed", "3"])
-    assert result.exit_code == 0, result.output
-    return data, result.output
+    # In a process of its own: a Tiled server sets up logging, which pytest's capturing does not survive.
+    result = _speckle("demo", "--data", data, "--points", 3, "--seed", 3)
+    assert result.returncode == 0, result.stderr
+    return data, result.stdout
 
 
 def test_the_demo_tells_what_it_measured(demo: tuple[Path, str]) -> None:
@@ -34,15 +42,15 @@ def test_the_demo_tells_what_it_measured(demo: tuple[Path, str]) -> None:
 
 
 def test_query_finds_the_run(demo: tuple[Path, str]) -> None:
-    result = CliRunner().invoke(app, ["query", "--data", str(demo[0])])
-    assert result.exit_code == 0, result.output
-    assert "classify_grid_scan" in result.output
+    result = _speckle("query", "--data", str(demo[0]))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "classify_grid_scan" in result.stdout + result.stderr
 
 
 def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) -> None:
     out = tmp_path / "frames.csv"
-    result = CliRunner().invoke(app, ["query", "--data", str(demo[0]), "--frames", "--out", str(out)])
-    assert result.exit_code == 0, result.output
+    result = _speckle("query", "--data", str(demo[0]), "--frames", "--out", str(out))
+    assert result.returncode == 0, result.stdout + result.stderr
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["frame_index"] for row in rows] == [str(i) for i in range(9)]
@@ -60,16 +68,26 @@ def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) ->
 def test_query_of_nothing_and_of_nonsense(
     demo: tuple[Path, str], arguments: list[str], code: int, words: str
 ) -> None:
-    result = CliRunner().invoke(app, ["query", "--data", str(demo[0]), *arguments])
-    assert result.exit_code == code, result.output
-    assert words in " ".join(result.output.split())
+    result = _speckle("query", "--data", str(demo[0]), *arguments)
+    assert result.returncode == code, result.stdout + result.stderr
+    assert words in " ".join((result.stdout + result.stderr).split())
 
 
 def test_query_of_a_folder_without_data(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["query", "--data", str(tmp_path)])
-    assert result.exit_code == 2 and "is no data directory" in " ".join(result.output.split())
+    result = _speckle("query", "--data", str(tmp_path))
+    assert result.returncode == 2 and "is no data directory" in " ".join(result.stderr.split())
+
+
+def test_a_directory_that_another_process_holds(demo: tuple[Path, str]) -> None:
+    lock = DirectoryLock(demo[0])
+    try:
+        result = _speckle("query", "--data", demo[0])
+    finally:
+        lock.release()
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert str(os.getpid()) in result.stderr, "it says who holds it"
 
 
 def test_replay_without_journals(demo: tuple[Path, str]) -> None:
-    result = CliRunner().invoke(app, ["replay", "--data", str(demo[0])])
-    assert result.exit_code == 0 and "every run is whole" in result.output
+    result = _speckle("replay", "--data", str(demo[0]))
+    assert result.returncode == 0 and "every run is whole" in result.stdout + result.stderr

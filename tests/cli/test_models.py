@@ -9,10 +9,10 @@ from speckle_plugin.models import load_bundle, shipped_bundles
 from .conftest import Speckle
 
 
-def test_a_bundle_in_detail(speckle: Speckle, random_bundle: Path) -> None:
-    result = speckle("models", random_bundle)
+def test_a_bundle_in_detail(speckle: Speckle, small_bundle: Path) -> None:
+    result = speckle("models", small_bundle)
     assert result.exit_code == 0, result.output
-    bundle = load_bundle(random_bundle)
+    bundle = load_bundle(small_bundle)
     for expected in (bundle.sha256, "resnet50", "2-20", "crop 64", "test: accuracy", "0.2500"):
         assert expected in result.stdout
 

@@ -91,9 +91,6 @@ def test_recipe_errors(tmp_path: Path, text: str, message: str) -> None:
         load_recipe(path)
 
 
-@pytest.mark.xfail(
-    reason="raises TypeError or ZeroDivisionError as yet", raises=(TypeError, ZeroDivisionError)
-)
 @pytest.mark.parametrize(
     "text",
     [
@@ -102,7 +99,7 @@ def test_recipe_errors(tmp_path: Path, text: str, message: str) -> None:
         'version = "1"\nname = "a"\nsteps_per_epoch = 0',
     ],
 )
-def test_recipe_errors_still_unclear(tmp_path: Path, text: str) -> None:
+def test_recipes_of_missing_or_wrong_values(tmp_path: Path, text: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(text)
     with pytest.raises(ValueError, match="recipe.toml"):
