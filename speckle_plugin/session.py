@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from speckle_plugin.callbacks import FrameSettings, LiveClassifier, LiveTable, PipelineSettings
 from speckle_plugin.classifier import Classifier
-from speckle_plugin.models import find_bundle
+from speckle_plugin.models import Bundle, find_bundle
 from speckle_plugin.storage import RunSaver, Store, TiledStore, write_profile
 
 if TYPE_CHECKING:
@@ -120,11 +120,12 @@ def start_session(
     """
     from bluesky import RunEngine
 
-    directory = Path(data_directory).expanduser()
-    bundle = find_bundle(model)  # a missing or damaged one is an error here and now
-    classifier = _in_background(lambda: Classifier(bundle, engine))
-    store = store or TiledStore(directory)
+    bundle_read = _in_background(lambda: find_bundle(model))
+    store = store or TiledStore(Path(data_directory).expanduser())
     try:
+        bundle = bundle_read.result()  # a missing or damaged one is an error here and now
+        # Only now, since two threads that import would slow each other down.
+        classifier = _in_background(lambda: _load_classifier(bundle, engine))
         if profile is not None:
             write_profile(store, profile)
         run_engine = RunEngine({"scan_id": _last_scan_id(store.runs)})
@@ -154,8 +155,15 @@ def _in_background(load: Callable[[], Any]) -> Future[Any]:
         try:
             future.set_result(load())
         except BaseException as error:
-            logger.error("the classifier can't be loaded, frames will be deferred: %s", error)
             future.set_exception(error)
 
-    threading.Thread(target=run, name="speckle-load-classifier", daemon=True).start()
+    threading.Thread(target=run, name="speckle-load", daemon=True).start()
     return future
+
+
+def _load_classifier(bundle: Bundle, engine: str) -> Classifier:
+    try:
+        return Classifier(bundle, engine)
+    except Exception as error:
+        logger.error("the classifier can't be loaded, frames will be deferred: %s", error)
+        raise

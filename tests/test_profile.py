@@ -35,5 +35,5 @@ def test_a_scan_in_ipython(tmp_path: Path) -> None:
     assert "Traceback" not in result.stdout + result.stderr
     assert "WARNING" not in result.stdout
     assert "ROWS 4" in result.stdout and "NAMES True" in result.stdout
-    assert "RE(classify_grid_scan(" in result.stdout, "the greeting says what to type"
+    assert "RE(classify_grid_scan([det], sample.y" in result.stdout, "the greeting says what to type"
     assert "4 frames: 4 classified" in result.stdout

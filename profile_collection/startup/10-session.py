@@ -1,4 +1,7 @@
-"""The RunEngine, the live classifier and the storage. $SPECKLE_DATA says where the data are."""
+"""The RunEngine, the live classifier and the storage. $SPECKLE_DATA says where the data are.
+
+After the imports, since the classifier loads in the background and would slow them down.
+"""
 
 import os
 

@@ -1,0 +1,9 @@
+"""What is typed: bluesky's plans, plans that classify, queries of what is stored, and devices."""
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+from bluesky.plans import count, grid_scan, scan
+
+from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
+from speckle_plugin.plans import classify_count, classify_grid_scan, classify_scan
+from speckle_plugin.storage import find_frames, find_runs

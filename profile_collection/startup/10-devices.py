@@ -1,6 +1,0 @@
-"""A simulated sample on x, y stages, and the speckle detector that looks at it."""
-
-from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
-
-sample = SpeckleSample(name="sample", sample_map=SampleMap("patches"))
-det = SpeckleDetector(name="det", sample=sample, data_directory=session.store.frames_directory)  # noqa: F821
