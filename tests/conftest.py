@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from bluesky import RunEngine
+
+# Tiled reads this when it is imported; profiles of tests must not land among the user's own.
+os.environ["TILED_PROFILES"] = tempfile.mkdtemp(prefix="speckle-test-profiles-")
 
 
 @pytest.fixture

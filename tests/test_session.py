@@ -33,13 +33,8 @@ def measure(session: Session, plan: MsgGenerator[Any]) -> str:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    profiles = tmp_path_factory.mktemp("profiles")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TILED_PROFILES", str(profiles))
-        folder = tmp_path_factory.mktemp("data")
-        with start_session(folder, profile="speckle_test", table=False) as session:
-            session.RE.subscribe(lambda name, doc: None)
-            yield session
+    with start_session(tmp_path_factory.mktemp("data"), profile="speckle_test", table=False) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")

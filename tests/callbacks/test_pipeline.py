@@ -193,6 +193,9 @@ def test_a_geometry_that_does_not_fit_flags_frames(
     assert summary["flagged"] == 2 and problem in summary["problems"][0]["reason"]
 
 
+RAMP = np.add.outer(np.arange(65), 17 * np.arange(65)).astype(np.float32)[None]
+
+
 def _overwrite(path: Path, frames: np.ndarray) -> None:
     with h5py.File(path, "w") as file:
         file["/entry/data/data"] = frames
@@ -204,8 +207,8 @@ def _overwrite(path: Path, frames: np.ndarray) -> None:
         (np.full((1, 65, 65), np.nan, np.float32), "flagged", "non_finite"),
         (np.zeros((1, 65, 65), np.float32), "flagged", "empty"),
         (np.ones((1, 60, 65), np.float32), "flagged", "wrong_shape"),
-        (np.full((1, 65, 65), 65535, np.uint16), "classified", "saturated"),
-        (np.linspace(-1, 9, 65 * 65, dtype=np.float32).reshape(1, 65, 65), "classified", "negative"),
+        (np.minimum(RAMP * 200, 65535).astype(np.uint16), "classified", "saturated"),
+        (RAMP - 100, "classified", "negative"),
         (np.full((1, 65, 65), b"x"), "flagged", "wrong_shape"),
         (None, "flagged", "unreadable"),
     ],
