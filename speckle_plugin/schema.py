@@ -35,6 +35,9 @@ SUMMARY = "classification"
 NO_DISK_NUMBER = 0
 """`disk_number` of a frame that got no label."""
 
+TRUTH_SUFFIX = "_truth_disk_number"
+"""A simulated detector `det` records the true disk number of its frames under `det_truth_disk_number`."""
+
 BEAM_CENTER_SUFFIX = "_beam_center"
 PITCH_SUFFIX = "_pitch"
 SATURATION_SUFFIX = "_saturation_level"

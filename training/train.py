@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -64,7 +65,7 @@ def train(recipe: TrainingRecipe, folder: Path | str, report: Report | None = No
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
 
     strategy = tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else None
-    with strategy.scope() if strategy else _no_scope():
+    with strategy.scope() if strategy else contextlib.nullcontext():
         state: dict[str, Any] = {"epoch": 0, "curves": []}
         if state_file.is_file():
             state = json.loads(state_file.read_text())
@@ -280,8 +281,3 @@ def _claim(folder: Path, recipe: TrainingRecipe) -> None:
             "give another folder, or remove it to start anew"
         )
     file.write_text(text)
-
-
-class _no_scope:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...

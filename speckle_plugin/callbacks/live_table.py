@@ -7,11 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY, Status
+from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY, TRUTH_SUFFIX, Status
 
 __all__ = ["LiveTable"]
 
-TRUTH_SUFFIX = "_truth_disk_number"
 POSITION_WIDTH = 9
 
 

@@ -181,21 +181,17 @@ class LiveClassifier:
         size = reference.detector.frame_bytes
         with self._lock:
             run.results.book(reference)
-            if self._pending_bytes + size > self.settings.pending_bytes and self._pending_bytes:
-                has_room = run.when_full == "wait" and self._lock.wait_for(
-                    lambda: (
-                        self._pending_bytes + size <= self.settings.pending_bytes or not self._pending_bytes
-                    ),
-                    self.settings.wait_timeout,
-                )
-                if not has_room:
-                    run.results.defer(
-                        reference, "more frames waited than pending_bytes allows", self._ready()
-                    )
-                    return
+            patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0
+            if not self._lock.wait_for(lambda: self._has_room(size), patience):
+                run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
+                return
             self._pending_bytes += size
             self._waiting.append((run, reference))
             self._lock.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a frame of so many bytes may wait; one alone always may."""
+        return not self._pending_bytes or self._pending_bytes + size <= self.settings.pending_bytes
 
     def _stop(self, doc: dict[str, Any]) -> None:
         run = self._runs.pop(doc.get("run_start", ""), None)

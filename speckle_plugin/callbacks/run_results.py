@@ -84,6 +84,7 @@ class RunResults:
         result: FrameResult,
         classifier: Classifier | None,
         mask_hash: str = "",
+        problem: str = "",
     ) -> None:
         """Emit the result of a frame; a second result for the same frame is dropped."""
         if self._open.pop(self._key(reference), None) is None:
@@ -108,22 +109,23 @@ class RunResults:
         )
         self._statuses[result.status] += 1
         self._flags.update(str(flag) for flag in result.flags)
+        if problem:
+            self._problems[problem] += 1
         if result.status is Status.CLASSIFIED:
             self._labels[result.disk_number] += 1
             self._lowest_confidence = min(self._lowest_confidence, float(result.confidence))
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""
-        self._problems[reason] += 1
         classes = len(classifier.bundle.classes) if classifier else 1
         result = FrameResult(Status.DEFERRED, np.zeros(classes, np.float32))
-        self.close_frame(reference, result, classifier)
+        self.close_frame(reference, result, classifier, problem=reason)
 
     def flag(self, reference: FrameReference, flag: Flag, reason: str, classifier: Classifier) -> None:
         """Close a frame without a label, for a reason that will not go away."""
-        self._problems[reason] += 1
         nothing = np.zeros(len(classifier.bundle.classes), np.float32)
-        self.close_frame(reference, FrameResult(Status.FLAGGED, nothing, flags=(flag,)), classifier)
+        result = FrameResult(Status.FLAGGED, nothing, flags=(flag,))
+        self.close_frame(reference, result, classifier, problem=reason)
 
     def defer_outstanding(self, reason: str, classifier: Classifier | None) -> None:
         """Defer every frame that has no result yet."""

@@ -58,9 +58,8 @@ def demo(
     started = time.monotonic()
     remark("starting the embedded Tiled server, loading the classifier ...")
     with start_session(data, model=model, engine=engine) as session:
-        settings = (
-            session.live.classifier.bundle.preprocessing
-        )  # waits for it, so that the times are of frames only
+        # Waits for the classifier, so that the times are of frames only.
+        settings = session.live.classifier.bundle.preprocessing
         uid = _scan(session, points, family, seed)
         report = session.live.reports[uid]
         table = _query(session, uid)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.schema import TRUTH_SUFFIX
+
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
     from pandas import DataFrame
 
 __all__ = ["StreamRows", "read_columns"]
-
-_TRUTH = "_truth_disk_number"
-"""`det_truth_disk_number` is the true disk number of the frames `det_...`."""
 
 
 def read_columns(run: BlueskyRun, stream: str, columns: Sequence[str]) -> DataFrame | None:
@@ -137,7 +136,7 @@ class StreamRows:
         owners = [
             key
             for key in self._scalars()
-            if key.endswith(_TRUTH) and image_key.startswith(key[: -len(_TRUTH)] + "_")
+            if key.endswith(TRUTH_SUFFIX) and image_key.startswith(key[: -len(TRUTH_SUFFIX)] + "_")
         ]
         return max(owners, key=len, default=None)
 
