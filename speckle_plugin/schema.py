@@ -6,7 +6,7 @@ one event for each frame, and a summary under `classification` in its stop docum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "SUMMARY",
     "Flag",
     "Status",
+    "compose_summary",
     "configuration_keys",
     "join_flags",
     "result_keys",
@@ -31,6 +32,9 @@ CLASSIFIER = "classifier"
 
 SUMMARY = "classification"
 """Key of the summary in the stop document."""
+
+SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine")
+"""What the summary repeats of the classifier's configuration."""
 
 NO_DISK_NUMBER = 0
 """`disk_number` of a frame that got no label."""
@@ -110,6 +114,42 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
         "flags": _key("string", "|S128"),
         "latency": _key("number", "<f8", units="s"),
     }
+
+
+def compose_summary(
+    labels: Mapping[int, int],
+    statuses: Mapping[Status, int],
+    lowest_confidence: float | None,
+    model: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Compose the summary of a stop document, by which runs are searched.
+
+    Parameters
+    ----------
+    labels : mapping of int to int
+        Number of frames of each disk number.
+    statuses : mapping of Status to int
+        The books: their sum is the number of frames.
+    lowest_confidence : float or None
+        Of the classified frames; None without any.
+    model : mapping
+        The classifier's configuration, as in the stream's descriptor; may be empty.
+
+    Returns
+    -------
+    dict
+        Plain values.
+    """
+    summary: dict[str, Any] = {
+        "labels": sorted(labels),
+        "counts": {str(n): labels[n] for n in sorted(labels)},
+        "frames": sum(statuses.values()),
+        **{str(status): statuses.get(status, 0) for status in Status},
+        **{key: model[key] for key in SUMMARIZED_CONFIGURATION if key in model},
+    }
+    if lowest_confidence is not None:
+        summary["min_confidence"] = lowest_confidence
+    return summary
 
 
 def configuration_keys() -> dict[str, dict[str, Any]]:

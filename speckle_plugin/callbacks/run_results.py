@@ -22,6 +22,7 @@ from speckle_plugin.schema import (
     SUMMARY,
     Flag,
     Status,
+    compose_summary,
     configuration_keys,
     join_flags,
     result_keys,
@@ -139,15 +140,8 @@ class RunResults:
         frames = self.frames
         if not frames:
             return dict(doc)
-        summary: dict[str, Any] = {
-            "labels": sorted(self._labels),
-            "counts": {str(n): self._labels[n] for n in sorted(self._labels)},
-            **{k: self._model[k] for k in ("model", "model_version", "weights_sha256", "engine")},
-            "frames": frames,
-            **{str(status): self._statuses[status] for status in Status},
-        }
-        if self._labels:
-            summary["min_confidence"] = self._lowest_confidence
+        lowest_confidence = self._lowest_confidence if self._labels else None
+        summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
         if self._flags:
             summary["flags"] = dict(self._flags)
         if self._problems:

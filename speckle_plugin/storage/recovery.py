@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import event_model
 
-from speckle_plugin.schema import CLASSIFICATION_STREAM, CLASSIFIER, SUMMARY, Status
+from speckle_plugin.schema import CLASSIFICATION_STREAM, CLASSIFIER, SUMMARY, Status, compose_summary
 from speckle_plugin.storage.journal import Document
 from speckle_plugin.storage.lock import StorageError
 
@@ -101,19 +101,16 @@ def _summary(documents: list[Document], descriptors: dict[str, dict[str, Any]]) 
     total = max(sum(frames[key] for key in keys), len(results))
     classified = [result for result in results if result["status"] == Status.CLASSIFIED]
     flagged = sum(result["status"] == Status.FLAGGED for result in results)
-    labels = Counter(result["disk_number"] for result in classified)
-    summary: dict[str, Any] = {
-        "labels": sorted(labels),
-        "counts": {str(label): labels[label] for label in sorted(labels)},
-        "frames": total,
-        "classified": len(classified),
-        "flagged": flagged,
-        "deferred": total - len(classified) - flagged,
-    }
-    if classified:
-        summary["min_confidence"] = min(result["confidence"] for result in classified)
-    summary.update({key: model[key] for key in ("model", "model_version", "weights_sha256") if key in model})
-    return summary
+    return compose_summary(
+        Counter(result["disk_number"] for result in classified),
+        {
+            Status.CLASSIFIED: len(classified),
+            Status.FLAGGED: flagged,
+            Status.DEFERRED: total - len(classified) - flagged,
+        },
+        min((result["confidence"] for result in classified), default=None),
+        model,
+    )
 
 
 def _events(name: str, doc: dict[str, Any]) -> list[Any]:
