@@ -30,6 +30,9 @@ class FrameResult:
     disk_number : int
     confidence, entropy : float
         Probability of the disk number; entropy of all probabilities in nats.
+    novelty : float
+        Distance of the network's features from those of known frames, about 1 for these; NaN where
+        the bundle has no statistics of them, 0 without a label.
     probabilities : array, shape (classes,), float32
     flags : tuple of Flag
     """
@@ -39,6 +42,7 @@ class FrameResult:
     disk_number: int = NO_DISK_NUMBER
     confidence: float = 0.0
     entropy: float = 0.0
+    novelty: float = 0.0
     flags: tuple[Flag, ...] = ()
 
 
@@ -51,10 +55,13 @@ class Posterior:
     classes : tuple of int
     probabilities : array, shape (N, classes), float32
         Calibrated by the bundle's temperature; each row sums to 1.
+    novelty : array, shape (N,), float32
+        See :class:`speckle_plugin.models.FeatureStatistics`; NaN without them.
     """
 
     classes: tuple[int, ...]
     probabilities: NDArray[np.float32]
+    novelty: NDArray[np.float32]
 
     @property
     def disk_number(self) -> NDArray[np.int64]:
@@ -99,7 +106,7 @@ class Classifier:
         multiply (all disk numbers being equally probable beforehand).
         """
         count, views = inputs.shape[:2]
-        logits = self.engine.logits(inputs.reshape(count * views, *inputs.shape[2:]))
+        logits, features = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
         if logits.shape != (count * views, len(self.bundle.classes)):
             raise RuntimeError(
                 f"the engine {self.engine.name!r} gave logits of shape {logits.shape}, "
@@ -107,7 +114,13 @@ class Classifier:
             )
         log_p = _log_softmax(logits / self.bundle.temperature)
         joined = _log_softmax(log_p.reshape(count, views, -1).sum(axis=1))
-        return Posterior(self.bundle.classes, np.exp(joined).astype(np.float32))
+        statistics = self.bundle.feature_statistics
+        novelty = statistics.distances(features) if statistics else np.full(len(features), np.nan, np.float32)
+        return Posterior(
+            self.bundle.classes,
+            np.exp(joined).astype(np.float32),
+            novelty.reshape(count, views).mean(axis=1),
+        )
 
     def classify(self, frames: ArrayLike, geometry: FrameGeometry) -> Posterior:
         """Classify raw frames, shape (N, rows, columns) or (rows, columns)."""
@@ -145,6 +158,7 @@ class Classifier:
             with np.errstate(over="ignore"):  # in pixels that the network does not see
                 stack = np.stack([np.asarray(frames[i], np.float32) for i in fit])
             posterior = self.classify(stack, geometry)
+            unknown = self._is_unknown(posterior)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -152,9 +166,14 @@ class Classifier:
                     int(posterior.disk_number[row]),
                     float(posterior.confidence[row]),
                     float(posterior.entropy[row]),
-                    flags[i],
+                    float(posterior.novelty[row]),
+                    (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
                 )
         return results
+
+    def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
+        statistics = self.bundle.feature_statistics
+        return posterior.novelty > (statistics.threshold if statistics else np.inf)
 
     def _inspect(
         self,

@@ -4,8 +4,10 @@ Training and inference both call :func:`prepare`; the settings travel in the mod
 bundle, and their hash in every result. A frame is folded about the beam into quadrants
 ("views") that the network knows: one for a detector with the beam in its corner, two for
 a detector with the beam inside, where I(k) = I(-k) pairs each pixel with a second copy.
-The blocked centre and the user's mask are left out, the intensity is scaled, and the
-unmasked pixels are standardized to zero mean and unit variance; masked pixels become 0.
+The blocked centre and the user's mask are left out. Then either the intensity is scaled
+and the unmasked pixels are standardized to zero mean and unit variance, masked pixels
+becoming 0; or the view is turned into its Patterson map, the map of distances between
+disks, which is compressed and standardized (see docs/decisions/0005-patterson-map.md).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.fft import dctn
 
 __all__ = ["FrameGeometry", "Preprocessing", "prepare", "settings_from_dict", "usable_pixels", "view_shape"]
 
@@ -40,24 +43,47 @@ class Preprocessing:
     center_half_width : float
         Pixels with ``|i - row| <= half width`` and ``|j - column| <= half width`` are
         masked: 5 gives the 11 x 11 block of the paper around k = 0.
-    intensity : {"log", "linear"}
-        ``log(I + log_offset * mean)`` or I itself, before standardization.
+    intensity : {"log", "linear", "patterson"}
+        What is standardized: ``log(I + log_offset * mean)``, I itself, or the Patterson map
+        ``P(x, y) = sum_ij w_ij I_ij cos(k_i x) cos(k_j y)``, in which each pair of disks is a spot
+        at its distance. Masked pixels take the mean of the unmasked ones at the same |k|.
     log_offset : float
         Offset of the logarithm as a fraction of the mean unmasked intensity.
+    sharpening : float
+        Of the Patterson map: ``w = |k|**sharpening``, tapered to 0 at the edge of the view.
+        The larger it is, the sharper the spots, and the more small disks count beside large ones.
+    softness : float
+        The Patterson map P becomes ``arcsinh(P / (softness * deviation))``.
+    oversampling : int
+        Points of the Patterson map for each pixel of the view; the map reaches to pi / pitch.
+    map_size : int or None
+        Rows and columns kept of the Patterson map, counted from distance 0; None keeps all.
     """
 
     crop: int | None = None
     center_half_width: float = 5.0
-    intensity: Literal["log", "linear"] = "log"
+    intensity: Literal["log", "linear", "patterson"] = "log"
     log_offset: float = 1e-5
+    sharpening: float = 2.0
+    softness: float = 0.3
+    oversampling: int = 1
+    map_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.crop is not None and self.crop < SMALLEST_VIEW:
             raise ValueError(f"crop must be None or at least {SMALLEST_VIEW} pixels, not {self.crop}")
-        if self.intensity not in ("log", "linear"):
-            raise ValueError(f"intensity must be 'log' or 'linear', not {self.intensity!r}")
-        if not self.log_offset > 0:
-            raise ValueError(f"log_offset must be positive, not {self.log_offset}")
+        if self.intensity not in ("log", "linear", "patterson"):
+            raise ValueError(f"intensity must be 'log', 'linear' or 'patterson', not {self.intensity!r}")
+        for name in ("log_offset", "softness"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not self.sharpening >= 0:
+            raise ValueError(f"sharpening must be 0 or more, not {self.sharpening}")
+        if self.oversampling < 1 or (self.map_size is not None and self.map_size < SMALLEST_VIEW):
+            raise ValueError(
+                f"oversampling must be at least 1 and map_size None or at least {SMALLEST_VIEW}, "
+                f"not {self.oversampling} and {self.map_size}"
+            )
 
     @property
     def hash(self) -> str:
@@ -139,17 +165,67 @@ def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry)
     if frames.ndim != 3 or frames.shape[1:] != geometry.shape:
         raise ValueError(f"expected frames of {geometry.shape} pixels, got an array of shape {frames.shape}")
     folds = _folds(geometry, settings)
-    shape = folds[0].valid.shape
-    inputs = np.zeros((len(frames), len(folds), *shape), np.float32)
+    inputs = np.zeros((len(frames), *view_shape(settings, geometry)), np.float32)
     for frame, views in zip(frames, inputs, strict=True):
         for fold, view in zip(folds, views, strict=True):
             pixels = np.maximum(fold.average(frame), 0.0)
+            if settings.intensity == "patterson":
+                view[:] = _standardize(_patterson_map(pixels, fold, settings))
+                continue
             if settings.intensity == "log":
                 pixels = np.log(pixels + max(settings.log_offset * pixels.mean(), np.finfo(np.float32).tiny))
-            pixels -= pixels.mean()
-            deviation = pixels.std()
-            view[fold.valid] = pixels / deviation if deviation > 0 else 0.0
+            view[fold.valid] = _standardize(pixels)
     return inputs
+
+
+def _standardize(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    values = values - values.mean()
+    deviation = values.std()
+    return values / deviation if deviation > 0 else values
+
+
+def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
+    """Compute the compressed Patterson map of the unmasked pixels of a view.
+
+    Source: Patterson, Phys. Rev. 46, 372 (1934); sharpening after Lipson and Cochran, The
+    Determination of Crystal Structures, 1966, chapter 7.
+    """
+    rows, columns = fold.valid.shape
+    weights, rings = _pixel_weights(rows, columns, settings)
+    height, width = _map_points(fold.valid.shape, settings)
+    full = np.zeros((height, width), np.float32)
+    view = full[:rows, :columns]
+    view[fold.valid] = pixels
+    if not fold.valid[weights > 0].all():
+        means = np.bincount(rings[fold.valid], pixels, minlength=rings.max() + 1)
+        counts = np.bincount(rings[fold.valid], minlength=rings.max() + 1)
+        view[~fold.valid] = (means / np.maximum(counts, 1))[rings[~fold.valid]]
+    view *= weights
+    values = dctn(full, type=1, overwrite_x=True)[: settings.map_size, : settings.map_size]
+    deviation = values.std()
+    return np.arcsinh(values / (settings.softness * deviation)) if deviation > 0 else values
+
+
+def _map_points(shape: tuple[int, int], settings: Preprocessing) -> tuple[int, int]:
+    """Points of the whole Patterson map: a frame that ends before the crop gives as many."""
+    height, width = (settings.oversampling * (max(n, settings.crop or n) - 1) + 1 for n in shape)
+    return height, width
+
+
+@functools.lru_cache(maxsize=16)
+def _pixel_weights(
+    rows: int, columns: int, settings: Preprocessing
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Give weight, and rounded distance from the beam, of each pixel of a view.
+
+    The weight rises with a power of |k|, is tapered to 0 at the edge, and is 0 in the blocked centre.
+    """
+    i, j = np.arange(rows), np.arange(columns)
+    k = np.hypot(i[:, None], j[None, :])
+    taper = np.outer(np.cos(0.5 * np.pi * i / rows) ** 2, np.cos(0.5 * np.pi * j / columns) ** 2)
+    blocked = np.outer(i <= settings.center_half_width, j <= settings.center_half_width)
+    weights = np.where(blocked, 0.0, (k / max(rows, columns)) ** settings.sharpening * taper)
+    return weights.astype(np.float32), np.rint(k).astype(np.intp)
 
 
 def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, int, int]:
@@ -161,7 +237,13 @@ def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, i
         If too little of the frame is left around the beam to classify.
     """
     folds = _folds(geometry, settings)
-    return len(folds), *folds[0].valid.shape
+    rows, columns = folds[0].valid.shape
+    if settings.intensity == "patterson":
+        limit = settings.map_size
+        rows, columns = (
+            n if limit is None else min(n, limit) for n in _map_points((rows, columns), settings)
+        )
+    return len(folds), rows, columns
 
 
 def settings_from_dict(values: dict[str, Any]) -> Preprocessing:

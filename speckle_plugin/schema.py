@@ -76,6 +76,8 @@ class Flag(StrEnum):
     """The detector's pixels are of another pitch in k than those that the network was trained on."""
     ASSUMED_CENTER = "assumed_center"
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    """The network's features lie far from those of all that it was trained on."""
 
 
 def join_flags(flags: Sequence[Flag]) -> str:
@@ -111,6 +113,7 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
         "confidence": _key("number", "<f8"),
         "probabilities": _key("array", "<f4", (class_count,), dims=["class"]),
         "entropy": _key("number", "<f8", units="nat"),
+        "novelty": _key("number", "<f8"),
         "flags": _key("string", "|S128"),
         "latency": _key("number", "<f8", units="s"),
     }

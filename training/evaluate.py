@@ -54,8 +54,8 @@ def evaluate(
     confidence: list[float] = []
     frames = balanced_set(recipe, per_class, seed, "test")
     while chunk := list(itertools.islice(frames, batch)):
-        posterior = classifier.classify(np.stack([frame for frame, _ in chunk]), geometry)
-        truth += [disk_number for _, disk_number in chunk]
+        posterior = classifier.classify(np.stack([drawn.frame for drawn in chunk]), geometry)
+        truth += [drawn.disk_number for drawn in chunk]
         found += posterior.disk_number.tolist()
         confidence += posterior.confidence.tolist()
         if report:

@@ -1,4 +1,4 @@
-"""Simulated frames by recipe: an endless stream for training, fixed sets for tests.
+"""Simulated frames by recipe: a stream for training, fixed sets for validation and test.
 
 Every frame has a seed of its own, made from the recipe's seed, the name of the stream
 and a running index, so that a stream can be entered anywhere and made again.
@@ -9,51 +9,115 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices import PixelGrid, draw_system, grid_by_name, intensity
+from speckle_plugin.preprocessing import FrameGeometry
 from training.recipe import FrameRecipe
 
-__all__ = ["balanced_set", "draw_frame", "stream"]
+__all__ = ["DrawnFrame", "balanced_set", "draw_frame", "frame_geometry", "stream"]
+
+DEAD_FRACTION = 0.02
+"""Most single pixels masked of a frame that is masked in part."""
+
+WIDEST_BAR = 0.06
+"""Widest bar masked, in parts of the frame's edge."""
+
+
+class DrawnFrame(NamedTuple):
+    """A frame, what is known of its geometry (not the offset of its beam), and its disk number."""
+
+    frame: NDArray[np.float32]
+    geometry: FrameGeometry
+    disk_number: int
+
+
+def frame_geometry(recipe: FrameRecipe) -> FrameGeometry:
+    """Geometry of a recipe's frames, as far as they are not masked in part."""
+    grid = grid_by_name(recipe.grid, recipe.size)
+    return FrameGeometry(grid.shape, grid.beam_center)
 
 
 def draw_frame(
-    recipe: FrameRecipe, disk_number: int, rng: np.random.Generator, grid: PixelGrid
-) -> NDArray[np.float32]:
+    recipe: FrameRecipe,
+    disk_number: int,
+    rng: np.random.Generator,
+    grid: PixelGrid,
+    geometry: FrameGeometry,
+) -> DrawnFrame:
     """Draw one frame, shape `grid.shape`, float32."""
-    family = recipe.families[rng.integers(len(recipe.families))]
+    shares = np.asarray(recipe.shares or [1.0] * len(recipe.families))
+    family = recipe.families[rng.choice(len(shares), p=shares / shares.sum())]
+    noisy, offset, masked = rng.random(3) < (recipe.noisy_share, recipe.offset_share, recipe.masked_share)
+    if recipe.beam_offset and offset:
+        shift = rng.uniform(-recipe.beam_offset, recipe.beam_offset, 2)
+        row, column = np.add(grid.beam_center, shift)
+        grid = replace(grid, beam_center=(float(row), float(column)))
     frame = intensity(draw_system(family, disk_number, rng), grid)
-    if recipe.photons:
+    if recipe.photons and noisy:
         least, most = (math.log(p) for p in recipe.photons)
         frame = rng.poisson(frame * (math.exp(rng.uniform(least, most)) / frame.sum()))
-    return frame.astype(np.float32)
+    if masked:
+        mask = _draw_mask(grid.shape, rng)
+        geometry = replace(geometry, mask=mask)
+    return DrawnFrame(frame.astype(np.float32), geometry, disk_number)
+
+
+def _draw_mask(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
+    mask = rng.random(shape) < rng.uniform(0.0, DEAD_FRACTION)
+    if rng.random() < 0.5:
+        along = int(rng.integers(2))
+        width = max(1, int(rng.uniform(0.0, WIDEST_BAR) * shape[along]))
+        start = int(rng.integers(shape[along] - width))
+        bar = np.moveaxis(mask, along, 0)
+        bar[start : start + width] = True
+    return mask
 
 
 def stream(
-    recipe: FrameRecipe, seed: int, purpose: str, start: int = 0
-) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yield (frame, disk number) for ever, from the frame with the index `start` on."""
-    grid = grid_by_name(recipe.grid, recipe.size)
+    recipe: FrameRecipe, seed: int, purpose: str, start: int = 0, count: int | None = None
+) -> Iterator[DrawnFrame]:
+    """Yield frames for ever, from the one with the index `start` on.
+
+    Parameters
+    ----------
+    recipe : FrameRecipe
+    seed, purpose
+        Name the stream.
+    start : int
+        Index of the first frame.
+    count : int, optional
+        Go again and again through as many frames, balanced over the disk numbers, each time in
+        another order; without it no frame comes twice.
+    """
+    grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
     index = start
     while True:
-        rng = _generator(seed, purpose, index)
-        disk_number = recipe.disk_numbers[rng.integers(len(recipe.disk_numbers))]
-        yield draw_frame(recipe, disk_number, rng, grid), disk_number
+        if count is None:
+            rng = _generator(seed, purpose, index)
+            disk_number = recipe.disk_numbers[rng.integers(len(recipe.disk_numbers))]
+        else:
+            if index % count == 0 or index == start:
+                order = _generator(seed, "order of " + purpose, index // count).permutation(count)
+            drawn = int(order[index % count])
+            rng = _generator(seed, purpose, drawn)
+            disk_number = recipe.disk_numbers[drawn % len(recipe.disk_numbers)]
+        yield draw_frame(recipe, disk_number, rng, grid, geometry)
         index += 1
 
 
-def balanced_set(
-    recipe: FrameRecipe, per_class: int, seed: int, purpose: str
-) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yield (frame, disk number), `per_class` for each disk number, one class after the other."""
-    grid = grid_by_name(recipe.grid, recipe.size)
+def balanced_set(recipe: FrameRecipe, per_class: int, seed: int, purpose: str) -> Iterator[DrawnFrame]:
+    """Yield frames, `per_class` for each disk number, one class after the other."""
+    grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
     for disk_number in recipe.disk_numbers:
         for index in range(per_class):
             rng = _generator(seed, purpose, index, disk_number)
-            yield draw_frame(recipe, disk_number, rng, grid), disk_number
+            yield draw_frame(recipe, disk_number, rng, grid, geometry)
 
 
-def _generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
+def _generator(seed: int, purpose: str, *index: Any) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *index])

@@ -27,28 +27,50 @@ class FrameRecipe:
     Parameters
     ----------
     families : tuple of str
-        Each frame is of one of these, drawn with equal chance.
+    shares : tuple of float, optional
+        How often each family is drawn, in any unit; empty for equally often.
     grid, size
         Name and size of the pixel grid.
     disk_numbers : tuple of int
     photons : tuple of float, optional
         Least and most photons per frame, drawn on a logarithmic scale; none for frames
         without noise.
+    noisy_share : float
+        Share of the frames that have photon noise, where `photons` is given.
+    beam_offset : float
+        Largest distance, along rows and along columns, of the beam from where the geometry says
+        it is, in pixels.
+    offset_share : float
+        Share of the frames that have such an offset.
+    masked_share : float
+        Share of the frames of which a part is masked: single pixels, and a bar in half of them.
     """
 
     families: tuple[str, ...] = ("mono",)
+    shares: tuple[float, ...] = ()
     grid: str = "quadrant"
     size: int = 257
     disk_numbers: tuple[int, ...] = tuple(DISK_NUMBERS)
     photons: tuple[float, ...] = ()
+    noisy_share: float = 1.0
+    beam_offset: float = 0.0
+    offset_share: float = 1.0
+    masked_share: float = 0.0
 
     def __post_init__(self) -> None:
         for family in self.families:
             Family(family)
+        if self.shares and (len(self.shares) != len(self.families) or min(self.shares) <= 0):
+            raise ValueError(f"shares must be one positive number for each family, not {self.shares}")
         if len(set(self.disk_numbers)) < 2 or min(self.disk_numbers) < 1:
             raise ValueError(f"disk_numbers must be at least two positive integers, not {self.disk_numbers}")
         if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1]):
             raise ValueError(f"photons must be empty or (least, most), not {self.photons}")
+        for name in ("noisy_share", "offset_share", "masked_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.beam_offset < 0:
+            raise ValueError(f"beam_offset must be 0 or more pixels, not {self.beam_offset}")
 
 
 @dataclass(frozen=True)
@@ -61,14 +83,27 @@ class TrainingRecipe:
         Of the bundle that comes out.
     frames : FrameRecipe
     preprocessing : Preprocessing
+    training_frames : int, optional
+        Size of the training set, which is gone through as often as the steps need, in a new
+        order each time. None for an endless stream: no frame is seen twice.
     steps, batch : int
-        Updates of the weights, and frames in each; no frame is drawn twice.
+        Updates of the weights, and network inputs in each (a frame with the beam inside gives two).
     steps_per_epoch : int
         A checkpoint and a validation follow every so many steps.
+    optimizer : {"adamw", "adam"}
+        `adam` is the paper's.
+    schedule : {"one_cycle", "constant"}
+        Of the learning rate: linear warm-up and cosine decay to 0, or constant.
     learning_rate, weight_decay : float
-        Peak rate of the one-cycle schedule (linear warm-up, cosine decay to 0) and decay
-        of AdamW.
+        Peak learning rate; decay of AdamW.
     warmup_steps : int
+    ema_momentum : float
+        Of an exponential moving average of the weights, which then is the result; 0 is off.
+    patience : int, optional
+        Epochs without a lower validation loss after which training stops, with the weights of
+        the best epoch; None is off.
+    quick : bool
+        Train with the faster layers of `training.fast_network`.
     validation_per_class, test_per_class : int
     precision : str
         Keras dtype policy.
@@ -79,12 +114,18 @@ class TrainingRecipe:
     version: str
     frames: FrameRecipe = field(default_factory=FrameRecipe)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    training_frames: int | None = None
     steps: int = 300
     batch: int = 40
     steps_per_epoch: int = 50
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup_steps: int = 60
+    ema_momentum: float = 0.0
+    patience: int | None = None
+    quick: bool = True
     validation_per_class: int = 10
     test_per_class: int = 100
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -96,6 +137,15 @@ class TrainingRecipe:
                 f"steps ({self.steps}) must be a multiple of steps_per_epoch ({self.steps_per_epoch}), "
                 "batch >= 2"
             )
+        if self.optimizer not in ("adamw", "adam") or self.schedule not in ("one_cycle", "constant"):
+            raise ValueError(
+                "optimizer must be 'adamw' or 'adam' and schedule 'one_cycle' or 'constant', "
+                f"not {self.optimizer!r} and {self.schedule!r}"
+            )
+        if not 0 <= self.ema_momentum < 1:
+            raise ValueError(f"ema_momentum must be from 0 to below 1, not {self.ema_momentum}")
+        if self.training_frames is not None and self.training_frames < self.batch:
+            raise ValueError(f"training_frames must be at least one batch, not {self.training_frames}")
 
 
 def load_recipe(path: Path | str) -> TrainingRecipe:

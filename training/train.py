@@ -7,8 +7,8 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,24 +18,35 @@ from numpy.typing import NDArray
 
 from simulated_devices import grid_by_name
 from speckle_plugin.models import Bundle, build_resnet50, save_bundle, weights_of
-from speckle_plugin.preprocessing import FrameGeometry, prepare, view_shape
+from speckle_plugin.preprocessing import prepare, view_shape
+from training.calibrate import calibrate
 from training.evaluate import evaluate
-from training.frames import balanced_set, stream
+from training.frames import DrawnFrame, balanced_set, frame_geometry, stream
 from training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["train"]
+__all__ = ["choose_strategy", "train"]
 
 SETTLING_STEPS = 30
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 """Called with what is being done, steps done, steps in all, and the newest numbers."""
 
+Source = Callable[[int], Iterator[DrawnFrame]]
+"""Gives training frames, from the one with an index on."""
 
-def train(recipe: TrainingRecipe, folder: Path | str, report: Report | None = None) -> Bundle:
-    """Train, evaluate on fresh test frames, and write `folder/NAME.bundle`.
+
+def train(
+    recipe: TrainingRecipe,
+    folder: Path | str,
+    report: Report | None = None,
+    *,
+    parent: Bundle | None = None,
+    source: Source | None = None,
+) -> Bundle:
+    """Train, calibrate, evaluate on fresh test frames, and write `folder/NAME.bundle`.
 
     A checkpoint in `folder` from an earlier, interrupted run of the same recipe is
     resumed; the frames go on where they stopped.
@@ -47,33 +58,38 @@ def train(recipe: TrainingRecipe, folder: Path | str, report: Report | None = No
         For checkpoint, logs (TensorBoard) and the bundle.
     report : callable, optional
         Told of the progress after every step.
+    parent : Bundle, optional
+        Start from its weights instead of random ones.
+    source : callable, optional
+        Gives the training frames from an index on; by default the recipe's stream.
 
     Raises
     ------
     ValueError
-        If the folder holds a checkpoint of another recipe.
+        If the folder holds a checkpoint of another recipe, or the parent knows other classes.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on CPUs without AVX-512
     import keras
-    import tensorflow as tf
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe)
+    _claim(folder, recipe, parent)
     keras.mixed_precision.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed)
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
+    state: dict[str, Any] = {"epoch": 0, "curves": [], "best": math.inf, "waited": 0}
+    if state_file.is_file():
+        state = json.loads(state_file.read_text())
 
-    strategy = tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else None
+    strategy = choose_strategy()
     with strategy.scope() if strategy else contextlib.nullcontext():
-        state: dict[str, Any] = {"epoch": 0, "curves": []}
-        if state_file.is_file():
-            state = json.loads(state_file.read_text())
-            model = keras.models.load_model(checkpoint.with_name(state["checkpoint"]))
-        else:
-            model = _compiled(recipe)
+        if "checkpoint" in state:
+            import training.fast_network  # noqa: F401 so that Keras knows its layers
 
-    data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch)
+            model = keras.models.load_model(folder / state["checkpoint"])
+        else:
+            model = _compiled(recipe, parent)
+    data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch, source)
     model.fit(
         data,
         initial_epoch=state["epoch"],
@@ -82,34 +98,67 @@ def train(recipe: TrainingRecipe, folder: Path | str, report: Report | None = No
         validation_data=_validation_set(recipe),
         validation_batch_size=recipe.batch,
         callbacks=[
-            _checkpoints(checkpoint, state_file, state),
-            _one_cycle(recipe, state["epoch"] * recipe.steps_per_epoch),
+            _checkpoints(checkpoint, state_file, state, recipe.patience),
+            _learning_rate(recipe, state["epoch"] * recipe.steps_per_epoch),
             _progress(recipe, report),
             keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
         ],
         shuffle=False,
         verbose=0,
     )
+    if recipe.patience is not None:
+        model = keras.models.load_model(folder / state["best_checkpoint"])
     _settle_batch_statistics(model, data, report)
     keras.mixed_precision.set_dtype_policy("float32")
-    bundle = _bundle(recipe, model, state["curves"])
     path = folder / f"{recipe.name}.bundle"
-    rounded = save_bundle(bundle, path)  # measured with the weights as they are shipped
-    metrics = evaluate(rounded, recipe.frames, recipe.test_per_class, recipe.seed, report)
-    return save_bundle(Bundle(**{**vars(rounded), "metrics": {"test": metrics}, "sha256": ""}), path)
+    # Calibrated and measured with the weights as they are shipped, rounded to float16.
+    bundle = save_bundle(_bundle(recipe, model, state["curves"], parent), path)
+    bundle = calibrate(bundle, recipe.frames, recipe.seed, report)
+    metrics = evaluate(bundle, recipe.frames, recipe.test_per_class, recipe.seed, report)
+    return save_bundle(replace(bundle, metrics={**bundle.metrics, "test": metrics}), path)
 
 
-def _compiled(recipe: TrainingRecipe) -> keras.Model:
+def choose_strategy() -> Any:
+    """Give the strategy that spreads training over what there is, or None for a single device.
+
+    Several machines: set TF_CONFIG on each as TensorFlow documents it, and start the same
+    command on all. Several GPUs in one machine are found.
+    """
+    import tensorflow as tf
+
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return None
+
+
+def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
     import keras
 
-    model = build_resnet50(len(recipe.frames.disk_numbers))
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # runs of a few hundred steps: 0.99 would lag behind
+    from training.fast_network import quicken
+
+    model = build_resnet50(len(recipe.frames.disk_numbers)) if parent is None else parent.build_network()
+    if parent is not None and parent.classes != recipe.frames.disk_numbers:
+        raise ValueError(
+            f"the parent {parent.name!r} knows the disk numbers {parent.classes}, "
+            f"the recipe is for {recipe.frames.disk_numbers}: they must be the same"
+        )
+    if recipe.quick:
+        model = quicken(model)
+    averaging = (
+        {"use_ema": True, "ema_momentum": recipe.ema_momentum, "ema_overwrite_frequency": None}
+        if recipe.ema_momentum
+        else {}
+    )
+    if recipe.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(recipe.learning_rate, **averaging)
+    else:
+        optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=1.0, **averaging
+        )
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=1.0
-        ),
+        optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         # XLA takes minutes to compile ResNet-50 for a CPU, and its convolutions are slower there.
@@ -119,33 +168,33 @@ def _compiled(recipe: TrainingRecipe) -> keras.Model:
 
 
 def _prepared(
-    recipe: TrainingRecipe, frames: Iterator[tuple[NDArray[np.float32], int]]
+    recipe: TrainingRecipe, frames: Iterable[DrawnFrame]
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Give network inputs (rows, columns, 1) and class indices; a view for each quadrant of a frame."""
-    geometry = _geometry(recipe)
     index = {n: i for i, n in enumerate(recipe.frames.disk_numbers)}
-    for frame, disk_number in frames:
+    for frame, geometry, disk_number in frames:
         for view in prepare(frame, recipe.preprocessing, geometry)[0]:
             yield view[..., None], index[disk_number]
 
 
-def _geometry(recipe: TrainingRecipe) -> FrameGeometry:
-    grid = grid_by_name(recipe.frames.grid, recipe.frames.size)
-    return FrameGeometry(grid.shape, grid.beam_center)
-
-
-def _dataset(recipe: TrainingRecipe, first_step: int) -> Any:
+def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> Any:
     import tensorflow as tf
 
-    views, *shape = view_shape(recipe.preprocessing, _geometry(recipe))
+    views, *shape = view_shape(recipe.preprocessing, frame_geometry(recipe.frames))
     start = first_step * recipe.batch // views
 
     def generate() -> Iterator[tuple[NDArray[np.float32], int]]:
-        return _prepared(recipe, stream(recipe.frames, recipe.seed, "train", start))
+        if source is None:
+            frames = stream(recipe.frames, recipe.seed, "train", start, recipe.training_frames)
+        else:
+            frames = source(start)
+        return _prepared(recipe, frames)
 
     signature = (tf.TensorSpec((*shape, 1), tf.float32), tf.TensorSpec((), tf.int32))
     return (
-        tf.data.Dataset.from_generator(generate, output_signature=signature).batch(recipe.batch).prefetch(2)
+        tf.data.Dataset.from_generator(generate, output_signature=signature)
+        .batch(recipe.batch, drop_remainder=True)
+        .prefetch(4)
     )
 
 
@@ -155,32 +204,43 @@ def _validation_set(recipe: TrainingRecipe) -> tuple[NDArray[np.float32], NDArra
     return np.stack(views), np.array(classes, np.int32)
 
 
-def _checkpoints(checkpoint: Path, state_file: Path, state: dict[str, Any]) -> keras.callbacks.Callback:
+def _checkpoints(
+    checkpoint: Path, state_file: Path, state: dict[str, Any], patience: int | None
+) -> keras.callbacks.Callback:
     import keras
 
     class Checkpoints(keras.callbacks.Callback):
         """Save network, optimizer and curves after every epoch; a kill in between harms neither."""
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            logs = {k: float(v) for k, v in (logs or {}).items()}
             state["epoch"] = epoch + 1
-            state["curves"].append({"epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}})
+            state["curves"].append({"epoch": epoch + 1, **logs})
             target = checkpoint.with_name(f"checkpoint-{epoch + 1}.keras")
             self.model.save(target)
+            state["checkpoint"] = target.name
+            if logs["val_loss"] < state["best"]:
+                state.update(best=logs["val_loss"], best_checkpoint=target.name, waited=0)
+            else:
+                state["waited"] += 1
+                if patience is not None and state["waited"] >= patience:
+                    self.model.stop_training = True
             partial = state_file.with_suffix(".partial")
-            partial.write_text(json.dumps(state | {"checkpoint": target.name}, indent=1))
+            partial.write_text(json.dumps(state, indent=1))
             partial.replace(state_file)
+            kept = {target.name, state["best_checkpoint"] if patience is not None else None}
             for old in checkpoint.parent.glob("checkpoint-*.keras"):
-                if old != target:
+                if old.name not in kept:
                     old.unlink()
 
     return Checkpoints()
 
 
-def _one_cycle(recipe: TrainingRecipe, first_step: int) -> keras.callbacks.Callback:
+def _learning_rate(recipe: TrainingRecipe, first_step: int) -> keras.callbacks.Callback:
     import keras
 
-    class OneCycle(keras.callbacks.Callback):
-        """Set the learning rate of every step: linear warm-up, then a cosine to 0.
+    class LearningRate(keras.callbacks.Callback):
+        """Set the learning rate of every step.
 
         A keras LearningRateSchedule would be traced once for each of 214 variables, which
         takes two minutes before the first step.
@@ -194,12 +254,14 @@ def _one_cycle(recipe: TrainingRecipe, first_step: int) -> keras.callbacks.Callb
             warm, rest = recipe.warmup_steps, recipe.steps - recipe.warmup_steps
             if self.step < warm:
                 fraction = (self.step + 1) / warm
+            elif recipe.schedule == "constant":
+                fraction = 1.0
             else:
                 fraction = 0.5 * (1.0 + math.cos(math.pi * (self.step - warm) / rest))
             self.model.optimizer.learning_rate = recipe.learning_rate * fraction
             self.step += 1
 
-    return OneCycle()
+    return LearningRate()
 
 
 def _progress(recipe: TrainingRecipe, report: Report | None) -> keras.callbacks.Callback:
@@ -244,7 +306,9 @@ def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | Non
             report("settle", step + 1, SETTLING_STEPS, {})
 
 
-def _bundle(recipe: TrainingRecipe, model: keras.Model, curves: list[dict[str, float]]) -> Bundle:
+def _bundle(
+    recipe: TrainingRecipe, model: keras.Model, curves: list[dict[str, float]], parent: Bundle | None
+) -> Bundle:
     import keras
     import tensorflow as tf
 
@@ -255,6 +319,7 @@ def _bundle(recipe: TrainingRecipe, model: keras.Model, curves: list[dict[str, f
         preprocessing=recipe.preprocessing,
         weights=weights_of(model),
         pitch=grid_by_name(recipe.frames.grid, recipe.frames.size).pitch,
+        parent="" if parent is None else parent.sha256,
         training={
             "recipe": asdict(recipe),
             "seed": recipe.seed,
@@ -271,9 +336,10 @@ def _bundle(recipe: TrainingRecipe, model: keras.Model, curves: list[dict[str, f
     )
 
 
-def _claim(folder: Path, recipe: TrainingRecipe) -> None:
+def _claim(folder: Path, recipe: TrainingRecipe, parent: Bundle | None) -> None:
     """Write the recipe into the folder, or check that the checkpoint there is of this recipe."""
-    text = json.dumps(asdict(recipe), indent=1, sort_keys=True)
+    claim = {"recipe": asdict(recipe), "parent": parent.sha256 if parent else ""}
+    text = json.dumps(claim, indent=1, sort_keys=True)
     file = folder / "recipe.json"
     if file.is_file() and file.read_text() != text:
         raise ValueError(

@@ -102,6 +102,7 @@ class RunResults:
             "confidence": float(result.confidence),
             "probabilities": np.resize(result.probabilities, self._classes).astype(float).tolist(),
             "entropy": float(result.entropy),
+            "novelty": float(result.novelty),
             "flags": join_flags(result.flags),
             "latency": latency,
         }

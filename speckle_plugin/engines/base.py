@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "NetworkOutput"]
+
+
+class NetworkOutput(NamedTuple):
+    """What the network gives for N inputs."""
+
+    logits: NDArray[np.float32]
+    """Shape (N, classes)."""
+
+    features: NDArray[np.float32]
+    """Pooled features before the last layer, shape (N, features)."""
 
 
 class Engine(Protocol):
@@ -22,6 +32,6 @@ class Engine(Protocol):
     device: str
     """Where it runs, such as `CPU` or the name of the GPU."""
 
-    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the logits, shape (N, classes), of inputs of shape (N, rows, columns)."""
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        """Run the network on inputs of shape (N, rows, columns)."""
         ...

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.engines.base import NetworkOutput
 from speckle_plugin.models import Bundle
 
 __all__ = ["OpenvinoEngine"]
@@ -47,11 +48,12 @@ class OpenvinoEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if fast_bfloat16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._run = core.compile_model(_resnet50(bundle.weights), "CPU", options)
+        self._compiled = core.compile_model(_resnet50(bundle.weights), "CPU", options)
 
-    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the logits, shape (N, classes), of inputs of shape (N, rows, columns)."""
-        return self._run(np.ascontiguousarray(inputs[:, None], np.float32))[0].copy()
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        """Run the network on inputs of shape (N, rows, columns)."""
+        outputs = self._compiled(np.ascontiguousarray(inputs[:, None], np.float32))
+        return NetworkOutput(outputs[0].copy(), outputs[1].copy())
 
 
 def _resnet50(weights: Mapping[str, NDArray[np.float32]]) -> Any:
@@ -91,4 +93,4 @@ def _resnet50(weights: Mapping[str, NDArray[np.float32]]) -> Any:
             x = block(x, f"conv{stage}_block{number}", stride if first else 1, projects=first)
     x = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
     logits = ops.add(ops.matmul(x, weights["logits/kernel"], False, False), weights["logits/bias"])
-    return ov.Model([logits], [image], "resnet50")
+    return ov.Model([logits, x], [image], "resnet50")

@@ -7,6 +7,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.engines.base import NetworkOutput
 from speckle_plugin.models import Bundle
 
 __all__ = ["TensorflowEngine"]
@@ -45,11 +46,13 @@ class TensorflowEngine:
             network = bundle.build_network()
         finally:
             keras.mixed_precision.set_dtype_policy(before)
-        self._run = tf.function(
-            lambda x: network(x[..., None], training=False),
+        whole = keras.Model(network.input, [network.output, network.layers[-2].output])
+        self._compiled = tf.function(
+            lambda x: whole(x[..., None], training=False),
             input_signature=[tf.TensorSpec((None, None, None), tf.float32)],
         )
 
-    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the logits, shape (N, classes), of inputs of shape (N, rows, columns)."""
-        return self._run(inputs).numpy()
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        """Run the network on inputs of shape (N, rows, columns)."""
+        logits, features = self._compiled(inputs)
+        return NetworkOutput(logits.numpy(), features.numpy().astype(np.float32))

@@ -9,11 +9,13 @@ from speckle_plugin.models.bundle import (
     shipped_bundles,
     weights_of,
 )
+from speckle_plugin.models.feature_statistics import FeatureStatistics
 from speckle_plugin.models.network import build_resnet50
 
 __all__ = [
     "Bundle",
     "BundleError",
+    "FeatureStatistics",
     "build_resnet50",
     "find_bundle",
     "load_bundle",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.models.feature_statistics import FeatureStatistics
 from speckle_plugin.preprocessing import Preprocessing, settings_from_dict
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
 FORMAT = 1
 SUFFIX = ".bundle"
 DEFAULT_BUNDLE = "mono"
+STATISTICS = "feature_statistics/"
+NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics")
 BUNDLE_FOLDER = Path(__file__).parent / "bundles"
 
 
@@ -63,6 +66,8 @@ class Bundle:
         Wave number per pixel that it was trained on, in inverse units of the box.
     temperature : float
         Divides the logits before the softmax, so that confidences are calibrated.
+    feature_statistics : FeatureStatistics or None
+        By which frames out of distribution are known; None if it was not fitted.
     metrics, training : mapping
         What was measured on frames it never saw; recipe, seed, curves, versions.
     parent : str
@@ -78,6 +83,7 @@ class Bundle:
     weights: Mapping[str, NDArray[np.float32]] = field(repr=False)
     pitch: float | None = None
     temperature: float = 1.0
+    feature_statistics: FeatureStatistics | None = field(default=None, repr=False)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
     parent: str = ""
@@ -129,9 +135,12 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
             arrays[name] = value.astype(np.float16 if value.ndim > 1 else np.float32)
         if not np.isfinite(arrays[name]).all():
             raise BundleError(f"weights {name} are not finite in {arrays[name].dtype}: the training diverged")
+    if bundle.feature_statistics:
+        arrays |= {f"{STATISTICS}{k}": np.float32(v) for k, v in vars(bundle.feature_statistics).items()}
+        arrays[f"{STATISTICS}components"] = arrays[f"{STATISTICS}components"].astype(np.float16)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    manifest = {k: v for k, v in vars(bundle).items() if k not in ("weights", "sha256", "preprocessing")}
+    manifest = {k: v for k, v in vars(bundle).items() if k not in NOT_IN_MANIFEST}
     manifest |= {"format": FORMAT, "preprocessing": asdict(bundle.preprocessing)}
     text = json.dumps(manifest, indent=2, sort_keys=True).encode()
     path = Path(path)
@@ -181,9 +190,17 @@ def load_bundle(path: Path | str) -> Bundle:
             weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
         manifest["preprocessing"] = settings_from_dict(manifest["preprocessing"])
         manifest["classes"] = tuple(manifest["classes"])
-        return Bundle(weights=weights, sha256=actual, **manifest)
+        parts = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
+        statistics = _statistics(parts) if parts else None
+        return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, **manifest)
     except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"the bundle {path} can't be read ({error})") from error
+
+
+def _statistics(parts: Mapping[str, NDArray[np.float32]]) -> FeatureStatistics:
+    values = {name.removeprefix(STATISTICS): value for name, value in parts.items()}
+    numbers = {name: float(value) for name, value in values.items() if value.ndim == 0}
+    return FeatureStatistics(**{**values, **numbers})  # type: ignore[arg-type]
 
 
 def shipped_bundles() -> Sequence[str]:

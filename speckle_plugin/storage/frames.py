@@ -32,6 +32,7 @@ FRAME_COLUMNS = {
     "disk_number": "int64",
     "confidence": "float64",
     "entropy": "float64",
+    "novelty": "float64",
     "flags": "str",
     "status": "str",
     "truth_disk_number": "Int64",
@@ -45,6 +46,7 @@ _RESULTS = [
     "disk_number",
     "confidence",
     "entropy",
+    "novelty",
     "flags",
     "status",
 ]
