@@ -31,8 +31,8 @@ class FrameResult:
     confidence, entropy : float
         Probability of the disk number; entropy of all probabilities in nats.
     novelty : float
-        Distance of the network's features from those of known frames, about 1 for these; NaN where
-        the bundle has no statistics of them, 0 without a label.
+        Distance of the network's features from those of known frames, about 1 for these; 0 without a
+        label, and where the bundle has no statistics of them.
     probabilities : array, shape (classes,), float32
     flags : tuple of Flag
     """
@@ -56,7 +56,7 @@ class Posterior:
     probabilities : array, shape (N, classes), float32
         Calibrated by the bundle's temperature; each row sums to 1.
     novelty : array, shape (N,), float32
-        See :class:`speckle_plugin.models.FeatureStatistics`; NaN without them.
+        See :class:`speckle_plugin.models.FeatureStatistics`; 0 without them.
     """
 
     classes: tuple[int, ...]
@@ -115,7 +115,7 @@ class Classifier:
         log_p = _log_softmax(logits / self.bundle.temperature)
         joined = _log_softmax(log_p.reshape(count, views, -1).sum(axis=1))
         statistics = self.bundle.feature_statistics
-        novelty = statistics.distances(features) if statistics else np.full(len(features), np.nan, np.float32)
+        novelty = statistics.distances(features) if statistics else np.zeros(len(features), np.float32)
         return Posterior(
             self.bundle.classes,
             np.exp(joined).astype(np.float32),

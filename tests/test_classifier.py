@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from speckle_plugin.classifier import Classifier, FrameResult
-from speckle_plugin.models import Bundle
+from speckle_plugin.engines import NetworkOutput
+from speckle_plugin.models import Bundle, FeatureStatistics
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.schema import Flag, Status
 
@@ -24,14 +25,16 @@ class FakeEngine:
 
     name, precision, device = "fake", "float32", "CPU"
 
-    def __init__(self, *logits: tuple[float, ...]) -> None:
+    def __init__(self, *logits: tuple[float, ...], feature: float = 0.0) -> None:
         self.rows = logits
+        self.feature = feature
         self.inputs: list[NDArray[np.float32]] = []
 
-    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         self.inputs.append(inputs)
         rows = np.asarray(self.rows, np.float32)
-        return rows[np.arange(len(inputs)) % len(rows)]
+        features = np.full((len(inputs), 2), self.feature, np.float32)
+        return NetworkOutput(rows[np.arange(len(inputs)) % len(rows)], features)
 
 
 def _softmax(x: Any) -> NDArray[np.float64]:
@@ -176,3 +179,32 @@ def test_no_fit_frame_needs_no_engine() -> None:
     assert Classifier(BUNDLE, engine).label([np.zeros((64, 64))], CORNER)[0].status is Status.FLAGGED
     assert Classifier(BUNDLE, engine).label([], CORNER) == []
     assert engine.inputs == []
+
+
+STATISTICS = FeatureStatistics(
+    mean=np.zeros(2, np.float32),
+    components=np.array([[1.0, 0.0]], np.float32),
+    variances=np.array([4.0], np.float32),
+    noise_variance=0.25,
+    threshold=3.0,
+)
+
+
+def test_the_novelty_is_the_mahalanobis_distance_over_the_number_of_features() -> None:
+    features = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [2.0, 1.0]], np.float32)
+    np.testing.assert_allclose(STATISTICS.distances(features), [0.0, 0.5, 2.0, 2.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("feature", "known"), [(1.0, True), (1.5, False)])
+def test_a_frame_far_from_all_known_ones_keeps_its_label_and_is_flagged(feature: float, known: bool) -> None:
+    bundle = replace(BUNDLE, feature_statistics=STATISTICS)
+    (result,) = Classifier(bundle, FakeEngine((0.0, 1.0, 0.0), feature=feature)).label([_frame()], CORNER)
+    assert result.status is Status.CLASSIFIED
+    assert result.novelty == pytest.approx((feature**2 / 4 + feature**2 / 0.25) / 2)
+    assert result.flags == (() if known else (Flag.OUT_OF_DISTRIBUTION,))
+
+
+def test_without_statistics_the_novelty_is_0_and_nothing_is_flagged() -> None:
+    result = _label(_frame())
+    assert result.novelty == 0.0
+    assert result.flags == ()

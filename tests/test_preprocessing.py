@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import DTypeLike
 
-from simulated_devices import centered, draw_system, intensity, quadrant
+from simulated_devices import DiskSystem, centered, draw_system, intensity, quadrant
 from speckle_plugin.preprocessing import (
     FrameGeometry,
     Preprocessing,
@@ -181,3 +181,67 @@ def test_settings_travel_as_a_dictionary() -> None:
     assert settings.hash == Preprocessing(crop=64, intensity="linear").hash != DEFAULT.hash
     with pytest.raises(ValueError, match=r"\['sharpen'\].*newer"):
         settings_from_dict({"sharpen": True})
+
+
+def _pair(distance: tuple[float, float], size: int = 129) -> np.ndarray:
+    """Frame of two small disks at a distance."""
+    middle = np.array([1000.0, 1000.0])
+    half = np.array(distance) / 2
+    return intensity(DiskSystem(np.stack([middle - half, middle + half]), np.full(2, 15.0)), quadrant(size))
+
+
+PATTERSON = Preprocessing(crop=129, intensity="patterson")
+
+
+@pytest.mark.parametrize("distance", [(600.0, 900.0), (1500.0, 250.0)])
+def test_a_pair_of_disks_is_a_spot_at_its_distance(distance: tuple[float, float]) -> None:
+    (((patterson),),) = prepare(_pair(distance), PATTERSON, FrameGeometry((129, 129)))
+    step = 2000.0 / 128  # the map reaches to pi / pitch = 2000
+    far = patterson.copy()
+    far[:12, :12] = -np.inf  # the distances within each disk
+    found = np.multiply(np.unravel_index(far.argmax(), far.shape), step)
+    np.testing.assert_allclose(found, distance, atol=step)
+
+
+def test_a_patterson_map_is_standardized_and_knows_no_scale() -> None:
+    frames = np.stack([intensity(draw_system("poly", 7, np.random.default_rng(1)), quadrant(257))] * 2)
+    frames[1] *= 1e-7
+    maps = prepare(frames, PATTERSON, FrameGeometry((257, 257)))
+    assert maps.shape == (2, 1, 129, 129) == (2, *view_shape(PATTERSON, FrameGeometry((257, 257))))
+    np.testing.assert_allclose(maps.mean((1, 2, 3)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(maps.std((1, 2, 3)), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-3)
+
+
+def test_masked_pixels_change_a_patterson_map_little() -> None:
+    frame = intensity(draw_system("poly", 7, np.random.default_rng(1)), quadrant(257))
+    mask = np.random.default_rng(2).random(frame.shape) < 0.02
+    whole = prepare(frame, PATTERSON, FrameGeometry(frame.shape))
+    spoiled = np.where(mask, 1e12, frame)
+    masked = prepare(spoiled, PATTERSON, FrameGeometry(frame.shape, mask=mask))
+    assert np.corrcoef(whole.ravel(), masked.ravel())[0, 1] > 0.95
+    unmasked = prepare(np.where(mask, 0.0, frame), PATTERSON, FrameGeometry(frame.shape))
+    assert np.abs(masked - whole).mean() < np.abs(unmasked - whole).mean()
+
+
+def test_a_frame_smaller_than_the_crop_gives_a_map_of_the_same_distances() -> None:
+    geometry = FrameGeometry((97, 80))
+    assert view_shape(PATTERSON, geometry) == (1, 129, 129)
+    (((patterson),),) = prepare(_pair((600.0, 900.0))[:97, :80], PATTERSON, geometry)
+    far = patterson.copy()
+    far[:16, :16] = -np.inf
+    found = np.multiply(np.unravel_index(far.argmax(), far.shape), 2000.0 / 128)
+    np.testing.assert_allclose(found, (600.0, 900.0), atol=32.0)
+
+
+def test_a_finer_map_of_nearer_distances() -> None:
+    settings = Preprocessing(crop=129, intensity="patterson", oversampling=2, map_size=64)
+    geometry = FrameGeometry((257, 257), (128.0, 128.0))
+    frame = intensity(draw_system("constant_radius", 4, np.random.default_rng(3)), centered(257))
+    maps = prepare(frame, settings, geometry)
+    assert maps.shape == (1, 2, 64, 64) == (1, *view_shape(settings, geometry))
+    assert np.isfinite(maps).all()
+
+
+def test_an_empty_frame_gives_a_map_of_zeros() -> None:
+    assert not prepare(np.zeros((129, 129)), PATTERSON, FrameGeometry((129, 129))).any()

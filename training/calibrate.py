@@ -5,7 +5,7 @@ Both are fitted on frames of their own, which neither training nor tests ever dr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -17,17 +17,16 @@ from speckle_plugin.classifier import Classifier
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle, FeatureStatistics
 from speckle_plugin.preprocessing import prepare
+from training.evaluate import Report
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
 
 __all__ = ["calibrate", "fit_temperature"]
 
-PER_CLASS = 60
+PER_CLASS = 100
 RANK = 48
 FALSE_ALARMS = 0.01
 """Share of known frames whose novelty is above the threshold."""
-
-Report = Callable[[str, int, int, dict[str, float]], None]
 
 
 def calibrate(bundle: Bundle, recipe: FrameRecipe, seed: int, report: Report | None = None) -> Bundle:

@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from simulated_devices import PixelGrid, draw_system, grid_by_name, intensity
 from speckle_plugin.preprocessing import FrameGeometry
 from training.recipe import FrameRecipe
 
-__all__ = ["DrawnFrame", "balanced_set", "draw_frame", "frame_geometry", "stream"]
+__all__ = ["DrawnFrame", "balanced_set", "draw_frame", "frame_geometry", "generator", "stream"]
 
 DEAD_FRACTION = 0.02
 """Most single pixels masked of a frame that is masked in part."""
@@ -98,13 +98,13 @@ def stream(
     index = start
     while True:
         if count is None:
-            rng = _generator(seed, purpose, index)
+            rng = generator(seed, purpose, index)
             disk_number = recipe.disk_numbers[rng.integers(len(recipe.disk_numbers))]
         else:
             if index % count == 0 or index == start:
-                order = _generator(seed, "order of " + purpose, index // count).permutation(count)
+                order = generator(seed, "order of " + purpose, index // count).permutation(count)
             drawn = int(order[index % count])
-            rng = _generator(seed, purpose, drawn)
+            rng = generator(seed, purpose, drawn)
             disk_number = recipe.disk_numbers[drawn % len(recipe.disk_numbers)]
         yield draw_frame(recipe, disk_number, rng, grid, geometry)
         index += 1
@@ -115,9 +115,10 @@ def balanced_set(recipe: FrameRecipe, per_class: int, seed: int, purpose: str) -
     grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
     for disk_number in recipe.disk_numbers:
         for index in range(per_class):
-            rng = _generator(seed, purpose, index, disk_number)
+            rng = generator(seed, purpose, index, disk_number)
             yield draw_frame(recipe, disk_number, rng, grid, geometry)
 
 
-def _generator(seed: int, purpose: str, *index: Any) -> np.random.Generator:
+def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
+    """Give the source of randomness of one frame of a named stream."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *index])

@@ -62,8 +62,12 @@ class FrameRecipe:
             Family(family)
         if self.shares and (len(self.shares) != len(self.families) or min(self.shares) <= 0):
             raise ValueError(f"shares must be one positive number for each family, not {self.shares}")
-        if len(set(self.disk_numbers)) < 2 or min(self.disk_numbers) < 1:
-            raise ValueError(f"disk_numbers must be at least two positive integers, not {self.disk_numbers}")
+        rising = tuple(sorted(set(self.disk_numbers)))
+        if len(rising) < 2 or rising[0] < 1 or self.disk_numbers != rising:
+            raise ValueError(
+                "disk_numbers must be at least two positive integers in rising order, "
+                f"not {self.disk_numbers}"
+            )
         if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1]):
             raise ValueError(f"photons must be empty or (least, most), not {self.photons}")
         for name in ("noisy_share", "offset_share", "masked_share"):

@@ -58,20 +58,21 @@ def simulate(
     with new_file(out, SUFFIXES, force) as partial, progress_bar() as progress:
         task = progress.add_task("making frames", total=None, numbers="")
         from simulated_devices import grid_by_name
-        from training.frames import draw_frame
+        from speckle_plugin.preprocessing import FrameGeometry
+        from training.frames import draw_frame, generator
         from training.recipe import FrameRecipe
 
         recipe = FrameRecipe(families=(family,), photons=() if photons is None else (photons, photons))
         pixels = grid_by_name(grid, size)
+        geometry = FrameGeometry(pixels.shape, pixels.beam_center)
         progress.update(task, total=len(numbers) * count)
 
         def draw():  # type: ignore[no-untyped-def]
             for disk_number in numbers:
                 for index in range(count):
-                    yield (
-                        draw_frame(recipe, disk_number, _generator(seed, disk_number, index), pixels),
-                        disk_number,
-                    )
+                    # Apart from those that training and its tests use.
+                    rng = generator(seed, "speckle simulate", disk_number, index)
+                    yield draw_frame(recipe, disk_number, rng, pixels, geometry).frame, disk_number
                     progress.advance(task)
 
         attributes = {
@@ -89,10 +90,3 @@ def simulate(
         markup=False,
         soft_wrap=True,
     )
-
-
-def _generator(seed: int, disk_number: int, index: int) -> np.random.Generator:
-    """Random sequence of one frame, apart from those that training and its tests use."""
-    import numpy as np
-
-    return np.random.default_rng([seed, zlib.crc32(b"speckle simulate"), disk_number, index])

@@ -136,7 +136,8 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
         if not np.isfinite(arrays[name]).all():
             raise BundleError(f"weights {name} are not finite in {arrays[name].dtype}: the training diverged")
     if bundle.feature_statistics:
-        arrays |= {f"{STATISTICS}{k}": np.float32(v) for k, v in vars(bundle.feature_statistics).items()}
+        for name, value in vars(bundle.feature_statistics).items():
+            arrays[f"{STATISTICS}{name}"] = np.asarray(value, np.float32)
         arrays[f"{STATISTICS}components"] = arrays[f"{STATISTICS}components"].astype(np.float16)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)

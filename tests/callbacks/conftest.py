@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, quadrant
 from speckle_plugin.callbacks import FrameSettings, LiveClassifier, PipelineSettings
 from speckle_plugin.classifier import Classifier
+from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import Preprocessing
 
@@ -36,7 +37,7 @@ class FakeEngine:
         self.may_answer.set()
         self.batches: list[int] = []
 
-    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         """Call every frame seven disks."""
         self.batches.append(len(inputs))
         self.may_answer.wait(30)
@@ -45,7 +46,7 @@ class FakeEngine:
             raise self.error
         logits = np.zeros((len(inputs), len(CLASSES)), np.float32)
         logits[:, CLASSES.index(7)] = 5.0
-        return logits
+        return NetworkOutput(logits, np.zeros((len(inputs), 4), np.float32))
 
 
 class Documents(list[tuple[str, dict[str, Any]]]):

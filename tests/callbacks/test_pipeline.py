@@ -48,7 +48,7 @@ def test_values_are_plain(run_engine: RunEngine, make_live, make_detector, docum
     run_engine(classify_count([make_detector()], 2))
     kinds = {
         "image_key": str, "frame_index": int, "primary_seq_num": int, "status": str, "disk_number": int,
-        "confidence": float, "probabilities": list, "entropy": float, "flags": str, "latency": float,
+        "confidence": float, "probabilities": list, "entropy": float, "novelty": float, "flags": str, "latency": float,
     }  # fmt: skip
     for row in documents.rows():
         assert {key: type(value) for key, value in row.items()} == kinds
@@ -264,7 +264,7 @@ def test_a_classifier_that_raises_does_not_stop_the_scan(
 def test_one_frame_that_fails_does_not_cost_the_others(
     run_engine, make_live, make_detector, documents, engine, caplog
 ) -> None:
-    answer = engine.logits
+    answer = engine.run
     calls = []
 
     def fail_on_more_than_two(inputs):
@@ -273,7 +273,7 @@ def test_one_frame_that_fails_does_not_cost_the_others(
             raise MemoryError("no room for so many")
         return answer(inputs)
 
-    engine.logits = fail_on_more_than_two
+    engine.run = fail_on_more_than_two
     run_engine.subscribe(make_live())
     with caplog.at_level(logging.CRITICAL):
         run_engine(bp.count([make_detector(frames_per_trigger=8)], 1))

@@ -7,22 +7,24 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from speckle_plugin.models import load_bundle
-from training.frames import balanced_set, stream
+from training.frames import DrawnFrame, balanced_set, stream
 from training.recipe import RECIPE_FOLDER, FrameRecipe, TrainingRecipe, load_recipe
 
 SMALL = FrameRecipe(size=33, disk_numbers=(2, 7, 20), families=("mono", "poly"), photons=(1e4, 1e6))
 
 
-def _take(frames: Iterator[tuple[np.ndarray, int]], count: int) -> list[tuple[bytes, int]]:
+def _take(frames: Iterator[DrawnFrame], count: int) -> list[tuple[bytes, int]]:
     """Give frames as bytes: equal only where every pixel is."""
-    return [(frame.tobytes(), disk_number) for frame, disk_number in itertools.islice(frames, count)]
+    return [(drawn.frame.tobytes(), drawn.disk_number) for drawn in itertools.islice(frames, count)]
 
 
 def test_a_stream_is_made_again_from_its_seed() -> None:
@@ -48,12 +50,40 @@ def test_streams_share_no_frame() -> None:
 
 
 def test_a_balanced_set_holds_every_disk_number_as_often() -> None:
-    drawn = [disk_number for _, disk_number in balanced_set(SMALL, 3, 0, "test")]
+    drawn = [drawn.disk_number for drawn in balanced_set(SMALL, 3, 0, "test")]
     assert drawn == [2, 2, 2, 7, 7, 7, 20, 20, 20]
 
 
+def test_a_set_of_a_fixed_size_is_gone_through_again_in_another_order() -> None:
+    drawn = _take(stream(SMALL, 5, "train", count=12), 36)
+    rounds = [drawn[:12], drawn[12:24], drawn[24:]]
+    assert sorted(rounds[0]) == sorted(rounds[1]) == sorted(rounds[2])
+    assert rounds[0] != rounds[1] != rounds[2]
+    assert Counter(n for _, n in rounds[0]) == {2: 4, 7: 4, 20: 4}
+    assert _take(stream(SMALL, 5, "train", start=15, count=12), 21) == drawn[15:]
+
+
+def test_shares_and_parts() -> None:
+    recipe = replace(SMALL, shares=(3.0, 1.0), noisy_share=0.25, masked_share=0.5)
+    drawn = list(itertools.islice(stream(recipe, 3, "train"), 400))
+    noisy = np.mean([np.array_equal(d.frame, d.frame.round()) for d in drawn])
+    masked = np.mean([d.geometry.mask is not None for d in drawn])
+    assert 0.18 < noisy < 0.32
+    assert 0.42 < masked < 0.58
+    largest = max(d.geometry.mask.mean() for d in drawn if d.geometry.mask is not None)
+    assert 0.02 < largest < 0.12
+
+
+def test_a_beam_off_its_centre_moves_the_pattern_but_not_the_geometry() -> None:
+    still = next(stream(replace(SMALL, photons=()), 4, "train"))
+    moved = next(stream(replace(SMALL, photons=(), beam_offset=2.0), 4, "train"))
+    assert moved.geometry.beam_center == still.geometry.beam_center == (0.0, 0.0)
+    assert moved.disk_number == still.disk_number
+    assert not np.allclose(moved.frame, still.frame, rtol=0.1)
+
+
 def test_photons_lie_between_the_bounds() -> None:
-    sums = [frame.sum() for frame, _ in itertools.islice(stream(SMALL, 0, "train"), 40)]
+    sums = [drawn.frame.sum() for drawn in itertools.islice(stream(SMALL, 0, "train"), 40)]
     assert min(sums) > 0.9e4
     assert max(sums) < 1.1e6
     assert max(sums) > 10 * min(sums)
@@ -81,6 +111,15 @@ def test_shipped_recipes(path: Path) -> None:
         ('version = "1"\nname = "a"\n[frames]\nfamilies = ["cubes"]', "cubes"),
         ('version = "1"\nname = "a"\n[frames]\ndisk_numbers = [2]', "at least two"),
         ('version = "1"\nname = "a"\n[frames]\nphotons = [5, 1]', "least, most"),
+        ('version = "1"\nname = "a"\n[frames]\ndisk_numbers = [5, 3]', "in rising order"),
+        ('version = "1"\nname = "a"\n[frames]\nshares = [1, 2]', "one positive number for each family"),
+        ('version = "1"\nname = "a"\n[frames]\nmasked_share = 2', "masked_share must be from 0 to 1"),
+        ('version = "1"\nname = "a"\n[frames]\nbeam_offset = -1', "beam_offset must be 0 or more"),
+        ('version = "1"\nname = "a"\noptimizer = "sgd"', "optimizer must be"),
+        ('version = "1"\nname = "a"\nema_momentum = 1', "ema_momentum must be"),
+        ('version = "1"\nname = "a"\ntraining_frames = 3', "at least one batch"),
+        ('version = "1"\nname = "a"\n[preprocessing]\nsoftness = 0', "softness must be positive"),
+        ('version = "1"\nname = "a"\n[preprocessing]\nmap_size = 8', "map_size None or at least"),
         ("name = ", "Invalid value"),
     ],
 )

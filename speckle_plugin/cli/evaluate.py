@@ -1,0 +1,103 @@
+"""`speckle evaluate`: how good a network is, where it fails, and what it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from speckle_plugin.cli.console import print_table, progress_bar, stdout, table
+from speckle_plugin.cli.errors import clear_errors
+
+__all__ = ["evaluate"]
+
+
+@clear_errors
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[NAME|PATH]", help="See: speckle models.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report, its pictures and numbers.", show_default="table only"),
+    ] = None,
+    per_class: Annotated[int, typer.Option(min=2, help="Frames of each disk number in every set.")] = 100,
+    seeds: Annotated[str, typer.Option(help="Of the test sets, by commas.")] = "1,2,3",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="One study only; may be given again.", show_default="all studies"),
+    ] = None,
+    list_studies: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+) -> None:
+    """Measure a network on fresh simulated frames, and write a report.
+
+    The frames are of the kind that the network was trained on, and of other families; without and with photon
+    noise, of other sizes, with the beam off its centre, masked in part, with the beam inside; and frames that
+    the network was not made for. Beside it stand baselines without a network. The report is report.md with
+    pictures; results.json holds the numbers.
+
+    **Example**
+
+        speckle evaluate --out evaluation
+        speckle evaluate my-network/quadrant.bundle --only families --seeds 7 --per-class 20
+    """
+    from training.studies import STUDIES
+
+    if list_studies:
+        listed = table("study", "what it measures")
+        for name, study in STUDIES.items():
+            listed.add_row(name, (study.__doc__ or "").split("\n")[0])
+        print_table(listed)
+        return
+    unknown = sorted(set(only or ()) - set(STUDIES))
+    if unknown:
+        raise ValueError(f"there is no study {unknown[0]!r}: expected one of {', '.join(STUDIES)}")
+    from speckle_plugin.models import find_bundle
+    from training.evaluation import evaluate_bundle
+
+    chosen = _numbers(seeds)
+    with progress_bar() as progress:
+        task = progress.add_task("loading the network", total=None, numbers="")
+
+        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
+            progress.update(
+                task,
+                description=what,
+                completed=done,
+                total=total,
+                numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
+            )
+
+        results = evaluate_bundle(find_bundle(model), per_class, chosen, only or tuple(STUDIES), report)
+        if out is not None:
+            from training.evaluation_report import write_report
+
+            written = write_report(results, out)
+    _print_families(results)
+    if out is not None:
+        stdout().print(f"{written}, {written.with_name('results.json')}", markup=False, soft_wrap=True)
+
+
+def _print_families(results: dict[str, Any]) -> None:
+    if "families" not in results:
+        return
+    columns = ("frames", "errors", "accuracy", "within_one", "f1", "expected_calibration_error")
+    shown = table("family", "trained on", *columns, right=columns)
+    for family, values in results["families"].items():
+        numbers = (values["all"][c] for c in columns)
+        shown.add_row(
+            family,
+            "yes" if values["trained_on"] else "no",
+            *(f"{n:.4f}" if isinstance(n, float) else str(n) for n in numbers),
+        )
+    print_table(shown)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"the seeds {text!r} can't be read: give integers by commas, such as 1,2,3"
+        ) from None

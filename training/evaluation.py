@@ -1,0 +1,62 @@
+"""The whole evaluation of a bundle: the chosen studies, and what was run where."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from speckle_plugin.engines import make_engine
+from speckle_plugin.models import Bundle
+from training.evaluate import Report
+from training.studies import STUDIES, Study, frame_recipe_of
+
+__all__ = ["evaluate_bundle"]
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    per_class: int,
+    seeds: Sequence[int],
+    studies: Sequence[str] = tuple(STUDIES),
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Run studies on a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    per_class : int
+        Frames of each disk number in every set.
+    seeds : sequence of int
+    studies : sequence of str
+        Names of `training.studies.STUDIES`.
+    report : callable, optional
+        Told of the progress.
+
+    Returns
+    -------
+    dict
+        Plain numbers: `about`, and one entry for each study.
+
+    Raises
+    ------
+    ValueError
+        If a seed is the one of the training, or the bundle does not say how it was trained.
+    """
+    recipe = frame_recipe_of(bundle)
+    if bundle.training.get("seed") in seeds:
+        raise ValueError(f"the seed {bundle.training['seed']} is that of the training: give other seeds")
+    study = Study(bundle, recipe, per_class, tuple(seeds), report)
+    engine = make_engine(bundle)
+    about = {
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.sha256,
+        "frames of each disk number": per_class,
+        "seeds": ", ".join(map(str, seeds)),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{engine.device}, {engine.name} {engine.precision}, Python {platform.python_version()}",
+    }
+    return {"about": about} | {name: STUDIES[name](study) for name in STUDIES if name in studies}

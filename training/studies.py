@@ -1,0 +1,312 @@
+"""What is measured of a bundle, study by study; each gives plain numbers for a report.
+
+A study takes the bundle's own kind of frames (families, grid, size of its training
+recipe) and varies one thing: photons, size, beam centre, mask, family, or takes frames that
+the bundle was not made for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from simulated_devices import Family
+from speckle_plugin.classifier import Classifier
+from speckle_plugin.models import Bundle
+from speckle_plugin.preprocessing import prepare
+from training.evaluate import Predictions, Report, predict, reliability_curve, scores
+from training.frames import DrawnFrame, balanced_set
+from training.recipe import FrameRecipe
+from training.unknowns import UNKNOWNS, unknown_frames
+
+__all__ = ["STUDIES", "Study", "frame_recipe_of"]
+
+PHOTONS = (1e3, 3e3, 1e4, 3e4, 1e5, 1e6, 1e7)
+SIZES = (65, 97, 129, 193, 257, 385, 513)
+BEAM_OFFSETS = (0.25, 0.5, 1.0, 2.0, 3.0)
+UNKNOWN_FRAMES = 200
+CENTERED_PHOTONS = (0.0, 1e6, 1e5, 1e4)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the studies share.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    recipe : FrameRecipe
+        The bundle's own frames, without noise, offset and mask.
+    per_class : int
+        Frames of each disk number.
+    seeds : tuple of int
+        Of the test sets of `by_family`; the other studies take the first.
+    report : callable, optional
+        Told of the progress.
+    """
+
+    bundle: Bundle
+    recipe: FrameRecipe
+    per_class: int = 100
+    seeds: tuple[int, ...] = (1, 2, 3)
+    report: Report | None = None
+
+    def measure(
+        self, what: str, classifier: Classifier | None = None, seed: int | None = None, **changes: Any
+    ) -> Predictions:
+        """Classify fresh frames of the recipe with some fields changed."""
+        recipe = replace(self.recipe, **changes)
+        frames = balanced_set(recipe, self.per_class, self.seeds[0] if seed is None else seed, "test")
+        total = self.per_class * len(recipe.disk_numbers)
+        return predict(classifier or Classifier(self.bundle), frames, total, self.report, what)
+
+
+def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
+    """Give the frames of the bundle's training recipe, without noise, offset and mask.
+
+    Raises
+    ------
+    ValueError
+        If the bundle does not say on which simulated frames it was trained.
+    """
+    stored = bundle.training.get("recipe", {}).get("frames")
+    if not stored:
+        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
+    known = {f.name for f in fields(FrameRecipe)}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
+    return replace(FrameRecipe(**values), photons=(), beam_offset=0.0, masked_share=0.0)
+
+
+def by_family(study: Study) -> dict[str, Any]:
+    """Measure every family of simulated disks, each seed by itself and all of them together."""
+    classifier = Classifier(study.bundle)
+    found: dict[str, Any] = {}
+    for family in Family:
+        sets = [
+            study.measure(family.value, classifier, seed, families=(family.value,), shares=())
+            for seed in study.seeds
+        ]
+        found[family.value] = {
+            "trained_on": family.value in study.recipe.families,
+            "seeds": {str(s): _brief(p) for s, p in zip(study.seeds, sets, strict=True)},
+            "all": {**scores(joined := _join(sets)), "reliability": reliability_curve(joined)},
+        }
+    return found
+
+
+def by_photons(study: Study) -> dict[str, Any]:
+    """Vary the expected photons in the whole frame, for every family that the bundle was trained on."""
+    classifier = Classifier(study.bundle)
+    return {
+        family: {
+            f"{photons:g}": _brief(
+                study.measure(
+                    f"{family}, {photons:g} photons",
+                    classifier,
+                    families=(family,),
+                    shares=(),
+                    photons=(photons, photons),
+                    noisy_share=1.0,
+                )
+            )
+            for photons in PHOTONS
+        }
+        for family in study.recipe.families
+    }
+
+
+def by_size(study: Study) -> dict[str, Any]:
+    """Vary the rows and columns: cropped to the k range that the bundle knows, and taken whole."""
+    whole = replace(study.bundle, preprocessing=replace(study.bundle.preprocessing, crop=None, map_size=None))
+    found: dict[str, Any] = {"cropped": {}, "whole": {}}
+    for family in study.recipe.families:
+        for name, bundle in (("cropped", study.bundle), ("whole", whole)):
+            classifier = Classifier(bundle)
+            found[name][family] = {
+                str(size): _brief(
+                    study.measure(
+                        f"{family}, {size} {name}", classifier, families=(family,), shares=(), size=size
+                    )
+                )
+                for size in SIZES
+            }
+    return found
+
+
+def by_beam_offset(study: Study) -> dict[str, Any]:
+    """Move the beam by up to so many pixels along rows and columns, untold."""
+    classifier = Classifier(study.bundle)
+    return {
+        family: {
+            f"{offset:g}": _brief(
+                study.measure(
+                    f"{family}, beam off by {offset:g}",
+                    classifier,
+                    families=(family,),
+                    shares=(),
+                    beam_offset=offset,
+                    offset_share=1.0,
+                )
+            )
+            for offset in BEAM_OFFSETS
+        }
+        for family in study.recipe.families
+    }
+
+
+def by_mask(study: Study) -> dict[str, Any]:
+    """Mask single pixels of every frame, and a bar in half of them."""
+    classifier = Classifier(study.bundle)
+    return {
+        family: _brief(
+            study.measure(
+                f"{family}, masked in part", classifier, families=(family,), shares=(), masked_share=1.0
+            )
+        )
+        for family in study.recipe.families
+    }
+
+
+def centered_detectors(study: Study) -> dict[str, Any]:
+    """Take frames with the beam inside: one quadrant against two whose posteriors are joined."""
+    if study.recipe.grid != "quadrant":
+        return {}
+    found: dict[str, Any] = {}
+    classifier = Classifier(study.bundle)
+    for family in study.recipe.families:
+        for photons in CENTERED_PHOTONS:
+            recipe = replace(
+                study.recipe,
+                families=(family,),
+                shares=(),
+                grid="centered",
+                size=2 * study.recipe.size - 1,
+                photons=(photons, photons) if photons else (),
+                noisy_share=1.0,
+            )
+            frames = list(balanced_set(recipe, study.per_class, study.seeds[0], "test"))
+            name = f"{photons:g} photons" if photons else "no noise"
+            both = predict(classifier, frames, len(frames), study.report, f"{family} centred, {name}")
+            one = predict(classifier, _lower_right(frames), len(frames), study.report, "one quadrant")
+            found.setdefault(family, {})[name] = {"one quadrant": _brief(one), "both": _brief(both)}
+    return found
+
+
+def _lower_right(frames: list[DrawnFrame]) -> Iterator[DrawnFrame]:
+    """Cut the quadrant from the beam to the last row and column out of each frame."""
+    for frame, geometry, disk_number in frames:
+        row, column = (round(c) for c in geometry.beam_center)
+        quadrant = frame[row:, column:]
+        yield DrawnFrame(
+            quadrant, replace(geometry, shape=quadrant.shape, beam_center=(0.0, 0.0)), disk_number
+        )
+
+
+def calibration(study: Study) -> dict[str, Any]:
+    """Compare confidence with accuracy on frames as in training, with the temperature and without."""
+    stored = study.bundle.training["recipe"]["frames"]
+    shares = tuple(stored.get("shares") or ())
+    found: dict[str, Any] = {"temperature": study.bundle.temperature}
+    for name, bundle in (
+        ("calibrated", study.bundle),
+        ("not calibrated", replace(study.bundle, temperature=1.0)),
+    ):
+        predictions = study.measure(
+            name,
+            Classifier(bundle),
+            shares=shares,
+            photons=tuple(stored["photons"]),
+            noisy_share=stored.get("noisy_share", 1.0),
+        )
+        found[name] = {**reliability_curve(predictions), **_brief(predictions)}
+    return found
+
+
+def novelty(study: Study) -> dict[str, Any]:
+    """Take frames that the bundle was not made for: area under the ROC curve of three scores, flags.
+
+    The scores: `novelty` (distance of the features), `confidence` (one minus the largest
+    probability) and `energy` (minus the logarithm of the summed exponentials of the logits).
+    Each is told from known frames of the first family.
+    """
+    classifier = Classifier(study.bundle)
+    statistics = study.bundle.feature_statistics
+    if statistics is None:
+        return {}
+    per_class = max(1, UNKNOWN_FRAMES // len(study.recipe.disk_numbers))
+    recipe = replace(study.recipe, families=study.recipe.families[:1], shares=())
+    known = _score_set(classifier, balanced_set(recipe, per_class, study.seeds[0], "known"))
+    found: dict[str, Any] = {
+        "threshold": statistics.threshold,
+        "false_alarms": float((known["novelty"] > statistics.threshold).mean()),
+        "kinds": {},
+    }
+    sets = {kind: unknown_frames(kind, recipe, UNKNOWN_FRAMES, study.seeds[0]) for kind in UNKNOWNS}
+    for family in Family:
+        if family.value not in study.recipe.families:
+            other = replace(recipe, families=(family.value,))
+            sets[f"family {family.value}"] = balanced_set(other, per_class, study.seeds[0], "known")
+    for done, (kind, frames) in enumerate(sets.items(), start=1):
+        unknown = _score_set(classifier, frames)
+        truth = np.repeat([0, 1], [len(known["novelty"]), len(unknown["novelty"])])
+        found["kinds"][kind] = {
+            "area_under_roc": {
+                name: float(roc_auc_score(truth, np.concatenate([known[name], unknown[name]])))
+                for name in known
+            },
+            "flagged": float((unknown["novelty"] > statistics.threshold).mean()),
+        }
+        if study.report:
+            study.report("unknown frames", done, len(sets), {})
+    return found
+
+
+def _score_set(classifier: Classifier, frames: Iterator[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
+    statistics = classifier.bundle.feature_statistics
+    if statistics is None:
+        raise ValueError(f"the bundle {classifier.bundle.name!r} has no feature statistics")
+    rows = []
+    for frame, geometry, _ in frames:
+        views = prepare(frame, classifier.bundle.preprocessing, geometry)[0]
+        logits, features = classifier.engine.run(views)
+        probabilities = classifier.infer(views[None]).probabilities
+        largest = logits.max(axis=1)
+        energy = -(largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1)))
+        rows.append((statistics.distances(features).mean(), 1.0 - probabilities.max(), energy.mean()))
+    columns = np.array(rows, dtype=np.float64).T
+    return dict(zip(("novelty", "confidence", "energy"), columns, strict=True))
+
+
+def _join(sets: list[Predictions]) -> Predictions:
+    return Predictions(
+        sets[0].classes,
+        np.concatenate([p.truth for p in sets]),
+        np.concatenate([p.probabilities for p in sets]),
+        np.concatenate([p.novelty for p in sets]),
+    )
+
+
+def _brief(predictions: Predictions) -> dict[str, Any]:
+    whole = scores(predictions)
+    return {
+        key: whole[key]
+        for key in ("frames", "errors", "accuracy", "within_one", "expected_calibration_error")
+    }
+
+
+STUDIES = {
+    "families": by_family,
+    "calibration": calibration,
+    "photons": by_photons,
+    "sizes": by_size,
+    "beam offset": by_beam_offset,
+    "partly masked": by_mask,
+    "centred detectors": centered_detectors,
+    "unknown frames": novelty,
+}
+"""All studies by name, in the order of the report."""
