@@ -23,7 +23,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dctn
 
-__all__ = ["FrameGeometry", "Preprocessing", "prepare", "settings_from_dict", "usable_pixels", "view_shape"]
+__all__ = [
+    "FrameGeometry",
+    "Preprocessing",
+    "map_spacing",
+    "prepare",
+    "settings_from_dict",
+    "usable_pixels",
+    "view_shape",
+]
 
 SMALLEST_VIEW = 32
 """Rows and columns that a view needs, for the network's five halvings."""
@@ -159,33 +167,44 @@ def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry)
     ValueError
         If the frames do not have the geometry's shape, or no view is left.
     """
-    frames = np.asarray(frames)
-    if frames.ndim == 2:
-        frames = frames[None]
-    if frames.ndim != 3 or frames.shape[1:] != geometry.shape:
-        raise ValueError(f"expected frames of {geometry.shape} pixels, got an array of shape {frames.shape}")
+    frames = _stack(frames, geometry)
     folds = _folds(geometry, settings)
     inputs = np.zeros((len(frames), *view_shape(settings, geometry)), np.float32)
     for frame, views in zip(frames, inputs, strict=True):
         for fold, view in zip(folds, views, strict=True):
             pixels = np.maximum(fold.average(frame), 0.0)
             if settings.intensity == "patterson":
-                view[:] = _standardize(_patterson_map(pixels, fold, settings))
+                view[:] = _standardize(_compress(_patterson_map(pixels, fold, settings), settings))
                 continue
             if settings.intensity == "log":
-                pixels = np.log(pixels + max(settings.log_offset * pixels.mean(), np.finfo(np.float32).tiny))
+                pixels = np.log(pixels + _offset(pixels, settings))
             view[fold.valid] = _standardize(pixels)
     return inputs
+
+
+def _stack(frames: ArrayLike, geometry: FrameGeometry) -> NDArray[Any]:
+    """Give frames, or a single one, as an array of shape (N, rows, columns)."""
+    frames = np.asarray(frames)
+    if frames.ndim == 2:
+        frames = frames[None]
+    if frames.ndim != 3 or frames.shape[1:] != geometry.shape:
+        raise ValueError(f"expected frames of {geometry.shape} pixels, got an array of shape {frames.shape}")
+    return frames
 
 
 def _standardize(values: NDArray[np.float32]) -> NDArray[np.float32]:
     values = values - values.mean()
     deviation = values.std()
-    return values / deviation if deviation > 0 else values
+    return values / deviation if deviation > 0 else np.zeros_like(values)
+
+
+def _offset(pixels: NDArray[np.float32], settings: Preprocessing) -> Any:
+    """Give what is added to intensities before their logarithm is taken."""
+    return max(settings.log_offset * pixels.mean(), np.finfo(np.float32).tiny)
 
 
 def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
-    """Compute the compressed Patterson map of the unmasked pixels of a view.
+    """Compute the Patterson map of the unmasked pixels of a view.
 
     Source: Patterson, Phys. Rev. 46, 372 (1934); sharpening after Lipson and Cochran, The
     Determination of Crystal Structures, 1966, chapter 7.
@@ -196,12 +215,20 @@ def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preproces
     full = np.zeros((height, width), np.float32)
     view = full[:rows, :columns]
     view[fold.valid] = pixels
-    if not fold.valid[weights > 0].all():
+    if _has_gaps(fold, weights):
         means = np.bincount(rings[fold.valid], pixels, minlength=rings.max() + 1)
         counts = np.bincount(rings[fold.valid], minlength=rings.max() + 1)
         view[~fold.valid] = (means / np.maximum(counts, 1))[rings[~fold.valid]]
     view *= weights
-    values = dctn(full, type=1, overwrite_x=True)[: settings.map_size, : settings.map_size]
+    return dctn(full, type=1, overwrite_x=True)[: settings.map_size, : settings.map_size]
+
+
+def _has_gaps(fold: _Fold, weights: NDArray[np.float32]) -> bool:
+    """Tell whether masked pixels that count in the Patterson map are to be filled."""
+    return not fold.valid[weights > 0].all()
+
+
+def _compress(values: NDArray[np.float32], settings: Preprocessing) -> NDArray[np.float32]:
     deviation = values.std()
     return np.arcsinh(values / (settings.softness * deviation)) if deviation > 0 else values
 
@@ -244,6 +271,34 @@ def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, i
             n if limit is None else min(n, limit) for n in _map_points((rows, columns), settings)
         )
     return len(folds), rows, columns
+
+
+def map_spacing(settings: Preprocessing, geometry: FrameGeometry, pitch: float) -> tuple[float, float]:
+    """Give the distance between disks that one row, and one column, of the Patterson map stands for.
+
+    Point m of n along an axis is at ``m * pi / (pitch * (n - 1))``, n counted before `map_size`.
+
+    Parameters
+    ----------
+    settings : Preprocessing
+    geometry : FrameGeometry
+    pitch : float
+        Wave number per pixel of the detector.
+
+    Returns
+    -------
+    tuple of float
+        In the unit of length whose inverse the pitch is in.
+
+    Raises
+    ------
+    ValueError
+        If the pitch is not positive, or too little of the frame is left around the beam to classify.
+    """
+    if not pitch > 0:
+        raise ValueError(f"pitch must be a positive wave number per pixel, not {pitch}")
+    height, width = _map_points(_folds(geometry, settings)[0].valid.shape, settings)
+    return math.pi / (pitch * (height - 1)), math.pi / (pitch * (width - 1))
 
 
 def settings_from_dict(values: dict[str, Any]) -> Preprocessing:

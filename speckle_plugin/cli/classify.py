@@ -12,7 +12,14 @@ import typer
 
 from speckle_plugin.cli.console import progress_bar, remark, stdout
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.options import GridName, new_file, parse_beam_center
+from speckle_plugin.cli.frame_options import (
+    BeamCenterOption,
+    DatasetOption,
+    GridOption,
+    MaskOption,
+    beam_of,
+)
+from speckle_plugin.cli.options import new_file
 
 if TYPE_CHECKING:
     from speckle_plugin.classifier import Classifier, FrameResult
@@ -29,30 +36,10 @@ MOST_BYTES = 1 << 27
 @clear_errors
 def classify(
     file: Annotated[Path, typer.Argument(help="A .npz or HDF5 file of frames.", show_default=False)],
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="Array of frames in it.", show_default="frames, or /entry/data/data"),
-    ] = None,
-    grid: Annotated[
-        GridName | None,
-        typer.Option(
-            help="Where the beam is: in the corner, in the middle, or as published.", show_default=False
-        ),
-    ] = None,
-    beam_center: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ROW,COLUMN",
-            help="Pixel of the beam, for any other detector.",
-            show_default="what the file says",
-        ),
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            help="A .npy, .npz or HDF5 file: true where a pixel is left out.", show_default="no mask"
-        ),
-    ] = None,
+    dataset: DatasetOption = None,
+    grid: GridOption = None,
+    beam_center: BeamCenterOption = None,
+    mask: MaskOption = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
     ] = None,
@@ -79,7 +66,7 @@ def classify(
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
 
     frames = open_frames(file, dataset)
-    center, pitch, assumed = _beam(frames, grid, beam_center)
+    center, pitch, assumed = beam_of(frames, grid, beam_center)
     geometry = FrameGeometry(frames.shape[1:], center, None if mask is None else read_mask(mask))
     bundle = find_bundle(model)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
@@ -109,23 +96,6 @@ def classify(
         markup=False,
         soft_wrap=True,
     )
-
-
-def _beam(
-    frames: FrameFile, grid: GridName | None, beam_center: str | None
-) -> tuple[tuple[float, float], float | None, bool]:
-    """Give beam centre, pitch, and whether the centre is only assumed."""
-    if grid is not None and beam_center is not None:
-        raise ValueError("give either --grid or --beam-center, not both")
-    if beam_center is not None:
-        return parse_beam_center(beam_center), frames.pitch, False
-    if grid is not None:
-        from simulated_devices import grid_by_name
-
-        _, rows, columns = frames.shape
-        center = (0.0, 0.0) if grid == "quadrant" else ((rows - 1) / 2, (columns - 1) / 2)
-        return center, grid_by_name(grid).pitch, False
-    return frames.beam_center or (0.0, 0.0), frames.pitch, frames.beam_center is None
 
 
 def _label(

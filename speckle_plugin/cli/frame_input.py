@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class FrameFile:
         Frames, rows, columns.
     dtype : dtype
     read_blocks : callable
-        Given a number of frames, iterates over blocks of shape (up to so many, rows, columns).
+        Given a number of frames, iterates over blocks of shape (up to so many, rows, columns); given
+        an index as well, from this frame on.
     disk_number : array of int or None, shape (frames,)
         The truth, where the file holds it.
     beam_center : (row, column) or None
@@ -41,10 +43,24 @@ class FrameFile:
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
-    read_blocks: Callable[[int], Iterator[NDArray[Any]]]
+    read_blocks: Callable[..., Iterator[NDArray[Any]]]
     disk_number: NDArray[np.int64] | None
     beam_center: tuple[float, float] | None
     pitch: float | None
+
+    def read_frame(self, index: int) -> NDArray[Any]:
+        """Read one frame, shape (rows, columns).
+
+        Raises
+        ------
+        ValueError
+            If there is none of this index.
+        """
+        if not 0 <= index < self.shape[0]:
+            raise ValueError(
+                f"the file holds {self.shape[0]} frames, counted from 0, none with index {index}"
+            )
+        return next(self.read_blocks(1, index))[0]
 
 
 def open_frames(path: Path, dataset: str | None = None) -> FrameFile:
@@ -120,17 +136,18 @@ def _open_npz(path: Path, dataset: str | None) -> FrameFile:
     except (EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} can't be read: {error}; it may be truncated") from error
 
-    def read_blocks(count: int) -> Iterator[NDArray[Any]]:
+    def read_blocks(count: int, first: int = 0) -> Iterator[NDArray[Any]]:
         if fortran_order or len(shape) == 2:  # rare or small: then all at once
             with np.load(path, allow_pickle=False) as archive:
                 frames = archive[name].reshape(frames_shape)
-            for start in range(0, frames_shape[0], count):
+            for start in range(first, frames_shape[0], count):
                 yield frames[start : start + count]
             return
         # numpy.load would hold all frames in memory; the format is read from front to back instead.
         with zipfile.ZipFile(path) as zipped, zipped.open(f"{name}.npy") as member:
             _npy_header(member)
-            for start in range(0, shape[0], count):
+            member.seek(first * int(np.prod(shape[1:])) * dtype.itemsize, io.SEEK_CUR)
+            for start in range(first, shape[0], count):
                 block = (min(count, shape[0] - start), *shape[1:])
                 size = int(np.prod(block)) * dtype.itemsize
                 data = member.read(size)
@@ -165,10 +182,10 @@ def _open_hdf5(path: Path, dataset: str | None) -> FrameFile:
             extra["disk_number"] = frames.parent["disk_number"][()]
         dtype = frames.dtype
 
-    def read_blocks(count: int) -> Iterator[NDArray[Any]]:
+    def read_blocks(count: int, first: int = 0) -> Iterator[NDArray[Any]]:
         with h5py.File(path) as file:
             frames = file[name]
-            for start in range(0, shape[0], count):
+            for start in range(first, shape[0], count):
                 yield frames[start : start + count] if frames.ndim == 3 else frames[()][None]
 
     return FrameFile(shape, dtype, read_blocks, **_statements(path, shape[0], extra))

@@ -14,6 +14,7 @@ import typer
 from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.demo import demo
 from speckle_plugin.cli.errors import traceback_wanted
+from speckle_plugin.cli.explain import explain
 from speckle_plugin.cli.models import models
 from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.simulate import simulate
@@ -34,6 +35,7 @@ app.command()(demo)
 app.command()(query)
 app.command()(simulate)
 app.command()(classify)
+app.command()(explain)
 app.command()(train)
 app.command()(models)
 app.command()(replay)

@@ -1,0 +1,234 @@
+"""`speckle explain`: what the network looks at in a frame."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speckle_plugin.cli.console import progress_bar, remark, stdout
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.frame_options import (
+    BeamCenterOption,
+    DatasetOption,
+    GridOption,
+    MaskOption,
+    beam_of,
+    stated_beam,
+)
+from speckle_plugin.cli.options import GridName, new_file
+from speckle_plugin.cli.query import DataOption, ServerOption
+from speckle_plugin.cli.query import _open as open_store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from speckle_plugin.models import Bundle
+    from speckle_plugin.preprocessing import FrameGeometry
+    from speckle_plugin.saliency import Explanation
+
+__all__ = ["explain"]
+
+RESOLUTION = 110
+"""Points per inch of the picture."""
+
+
+@clear_errors
+def explain(
+    file: Annotated[
+        Path | None, typer.Argument(help="A .npz or HDF5 file of frames.", show_default=False)
+    ] = None,
+    frame_index: Annotated[int, typer.Option(min=0, help="Which frame, counted from 0.")] = 0,
+    disk_number: Annotated[
+        int | None,
+        typer.Option(help="The disk number to explain.", show_default="the one that the network finds"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to make: .png, .pdf or .svg.", show_default=False)
+    ] = None,
+    arrays: Annotated[
+        Path | None, typer.Option(help="File of the arrays to make: .npz.", show_default=False)
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UID", help="A stored run, instead of a file; see: speckle query.", show_default=False
+        ),
+    ] = None,
+    data: DataOption = Path("~/speckle-data"),
+    server: ServerOption = None,
+    image_key: Annotated[
+        str | None, typer.Option(help="Detector's key, where a run has several.", show_default=False)
+    ] = None,
+    dataset: DatasetOption = None,
+    grid: GridOption = None,
+    beam_center: BeamCenterOption = None,
+    mask: MaskOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="as speckle classify"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    r"""Show which pixels of a frame, and which part of the network's input, speak for a disk number.
+
+    A label should hang on the speckles, not on a dead pixel or the edge of a beam stop. The picture shows the
+    frame; over it the **saliency**, by how much the score changes for each relative change of a pixel; the
+    network's input; and over it **Grad-CAM**, coarse: where the features are that speak for the disk number.
+    The input may be a Patterson map, in which each pair of disks is a spot at its distance.
+    The arrays are those of the picture, not smoothed; the saliency with its sign.
+
+    **Examples**: a frame of a file; a frame of a stored run, and why it was not 8.
+
+        speckle explain frames.h5 --frame-index 3 --out explanation.png
+
+        speckle explain --run 60a810eb --data demo-output --frame-index 17 --disk-number 8 \
+          --out explanation.png --arrays explanation.npz
+    """
+    if out is None and arrays is None:
+        raise ValueError("nothing to make: give --out PICTURE.png, --arrays FILE.npz, or both")
+    if (file is None) == (run is None):
+        raise ValueError("give either a file of frames or --run UID with --data or --server")
+    from speckle_plugin.cli.frame_input import read_mask
+    from speckle_plugin.models import find_bundle
+    from speckle_plugin.preprocessing import FrameGeometry, view_shape
+
+    if file is not None:
+        chosen = _from_file(file, frame_index, dataset, grid, beam_center)
+    else:
+        chosen = _from_run(str(run), frame_index, image_key, data, server, grid, beam_center)
+    shape = chosen.pixels.shape
+    geometry = FrameGeometry(
+        (shape[0], shape[1]), chosen.beam_center or (0.0, 0.0), None if mask is None else read_mask(mask)
+    )
+    bundle = find_bundle(model)
+    view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
+    if chosen.beam_center is None:
+        remark(
+            f"{chosen.name}: nothing says where the beam is, pixel (0, 0) is taken; "
+            "see --grid and --beam-center"
+        )
+    with contextlib.ExitStack() as stack:
+        files = (out, (".png", ".pdf", ".svg")), (arrays, (".npz",))
+        picture, table = (path and stack.enter_context(new_file(path, kinds, force)) for path, kinds in files)
+        progress = stack.enter_context(progress_bar())
+        progress.add_task(f"loading the network {bundle.name}, explaining", total=None, numbers="")
+        explanation = _explain(bundle, chosen, geometry, disk_number)
+        if out is not None and picture is not None:
+            _draw(picture, out.suffix[1:], explanation, chosen, bundle, geometry)
+        if table is not None:
+            _save(table, explanation, chosen, bundle, geometry)
+    result = explanation.result
+    made = " and ".join(str(path) for path in (out, arrays) if path is not None)
+    label = f"{result.disk_number} disks ({result.confidence:.1%})"
+    if explanation.disk_number != result.disk_number:
+        label += f"; explained: {explanation.disk_number} disks ({explanation.probability:.2g})"
+    if result.flags:
+        label += f"; {', '.join(result.flags)}"
+    stdout().print(
+        f"{chosen.name}: {label}, by {bundle.name} {bundle.version} ({bundle.sha256[:12]}), in {made}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """The frame to explain, and how it is called."""
+
+    name: str
+    pixels: NDArray[Any]
+    beam_center: tuple[float, float] | None
+    pitch: float | None
+
+
+def _from_file(
+    file: Path, frame_index: int, dataset: str | None, grid: GridName | None, beam_center: str | None
+) -> _Chosen:
+    from speckle_plugin.cli.frame_input import open_frames
+
+    frames = open_frames(file, dataset)
+    center, pitch, assumed = beam_of(frames, grid, beam_center)
+    pixels = frames.read_frame(frame_index)
+    return _Chosen(f"{file.name}, frame {frame_index}", pixels, None if assumed else center, pitch)
+
+
+def _from_run(
+    run: str,
+    frame_index: int,
+    image_key: str | None,
+    data: Path,
+    server: str | None,
+    grid: GridName | None,
+    beam_center: str | None,
+) -> _Chosen:
+    from speckle_plugin.cli.stored_frame import read_stored_frame
+
+    with open_store(data, server) as store:
+        stored = read_stored_frame(store.runs, run, frame_index, image_key)
+    center, pitch = stated_beam(stored.pixels.shape, grid, beam_center)
+    name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
+    return _Chosen(name, stored.pixels, center or stored.beam_center, pitch or stored.pitch)
+
+
+def _explain(
+    bundle: Bundle, chosen: _Chosen, geometry: FrameGeometry, disk_number: int | None
+) -> Explanation:
+    from speckle_plugin.saliency import explain as explain_frame
+    from speckle_plugin.schema import Flag
+
+    explanation = explain_frame(bundle, chosen.pixels, geometry, disk_number, chosen.pitch)
+    if chosen.beam_center is not None:
+        return explanation
+    flags = (*explanation.result.flags, Flag.ASSUMED_CENTER)
+    return replace(explanation, result=replace(explanation.result, flags=flags))
+
+
+def _draw(
+    path: Path,
+    kind: str,
+    explanation: Explanation,
+    chosen: _Chosen,
+    bundle: Bundle,
+    geometry: FrameGeometry,
+) -> None:
+    from speckle_plugin.explanation_picture import explanation_picture
+
+    title = f"{chosen.name}, by {bundle.name} {bundle.version}"
+    figure = explanation_picture(
+        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.pitch, title
+    )
+    figure.savefig(path, format=kind, dpi=RESOLUTION)
+
+
+def _save(
+    path: Path, explanation: Explanation, chosen: _Chosen, bundle: Bundle, geometry: FrameGeometry
+) -> None:
+    import numpy as np
+
+    from speckle_plugin.preprocessing import map_spacing
+
+    more: dict[str, Any] = {}
+    if chosen.pitch:
+        more["pitch"] = chosen.pitch
+        if bundle.preprocessing.intensity == "patterson":
+            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.pitch)
+    with path.open("wb") as opened:
+        np.savez_compressed(
+            opened,
+            frame=chosen.pixels,
+            saliency=explanation.saliency,
+            inputs=explanation.inputs,
+            grad_cam=explanation.grad_cam,
+            disk_number=explanation.disk_number,
+            probability=explanation.probability,
+            classes=bundle.classes,
+            probabilities=explanation.result.probabilities,
+            beam_center=geometry.beam_center,
+            model=f"{bundle.name} {bundle.version}",
+            weights_sha256=bundle.sha256,
+            **more,
+        )
