@@ -15,6 +15,7 @@ from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.demo import demo
 from speckle_plugin.cli.errors import traceback_wanted
 from speckle_plugin.cli.explain import explain
+from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
 from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.simulate import simulate
@@ -39,6 +40,7 @@ app.command()(explain)
 app.command()(train)
 app.command()(models)
 app.command()(replay)
+app.command()(figures)
 
 
 @app.callback()
