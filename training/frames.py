@@ -79,9 +79,14 @@ def _draw_mask(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.b
 
 
 def stream(
-    recipe: FrameRecipe, seed: int, purpose: str, start: int = 0, count: int | None = None
+    recipe: FrameRecipe,
+    seed: int,
+    purpose: str,
+    start: int = 0,
+    count: int | None = None,
+    step: int = 1,
 ) -> Iterator[DrawnFrame]:
-    """Yield frames for ever, from the one with the index `start` on.
+    """Yield frames for ever: those with the indices start, start + step, start + 2 step, ...
 
     Parameters
     ----------
@@ -93,21 +98,25 @@ def stream(
     count : int, optional
         Go again and again through as many frames, balanced over the disk numbers, each time in
         another order; without it no frame comes twice.
+    step : int
+        Several machines share a stream by different `start` and a `step` of their number.
     """
     grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
     index = start
+    order, ordered = np.arange(0), -1
     while True:
         if count is None:
             rng = generator(seed, purpose, index)
             disk_number = recipe.disk_numbers[rng.integers(len(recipe.disk_numbers))]
         else:
-            if index % count == 0 or index == start:
-                order = generator(seed, "order of " + purpose, index // count).permutation(count)
+            if ordered != index // count:
+                ordered = index // count
+                order = generator(seed, "order of " + purpose, ordered).permutation(count)
             drawn = int(order[index % count])
             rng = generator(seed, purpose, drawn)
             disk_number = recipe.disk_numbers[drawn % len(recipe.disk_numbers)]
         yield draw_frame(recipe, disk_number, rng, grid, geometry)
-        index += 1
+        index += step
 
 
 def balanced_set(recipe: FrameRecipe, per_class: int, seed: int, purpose: str) -> Iterator[DrawnFrame]:

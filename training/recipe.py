@@ -8,6 +8,7 @@ no test frame is ever trained on, whatever the seeds are.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -152,8 +153,15 @@ class TrainingRecipe:
             raise ValueError(f"training_frames must be at least one batch, not {self.training_frames}")
 
 
-def load_recipe(path: Path | str) -> TrainingRecipe:
+def load_recipe(path: Path | str, changes: Sequence[str] = ()) -> TrainingRecipe:
     """Read a recipe from a TOML file, or one of the shipped recipes by its name.
+
+    Parameters
+    ----------
+    path : path or str
+    changes : sequence of str
+        Such as ``steps=200`` or ``preprocessing.intensity="log"``: TOML, after that of the file;
+        a word needs no quotes.
 
     Raises
     ------
@@ -169,9 +177,25 @@ def load_recipe(path: Path | str) -> TrainingRecipe:
         raise ValueError(f"no recipe at {path}: give a TOML file or the name of a shipped recipe ({known})")
     with path.open("rb") as file:
         values = tomllib.load(file)
+    for change in changes:
+        _change(values, change)
     values["frames"] = _make(FrameRecipe, values.get("frames", {}), path)
     values["preprocessing"] = _make(Preprocessing, values.get("preprocessing", {}), path)
     return _make(TrainingRecipe, values, path)
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    key, separator, text = change.partition("=")
+    *tables, name = key.strip().split(".")
+    if not separator or len(tables) > 1 or not name:
+        raise ValueError(f"the change {change!r} can't be read: give KEY=VALUE, such as frames.size=129")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[name] = value
 
 
 def _make(kind: type, values: dict[str, Any], path: Path) -> Any:

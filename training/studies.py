@@ -78,7 +78,9 @@ def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
     if not stored:
         raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
     known = {f.name for f in fields(FrameRecipe)}
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known}
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known
+    }
     return replace(FrameRecipe(**values), photons=(), beam_offset=0.0, masked_share=0.0)
 
 
@@ -238,7 +240,9 @@ def novelty(study: Study) -> dict[str, Any]:
     statistics = study.bundle.feature_statistics
     if statistics is None:
         return {}
-    per_class = max(1, UNKNOWN_FRAMES // len(study.recipe.disk_numbers))
+    classes = len(study.recipe.disk_numbers)
+    per_class = max(1, min(UNKNOWN_FRAMES // classes, study.per_class))
+    count = per_class * classes
     recipe = replace(study.recipe, families=study.recipe.families[:1], shares=())
     known = _score_set(classifier, balanced_set(recipe, per_class, study.seeds[0], "known"))
     found: dict[str, Any] = {
@@ -246,7 +250,7 @@ def novelty(study: Study) -> dict[str, Any]:
         "false_alarms": float((known["novelty"] > statistics.threshold).mean()),
         "kinds": {},
     }
-    sets = {kind: unknown_frames(kind, recipe, UNKNOWN_FRAMES, study.seeds[0]) for kind in UNKNOWNS}
+    sets = {kind: unknown_frames(kind, recipe, count, study.seeds[0]) for kind in UNKNOWNS}
     for family in Family:
         if family.value not in study.recipe.families:
             other = replace(recipe, families=(family.value,))

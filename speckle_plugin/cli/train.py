@@ -22,6 +22,23 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints, logs and the network.", show_default=False)
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Network to start from; see: speckle models.",
+            show_default="random weights",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change the recipe, such as steps=200 or preprocessing.crop=65; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the shipped recipes.")] = False,
 ) -> None:
     """Train a network on simulated frames, and measure it on frames that it never saw.
@@ -32,8 +49,13 @@ def train(
     **Example**
 
         speckle train --list
-        speckle train mono --out my-network
-        speckle classify frames.h5 --model my-network/mono.bundle
+        speckle train quadrant --out my-network
+        speckle classify frames.h5 --model my-network/quadrant.bundle
+        speckle train poly_published --parent quadrant --out fixed-radii
+        speckle train mono --set training_frames=1000 --set frames.photons=[1e4,1e6] --out few-frames
+
+    **Several machines**: set TF_CONFIG on each, as TensorFlow's guide to MultiWorkerMirroredStrategy says, and
+    give the same command on each, with an own --out. Several GPUs in one machine are used by themselves.
     """
     if list_recipes:
         _list_recipes()
@@ -47,18 +69,25 @@ def train(
         def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
             progress.update(
                 task,
-                description={"train": "training", "settle": "settling", "test": "testing"}.get(what, what),
+                description={
+                    "train": "training",
+                    "settle": "settling",
+                    "calibrate": "calibrating",
+                    "test": "testing",
+                }.get(what, what),
                 completed=done,
                 total=total,
                 numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
             )
 
+        from speckle_plugin.models import find_bundle
         from training.recipe import load_recipe
         from training.train import train as run_training
 
-        chosen = load_recipe(recipe)
+        chosen = load_recipe(recipe, changes or ())
+        start = None if parent is None else find_bundle(parent)
         try:
-            bundle = run_training(chosen, out, report)
+            bundle = run_training(chosen, out, report, parent=start)
         except KeyboardInterrupt:
             progress.stop()
             remark(f"Stopped. The last checkpoint is in {out}; the same command goes on from there.")

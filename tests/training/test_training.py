@@ -37,6 +37,13 @@ def test_a_stream_can_be_entered_anywhere() -> None:
     assert _take(stream(SMALL, 5, "train", start=4), 6) == whole[4:]
 
 
+@pytest.mark.parametrize("count", [None, 7])
+def test_machines_share_a_stream(count: int | None) -> None:
+    whole = _take(stream(SMALL, 5, "train", count=count), 12)
+    parts = [_take(stream(SMALL, 5, "train", start=i, count=count, step=3), 4) for i in range(3)]
+    assert [frame for frames in zip(*parts, strict=True) for frame in frames] == whole
+
+
 def test_streams_share_no_frame() -> None:
     drawn = [
         _take(stream(SMALL, 5, "train"), 60),
@@ -143,6 +150,31 @@ def test_recipes_of_missing_or_wrong_values(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match="recipe.toml"):
         load_recipe(path)
+
+
+def test_changes_of_a_recipe() -> None:
+    changed = load_recipe("mono", ["steps=50", "preprocessing.intensity=linear", "frames.photons=[1e4, 1e5]"])
+    assert (changed.steps, changed.preprocessing.intensity) == (50, "linear")
+    assert changed.frames.photons == (1e4, 1e5)
+    assert replace(
+        changed, steps=350, frames=FrameRecipe(), preprocessing=load_recipe("mono").preprocessing
+    ) == (load_recipe("mono"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("steps", "give KEY=VALUE"),
+        ("a.b.c=1", "give KEY=VALUE"),
+        ("stepz=1", r"unknown keys \['stepz'\]"),
+        ("frames.sice=1", r"unknown keys \['sice'\]"),
+        ("preprocessing.intensity=cubic", "intensity must be"),
+        ("steps=many", "'>?<?=?' not supported|must be"),
+    ],
+)
+def test_changes_that_cannot_be(change: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_recipe("mono", [change])
 
 
 def test_a_missing_recipe_names_those_that_are_there() -> None:
