@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,9 @@ def train(
     *,
     parent: Bundle | None = None,
     source: Source | None = None,
+    validation: Iterable[DrawnFrame] | None = None,
+    finish: Callable[[Bundle], Bundle] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Train, calibrate, evaluate on fresh test frames, and write `folder/NAME.bundle`.
 
@@ -62,18 +65,27 @@ def train(
         Start from its weights instead of random ones.
     source : callable, optional
         Gives the training frames from an index on; by default the recipe's stream.
+    validation : iterable of DrawnFrame, optional
+        On which the loss is watched; by default simulated by the recipe.
+    finish : callable, optional
+        Calibrates and measures the trained bundle, in place of what the recipe's simulated
+        frames would do.
+    origin : mapping, optional
+        Where the frames of `source` come from, in plain values; it goes into the bundle's
+        `training` as `origin`, and only a checkpoint of the same origin is resumed.
 
     Raises
     ------
     ValueError
-        If the folder holds a checkpoint of another recipe, or the parent knows other classes.
+        If the folder holds a checkpoint of another recipe, parent or origin, or the parent knows
+        other classes.
     """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, recipe, parent, origin)
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on CPUs without AVX-512
     import keras
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, recipe, parent)
     keras.mixed_precision.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed)
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
@@ -95,7 +107,7 @@ def train(
         initial_epoch=state["epoch"],
         epochs=recipe.steps // recipe.steps_per_epoch,
         steps_per_epoch=recipe.steps_per_epoch,
-        validation_data=_validation_set(recipe),
+        validation_data=_validation_set(recipe, validation),
         validation_batch_size=recipe.batch,
         callbacks=[
             _checkpoints(checkpoint, state_file, state, recipe.patience),
@@ -112,7 +124,9 @@ def train(
     keras.mixed_precision.set_dtype_policy("float32")
     path = folder / f"{recipe.name}.bundle"
     # Calibrated and measured with the weights as they are shipped, rounded to float16.
-    bundle = save_bundle(_bundle(recipe, model, state["curves"], parent), path)
+    bundle = save_bundle(_bundle(recipe, model, state["curves"], parent, origin), path)
+    if finish is not None:
+        return save_bundle(finish(bundle), path)
     bundle = calibrate(bundle, recipe.frames, recipe.seed, report)
     metrics = evaluate(bundle, recipe.frames, recipe.test_per_class, recipe.seed, report)
     return save_bundle(replace(bundle, metrics={**bundle.metrics, "test": metrics}), path)
@@ -180,7 +194,8 @@ def _prepared(
 def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> Any:
     import tensorflow as tf
 
-    views, *shape = view_shape(recipe.preprocessing, frame_geometry(recipe.frames))
+    geometry = frame_geometry(recipe.frames) if source is None else next(source(0)).geometry
+    views, *shape = view_shape(recipe.preprocessing, geometry)
     start = first_step * recipe.batch // views
 
     def generate() -> Iterator[tuple[NDArray[np.float32], int]]:
@@ -198,8 +213,11 @@ def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> 
     )
 
 
-def _validation_set(recipe: TrainingRecipe) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    frames = balanced_set(recipe.frames, recipe.validation_per_class, recipe.seed, "validation")
+def _validation_set(
+    recipe: TrainingRecipe, frames: Iterable[DrawnFrame] | None
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    if frames is None:
+        frames = balanced_set(recipe.frames, recipe.validation_per_class, recipe.seed, "validation")
     views, classes = zip(*_prepared(recipe, frames), strict=True)
     return np.stack(views), np.array(classes, np.int32)
 
@@ -307,7 +325,11 @@ def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | Non
 
 
 def _bundle(
-    recipe: TrainingRecipe, model: keras.Model, curves: list[dict[str, float]], parent: Bundle | None
+    recipe: TrainingRecipe,
+    model: keras.Model,
+    curves: list[dict[str, float]],
+    parent: Bundle | None,
+    origin: Mapping[str, Any] | None,
 ) -> Bundle:
     import keras
     import tensorflow as tf
@@ -332,18 +354,23 @@ def _bundle(
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
+            **({} if origin is None else {"origin": origin}),
         },
     )
 
 
-def _claim(folder: Path, recipe: TrainingRecipe, parent: Bundle | None) -> None:
+def _claim(
+    folder: Path, recipe: TrainingRecipe, parent: Bundle | None, origin: Mapping[str, Any] | None
+) -> None:
     """Write the recipe into the folder, or check that the checkpoint there is of this recipe."""
     claim = {"recipe": asdict(recipe), "parent": parent.sha256 if parent else ""}
+    if origin is not None:
+        claim["origin"] = origin
     text = json.dumps(claim, indent=1, sort_keys=True)
     file = folder / "recipe.json"
     if file.is_file() and file.read_text() != text:
         raise ValueError(
-            f"{folder} holds a training run of another recipe: "
+            f"{folder} holds a training run of another recipe{', parent or frames' if origin else ''}: "
             "give another folder, or remove it to start anew"
         )
     file.write_text(text)

@@ -14,10 +14,12 @@ import typer
 from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.demo import demo
 from speckle_plugin.cli.errors import traceback_wanted
+from speckle_plugin.cli.evaluate import evaluate
 from speckle_plugin.cli.explain import explain
 from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
 from speckle_plugin.cli.query import query, replay
+from speckle_plugin.cli.retrain import retrain
 from speckle_plugin.cli.simulate import simulate
 from speckle_plugin.cli.train import train
 
@@ -38,6 +40,8 @@ app.command()(simulate)
 app.command()(classify)
 app.command()(explain)
 app.command()(train)
+app.command()(evaluate)
+app.command()(retrain)
 app.command()(models)
 app.command()(replay)
 app.command()(figures)
@@ -59,7 +63,8 @@ def speckle(
         speckle demo
         speckle simulate --disk-numbers 2-20 --count 5 --out frames.h5
         speckle classify frames.h5 --out results.csv
-        speckle train mono --out my-network
+        speckle train quadrant --out my-network
+        speckle evaluate my-network/quadrant.bundle --out report
 
     **speckle COMMAND --help** explains each command by an example.
     """

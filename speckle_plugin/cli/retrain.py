@@ -1,0 +1,238 @@
+"""`speckle retrain`: train a network further, on frames that were stored."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speckle_plugin.cli.console import print_table, progress_bar, remark, stdout, table
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.query import _open
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+
+    from speckle_plugin.models import Bundle
+    from speckle_plugin.storage import Store
+
+__all__ = ["retrain"]
+
+DOING = {
+    "read": "reading stored frames",
+    "train": "training",
+    "settle": "settling",
+    "calibrate": "calibrating",
+    "held out": "measuring on held-out frames",
+    "test": "measuring on simulated frames",
+}
+
+
+@clear_errors
+def retrain(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints, logs and the child.", show_default=False)
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
+    ] = None,
+    store: Annotated[
+        str, typer.Option(metavar="PATH|URL|PROFILE", help="Data directory of a closed session, or a server.")
+    ] = "~/speckle-data",
+    label: Annotated[
+        int | None, typer.Option(help="Runs with a frame that got this disk number.", show_default=False)
+    ] = None,
+    max_confidence: Annotated[
+        float | None, typer.Option(help="Runs with a frame of less confidence.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Runs that this model classified.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help='Such as "2026-11-22 14:30".', show_default=False)
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before it.", show_default=False)] = None,
+    plan: Annotated[str | None, typer.Option(help="Name of the plan.", show_default=False)] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="What the run's metadata say; may be repeated.", show_default=False
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of run_uid, frame_index, disk_number (and image_key).",
+            show_default="the recorded truth",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="A .npy, .npz or HDF5 file, as for speckle classify.", show_default="no mask"),
+    ] = None,
+    simulated_share: Annotated[
+        float, typer.Option(help="Share of simulated frames in training, 0 to below 1.")
+    ] = 0.5,
+    held_out: Annotated[
+        float, typer.Option(help="Share of stored frames to measure on, in whole runs.")
+    ] = 0.2,
+    steps: Annotated[int, typer.Option(min=1, help="Updates of the weights.")] = 200,
+    batch: Annotated[
+        int | None, typer.Option(min=2, help="Frames in each of them.", show_default="the parent's")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-4,
+    test_per_class: Annotated[
+        int, typer.Option(min=1, help="Simulated frames of each disk number to measure on.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of split, order and simulated frames.")] = 0,
+) -> None:
+    r"""Train a network further, on stored frames with labels, and measure it beside its parent.
+
+    The frames of the runs that the query finds are split **by run**: on some runs the child is trained, mixed
+    with simulated frames like those of its parent; on the others parent and child are measured. Labels are
+    the truth that a simulated detector records, or a CSV file. One of speckle query --frames --out serves,
+    with the disk numbers corrected. The child's file says from which runs and frames it was made.
+
+    Stopped, it goes on from the last checkpoint when the same command is given again.
+
+    **Example**: on all runs of a sample; then live, with the child.
+
+        speckle retrain --parent mono --store demo-output --where family=poly --out poly-child
+
+        speckle demo --model poly-child/mono-retrained.bundle --family poly --data check
+    """
+    import math
+
+    if out is None:
+        raise ValueError("give --out FOLDER, where the child and its checkpoints go")
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"the learning rate must be a positive number, not {learning_rate}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from speckle_plugin.cli.frame_input import read_mask
+    from speckle_plugin.models import find_bundle
+
+    bundle = find_bundle(parent)
+    left_out = None if mask is None else read_mask(mask)
+    filters = {
+        "label": label,
+        "max_confidence": max_confidence,
+        "model": model,
+        "since": since,
+        "until": until,
+        "plan": plan,
+    }
+    query = {key: value for key, value in filters.items() if value is not None}
+    metadata = dict(_key_value(text) for text in where or ())
+    selection: dict[str, Any] = {"store": store.partition("?")[0], "query": query, "metadata": metadata}
+    selection["labels"] = "recorded truth" if labels is None else _describe(labels)
+    if mask is not None:
+        selection["mask"] = _describe(mask)
+    with _open_store(store) as opened, progress_bar() as progress:
+        task = progress.add_task("finding frames", total=None, numbers="")
+
+        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
+            progress.update(
+                task,
+                description=DOING.get(what, what),
+                completed=done,
+                total=total,
+                numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
+            )
+
+        from training.retrain import retrain as run_retraining
+        from training.stored_frames import frames_of_labels, frames_of_truth
+
+        runs = _find(opened.runs, query, metadata)
+        labelled = (
+            frames_of_truth(runs, left_out) if labels is None else frames_of_labels(runs, labels, left_out)
+        )
+        try:
+            child = run_retraining(
+                bundle,
+                labelled,
+                out,
+                simulated_share=simulated_share,
+                held_out_share=held_out,
+                steps=steps,
+                batch=batch,
+                learning_rate=learning_rate,
+                test_per_class=test_per_class,
+                seed=seed,
+                selection=selection,
+                report=report,
+                say=remark,
+            )
+        except KeyboardInterrupt:
+            progress.stop()
+            remark(f"Stopped. If a checkpoint is in {out}, the same command goes on from there.")
+            raise
+    _tell(bundle, child, out)
+
+
+def _open_store(store: str) -> Store:
+    """Open a data directory, or connect to a server by its address or profile."""
+    if "://" in store:
+        return _open(Path("~/speckle-data"), store)
+    if Path(store).name == store and not Path(store).exists():
+        from tiled.profiles import load_profiles
+
+        if store in load_profiles():
+            return _open(Path("~/speckle-data"), store)
+    return _open(Path(store), None)
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    """Read `family=poly` or `scan_id=3`."""
+    import json
+
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals and value.strip()):
+        raise ValueError(f"--where {text!r} can't be read: give KEY=VALUE, such as family=poly")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip(), value.strip()
+
+
+def _find(
+    runs: CatalogOfBlueskyRuns, query: dict[str, Any], metadata: dict[str, Any]
+) -> CatalogOfBlueskyRuns:
+    from tiled.queries import Key
+
+    from speckle_plugin.storage import find_runs
+
+    found = find_runs(runs, **query)
+    for key, value in metadata.items():
+        found = found.search(Key(f"start.{key}") == value)
+    return found
+
+
+def _describe(path: Path) -> dict[str, str]:
+    """Name a file with its hash, so that the child says on what it was trained."""
+    import hashlib
+
+    return {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _tell(parent: Bundle, child: Bundle, out: Path) -> None:
+    metrics = child.metrics
+    shown = table("", "frames", "parent", "child", right=("frames", "parent", "child"))
+    for key, what in (("held_out", "stored, held out"), ("test", "simulated, fresh")):
+        if key not in metrics:
+            continue
+        for score in ("accuracy", "within_one", "mean_confidence"):
+            shown.add_row(
+                f"{what}: {score}",
+                str(metrics[key]["frames"]),
+                f"{metrics[f'parent_{key}'][score]:.4f}",
+                f"{metrics[key][score]:.4f}",
+            )
+    print_table(shown)
+    stdout().print(
+        f"{out / f'{child.name}.bundle'}: {child.name} {child.version}, SHA-256 {child.sha256[:12]}, "
+        f"parent {parent.name} {parent.version} ({parent.sha256[:12]})",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,154 @@
+"""The command around the retraining; the retraining itself is tested in tests/training."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import training.retrain
+import training.stored_frames
+from speckle_plugin.cli import retrain as command
+from speckle_plugin.models import Bundle, load_bundle
+
+from .conftest import Speckle
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give --out FOLDER"),
+        (("--out", "child", "--store", "nowhere"), "nowhere is no data directory"),
+        (
+            ("--out", "child", "--store", "http://127.0.0.1:9"),
+            "no Tiled server answers at http://127.0.0.1:9",
+        ),
+        (("--out", "child", "--parent", "nobody"), "no bundle at nobody"),
+        (("--out", "child", "--where", "family"), "--where 'family' can't be read: give KEY=VALUE"),
+        (("--out", "child", "--where", "=poly"), "can't be read: give KEY=VALUE"),
+        (("--out", "child", "--learning-rate", "nan"), "must be a positive number, not nan"),
+        (("--out", "child", "--labels", "none.csv"), "none.csv"),
+        (("--out", "child", "--mask", "none.npy"), "no file none.npy"),
+    ],
+)
+def test_bad_input(
+    speckle: Speckle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = speckle("retrain", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+    assert not Path("child").exists()
+
+
+SEVERAL = """
+import json, sys
+from typer.testing import CliRunner
+from speckle_plugin.cli import app
+from speckle_plugin.storage import TiledStore
+
+with TiledStore("data"):
+    pass
+for arguments in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(app, ["retrain", "--out", "child", "--store", "data", *arguments])
+    print(json.dumps([result.exit_code, result.stderr]))
+"""
+
+
+def test_bad_queries_of_a_store(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("run,frame,label\n")
+    cases = {
+        "the query finds no runs": ["--label", "7"],
+        "the query finds no runs: widen it": ["--where", "family=poly"],
+        "must be a time such as": ["--since", "yesterday"],
+        "labels.csv lacks the columns run_uid, frame_index, disk_number": ["--labels", "labels.csv"],
+    }
+    # In a process of its own: a Tiled server sets up logging, which pytest's capturing does not survive.
+    command = [sys.executable, "-c", SEVERAL, json.dumps(list(cases.values()))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    for (code, error), message in zip(results, cases, strict=True):
+        assert code == 2 and message in error, error
+    assert not (tmp_path / "child").exists()
+
+
+def test_it_retrains_on_what_the_query_finds_and_prints_parent_beside_child(
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    @contextlib.contextmanager
+    def open_store(store: str) -> Iterator[Any]:
+        asked.append(store)
+        yield SimpleNamespace(runs=["a", "b"])
+
+    def find(runs: Any, query: dict[str, Any], metadata: dict[str, Any]) -> Any:
+        asked.append((query, metadata))
+        return runs[:1]
+
+    def labelled(runs: Any, path: Path, mask: Any) -> Any:
+        asked.append((runs, path, mask))
+        return "frames"
+
+    def retrain(parent: Bundle, frames: Any, folder: Path, **settings: Any) -> Bundle:
+        asked.append((parent.name, frames, folder, settings["seed"], settings["selection"]))
+        settings["say"]("held out: 3 frames")
+        settings["report"]("train", 1, 2, {"loss": 0.5})
+        old = {"frames": 3, "accuracy": 0.25, "within_one": 0.5, "mean_confidence": 0.75}
+        metrics = {"held_out": {**old, "accuracy": 0.875}, "parent_held_out": old}
+        return replace(parent, name="child", metrics=metrics)
+
+    monkeypatch.setattr(command, "_open_store", open_store)
+    monkeypatch.setattr(command, "_find", find)
+    monkeypatch.setattr(training.stored_frames, "frames_of_labels", labelled)
+    monkeypatch.setattr(training.retrain, "retrain", retrain)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("")
+    options = [
+        "--label",
+        7,
+        "--where",
+        "family=poly",
+        "--where",
+        "scan_id=3",
+        "--labels",
+        labels,
+        "--seed",
+        4,
+    ]
+    store = "http://host/api/v1?api_key=secret"
+    result = speckle("retrain", "--parent", small_bundle, "--store", store, "--out", "out", *options)
+    assert result.exit_code == 0, result.output
+    query, metadata = {"label": 7}, {"family": "poly", "scan_id": 3}
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    selection = {
+        "store": "http://host/api/v1",
+        "query": query,
+        "metadata": metadata,
+        "labels": {"file": str(labels), "sha256": empty},
+    }
+    assert asked == [
+        store,
+        (query, metadata),
+        (["a"], labels, None),
+        ("small", "frames", Path("out"), 4, selection),
+    ]
+    assert "held out: 3 frames" in result.stderr
+    (row,) = [line for line in result.stdout.splitlines() if "held out: accuracy" in line]
+    assert row.split()[-3:] == ["3", "0.2500", "0.8750"]
+    assert "simulated" not in result.stdout
+    assert f"parent small 0 ({load_bundle(small_bundle).sha256[:12]})" in result.stdout

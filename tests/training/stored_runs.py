@@ -1,0 +1,101 @@
+"""Runs of the simulated detector in a real store, classified live, and a small parent for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+# Before Tiled is imported: a server that is gone must not cost the tests minutes.
+os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
+os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
+
+import numpy as np
+from bluesky import RunEngine
+from bluesky import plans as bp
+from numpy.typing import NDArray
+
+from simulated_devices import DetectorResponse, PixelGrid, SampleMap, SpeckleDetector, SpeckleSample, quadrant
+from speckle_plugin.callbacks import LiveClassifier
+from speckle_plugin.classifier import Classifier
+from speckle_plugin.engines import NetworkOutput
+from speckle_plugin.models import Bundle, find_bundle, save_bundle
+from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.storage import RunSaver, Store
+from training.recipe import FrameRecipe, TrainingRecipe
+
+CLASSES = (2, 7, 20)
+SETTINGS = Preprocessing(crop=33)
+FRAMES = FrameRecipe(size=65, disk_numbers=CLASSES)
+
+
+class Sevens:
+    """An engine that calls every frame seven disks."""
+
+    name, precision, device = "fake", "float32", "CPU"
+
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        logits = np.tile(np.array([0, 5, 0], np.float32), (len(inputs), 1))
+        return NetworkOutput(logits, np.zeros((len(inputs), 8), np.float32))
+
+
+def measure(
+    engine: RunEngine,
+    store: Store,
+    count: int = 6,
+    *,
+    disk_numbers: Sequence[int] = CLASSES,
+    grid: PixelGrid | None = None,
+    seed: int = 1,
+    classified: bool = True,
+    response: DetectorResponse | None = None,
+    **metadata: Any,
+) -> str:
+    """Scan a sample along x, with `count` frames, and save the run; gives its uid."""
+    sample_map = SampleMap("gradient", disk_numbers=tuple(disk_numbers))
+    sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=seed)
+    detector: Any = SpeckleDetector(
+        name="det",
+        sample=sample,
+        data_directory=store.frames_directory,
+        grid=quadrant(65) if grid is None else grid,
+        response=response,
+        seed=seed,
+    )
+    saver = RunSaver(store.runs, store.journal_directory)
+    live = LiveClassifier(Classifier(Bundle("sevens", "0", CLASSES, SETTINGS, {}), Sevens()))
+    live.subscribe(saver)
+    token = engine.subscribe(live if classified else saver)
+    try:
+        result: Any = engine(bp.scan([detector], sample.x, -1, 1, count, md=metadata))
+    finally:
+        engine.unsubscribe(token)
+        live.close()
+        saver.close()
+    return str(result.run_start_uids[0])
+
+
+def small_parent(path: Path, **changes: Any) -> Bundle:
+    """Make a bundle for three disk numbers out of the shipped network, for crops of 33 x 33 pixels.
+
+    No network is built here: with TensorFlow in this process, Tiled's logging would break pytest's.
+    """
+    shipped = find_bundle("mono")
+    columns = [shipped.classes.index(n) for n in CLASSES]
+    weights = {
+        name: value[..., columns] if name.startswith("logits/") else value
+        for name, value in shipped.weights.items()
+    }
+    recipe = TrainingRecipe("small", "1", frames=FRAMES, preprocessing=SETTINGS, batch=4)
+    bundle = replace(
+        shipped,
+        name="small",
+        classes=CLASSES,
+        preprocessing=SETTINGS,
+        weights=weights,
+        training={"recipe": asdict(recipe), "seed": 0},
+        metrics={},
+    )
+    return save_bundle(replace(bundle, **changes), path)

@@ -1,0 +1,357 @@
+"""Train a network further, on frames that were stored, and measure it beside its parent.
+
+The loop of the project closes here: live results are stored, runs are found by a query,
+their labelled frames train a child of the network, which classifies the next scan. Use
+:func:`retrain`; the frames come from :mod:`training.stored_frames`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speckle_plugin.classifier import Classifier
+from speckle_plugin.engines import NetworkOutput
+from speckle_plugin.models import Bundle
+from speckle_plugin.preprocessing import prepare
+from training.calibrate import FALSE_ALARMS, PER_CLASS, RANK, _fit_statistics, fit_temperature
+from training.evaluate import Predictions, Report, evaluate, predict, scores
+from training.frames import DrawnFrame, generator, stream
+from training.recipe import FrameRecipe, TrainingRecipe
+from training.retrain_checks import Say, check_geometry, check_labels, leave_out_unfit
+from training.run_split import split_by_run
+from training.stored_frames import LabelledFrames
+from training.train import train
+
+__all__ = ["parent_frames", "retrain"]
+
+SET_ASIDE = 8
+"""One of so many training frames is not trained on: confidences are calibrated on them."""
+
+LEAST_FOR_STATISTICS = 4 * RANK
+"""Network inputs without which features can't be described, nor unknown frames be told."""
+
+MOST_FOR_VALIDATION = 400
+STEPS_PER_EPOCH = 50
+SUFFIX = "-retrained"
+
+
+def retrain(
+    parent: Bundle,
+    labelled: LabelledFrames,
+    folder: Path | str,
+    *,
+    simulated_share: float = 0.5,
+    held_out_share: float = 0.2,
+    steps: int = 200,
+    batch: int | None = None,
+    learning_rate: float = 5e-4,
+    test_per_class: int = 20,
+    seed: int = 0,
+    selection: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+    say: Say | None = None,
+) -> Bundle:
+    """Fine-tune a bundle on stored frames, measure parent and child alike, and write the child.
+
+    The frames are split by run. Those to train on are mixed with fresh simulated ones of the
+    parent's recipe, so that the child does not forget what they do not show. An interrupted
+    retraining goes on when it is called again with the same arguments.
+
+    Parameters
+    ----------
+    parent : Bundle
+    labelled : LabelledFrames
+    folder : path
+        For checkpoints, logs and the child.
+    simulated_share : float
+        Share of simulated frames in training, from 0 to below 1; 0 where the parent does not say
+        of which simulated frames it was made.
+    held_out_share : float
+        Share of the stored frames, in whole runs, to measure on.
+    steps, batch : int
+        Updates of the weights, rounded up to whole epochs, and network inputs in each; by default
+        the parent's batch.
+    learning_rate : float
+        Highest one of the one-cycle schedule.
+    test_per_class : int
+        Fresh simulated frames of each disk number to measure on.
+    seed : int
+        Of split, order, simulated frames.
+    selection : mapping, optional
+        Where the frames come from, in plain values (store, query, labels), for the provenance.
+    report : callable, optional
+        Told of the progress.
+    say : callable, optional
+        Told, a line at a time, what was split how, and what is missing.
+
+    Returns
+    -------
+    Bundle
+        The child, as written to `folder`. Its metrics hold `held_out` and `parent_held_out`, and
+        with simulated frames `test` and `parent_test`; `training["origin"]` its provenance.
+
+    Raises
+    ------
+    ValueError
+        If the frames are too few, of one run or one disk number, or nothing for this parent; or
+        the folder holds another training.
+    """
+    say = say or _ignore
+    if not 0 <= simulated_share < 1:
+        raise ValueError(f"the share of simulated frames must be from 0 to below 1, not {simulated_share}")
+    if steps < 1 or test_per_class < 1:
+        raise ValueError(f"steps and test frames must be at least 1, not {steps} and {test_per_class}")
+    simulated = parent_frames(parent)
+    if simulated is None and simulated_share:
+        say(
+            f"the parent {parent.name!r} does not say of which simulated frames it was made: "
+            "the child is trained and measured on stored frames only"
+        )
+        simulated_share = 0.0
+    check_labels(parent, labelled)
+    check_geometry(parent, labelled, simulated if simulated_share else None)
+    labelled = leave_out_unfit(parent, labelled, report, say)
+    trained_on = parent.training.get("origin", {}).get("trained_on", [])
+    train_side, held_out = split_by_run(labelled, held_out_share, seed, trained_on)
+    _tell_split(train_side, held_out, say)
+    training_set, calibration_set = _set_aside(train_side, seed)
+    recipe = _recipe(parent, simulated, steps, batch, learning_rate, test_per_class, seed)
+    parts = {"training": training_set, "calibration": calibration_set, "held_out": held_out}
+    origin = {
+        "parent": {"name": parent.name, "version": parent.version, "sha256": parent.sha256},
+        "selection": dict(selection or {}),
+        "seed": seed,
+        "simulated_share": simulated_share,
+        "held_out_share": held_out_share,
+        "split": "by run",
+        "frames": {name: len(part) for name, part in parts.items()},
+        "disk_numbers": {name: _with_text_keys(part.disk_numbers) for name, part in parts.items()},
+        "stored": {name: _listing(part) for name, part in parts.items()},
+        "trained_on": sorted({*trained_on, *train_side.run_uids}),
+    }
+
+    def finish(bundle: Bundle) -> Bundle:
+        if simulated is None:  # the recipe's frames were a stand-in for the class list
+            plain = {**bundle.training["recipe"], "frames": None}
+            bundle = replace(bundle, training={**bundle.training, "recipe": plain})
+        bundle = replace(bundle, pitch=parent.pitch or _pitch(labelled))
+        known = _calibration_frames(calibration_set, simulated, simulated_share, seed)
+        bundle = _calibrate(bundle, known, seed, report, say)
+        metrics: dict[str, Any] = {}
+        for prefix, measured in (("", bundle), ("parent_", parent)):
+            metrics[f"{prefix}held_out"] = scores(_predict(measured, held_out, report))
+            if simulated is not None:
+                metrics[f"{prefix}test"] = evaluate(measured, simulated, test_per_class, seed, report)
+        return replace(bundle, metrics=metrics)
+
+    order = generator(seed, "validation of stored frames").permutation(len(held_out))[:MOST_FOR_VALIDATION]
+    return train(
+        recipe,
+        folder,
+        report,
+        parent=parent,
+        source=_Mixture(training_set, simulated, simulated_share, seed),
+        validation=held_out.read(order),
+        finish=finish,
+        origin=origin,
+    )
+
+
+def parent_frames(parent: Bundle) -> FrameRecipe | None:
+    """Give the recipe of the simulated frames that a bundle was trained on, None if it has none.
+
+    Raises
+    ------
+    ValueError
+        If the recipe is of another version of the package, or damaged.
+    """
+    values = parent.training.get("recipe", {}).get("frames")
+    if not values:
+        return None
+    unknown = sorted(set(values) - {f.name for f in fields(FrameRecipe)})
+    try:
+        if unknown:
+            raise ValueError(f"unknown keys {unknown}; it may be of a newer version")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return FrameRecipe(**plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the frame recipe of the bundle {parent.name!r} can't be used: {error}") from error
+
+
+class _Mixture:
+    """Stored and simulated frames, interleaved; can be entered anywhere."""
+
+    def __init__(
+        self, stored: LabelledFrames, simulated: FrameRecipe | None, simulated_share: float, seed: int
+    ) -> None:
+        self._stored, self._simulated = stored, simulated
+        self._share, self._seed = 1.0 - simulated_share, seed
+
+    def __call__(self, start: int) -> Iterator[DrawnFrame]:
+        first = self._stored_before(start)
+        stored = self._passes(first)
+        simulated = (
+            stream(self._simulated, self._seed, "retraining", start - first) if self._simulated else stored
+        )
+        for index in itertools.count(start):
+            yield next(stored if self._stored_before(index + 1) > self._stored_before(index) else simulated)
+
+    def _stored_before(self, index: int) -> int:
+        return math.floor(index * self._share)
+
+    def _passes(self, start: int) -> Iterator[DrawnFrame]:
+        """Go through the stored frames again and again, each time in another order."""
+        number, place = divmod(start, len(self._stored))
+        while True:
+            order = generator(self._seed, "order of stored frames", number).permutation(len(self._stored))
+            yield from self._stored.read(order[place:])
+            number, place = number + 1, 0
+
+
+def _tell_split(train_side: LabelledFrames, held_out: LabelledFrames, say: Say) -> None:
+    for what, side in (("to train on", train_side), ("held out", held_out)):
+        numbers = ", ".join(f"{n} ({count})" for n, count in side.disk_numbers.items())
+        say(f"{what}: {len(side)} frames of {len(side.run_uids)} runs; disk numbers (frames): {numbers}")
+    if len(train_side.disk_numbers) < 2:
+        raise ValueError(
+            f"after the split by run only one disk number, {next(iter(train_side.disk_numbers))}, is left to "
+            "train on: measure more runs, or runs of several disk numbers"
+        )
+    for names, one, other in (
+        ("held out but not trained on", held_out, train_side),
+        ("trained on but not held out", train_side, held_out),
+    ):
+        missing = sorted(set(one.disk_numbers) - set(other.disk_numbers))
+        if missing:
+            say(f"disk numbers {names}: {', '.join(map(str, missing))}")
+
+
+def _set_aside(train_side: LabelledFrames, seed: int) -> tuple[LabelledFrames, LabelledFrames]:
+    """Give the frames that are trained on, and those by which confidences are calibrated."""
+    order = generator(seed, "calibration of stored frames").permutation(len(train_side))
+    count = max(1, len(order) // SET_ASIDE)
+    return train_side.select(sorted(order[count:])), train_side.select(sorted(order[:count]))
+
+
+def _recipe(
+    parent: Bundle,
+    simulated: FrameRecipe | None,
+    steps: int,
+    batch: int | None,
+    learning_rate: float,
+    test_per_class: int,
+    seed: int,
+) -> TrainingRecipe:
+    """Derive the child's recipe from the parent's: fewer steps, a lower rate."""
+    old = parent.training.get("recipe", {})
+    inherited = {key: old[key] for key in ("weight_decay", "precision", "quick") if key in old}
+    epochs = math.ceil(steps / STEPS_PER_EPOCH)
+    per_epoch = math.ceil(steps / epochs)
+    return TrainingRecipe(
+        name=parent.name.removesuffix(SUFFIX) + SUFFIX,
+        version=str(_generation(parent) + 1),
+        frames=simulated or FrameRecipe(disk_numbers=parent.classes),
+        preprocessing=parent.preprocessing,
+        steps=epochs * per_epoch,
+        batch=batch or old.get("batch", 40),
+        steps_per_epoch=per_epoch,
+        learning_rate=learning_rate,
+        warmup_steps=max(1, epochs * per_epoch // 5),
+        test_per_class=test_per_class,
+        seed=seed,
+        **inherited,
+    )
+
+
+def _generation(parent: Bundle) -> int:
+    return int(parent.version) if parent.name.endswith(SUFFIX) and parent.version.isdigit() else 0
+
+
+def _calibration_frames(
+    stored: LabelledFrames, simulated: FrameRecipe | None, simulated_share: float, seed: int
+) -> list[DrawnFrame]:
+    """Give frames as they were mixed in training, none of which was trained on."""
+    frames = list(stored.read())
+    if simulated is not None and simulated_share:
+        count = round(len(frames) * simulated_share / (1.0 - simulated_share))
+        count = max(count, LEAST_FOR_STATISTICS - len(frames))
+        count = min(count, PER_CLASS * len(simulated.disk_numbers))
+        fresh = stream(simulated, seed, "calibration after retraining")
+        frames += itertools.islice(fresh, count)
+    return [frames[i] for i in generator(seed, "order of calibration").permutation(len(frames))]
+
+
+def _calibrate(
+    bundle: Bundle, frames: list[DrawnFrame], seed: int, report: Report | None, say: Say
+) -> Bundle:
+    """Give the bundle with the temperature and, where there are enough frames, feature statistics fitted."""
+    classifier = Classifier(replace(bundle, temperature=1.0, feature_statistics=None))
+    outputs: list[NetworkOutput] = []
+    classes: list[int] = []
+    for done, (frame, geometry, disk_number) in enumerate(frames, start=1):
+        output = classifier.engine.run(prepare(frame, bundle.preprocessing, geometry)[0])
+        outputs.append(output)
+        classes += [bundle.classes.index(disk_number)] * len(output.logits)
+        if report:
+            report("calibrate", done, len(frames), {})
+    logits = np.concatenate([output.logits for output in outputs])
+    bundle = replace(bundle, temperature=fit_temperature(logits, np.array(classes)), feature_statistics=None)
+    features = np.concatenate([output.features for output in outputs])
+    if len(features) < LEAST_FOR_STATISTICS:
+        say(
+            f"the child can't tell frames unlike all that it knows: for that {LEAST_FOR_STATISTICS} inputs "
+            f"are needed besides those trained on, and there are {len(features)}"
+        )
+        return bundle
+    first = np.arange(len(features)) % 2 == 0
+    statistics = _fit_statistics(features[first])
+    threshold = float(np.quantile(statistics.distances(features[~first]), 1.0 - FALSE_ALARMS))
+    return replace(bundle, feature_statistics=replace(statistics, threshold=threshold))
+
+
+def _predict(bundle: Bundle, labelled: LabelledFrames, report: Report | None) -> Predictions:
+    """Classify stored frames, those of each geometry together."""
+    classifier = Classifier(bundle)
+    groups: dict[int, list[int]] = {}
+    for i, frame in enumerate(labelled.frames):
+        groups.setdefault(id(frame.geometry), []).append(i)
+    parts = [
+        predict(classifier, labelled.read(positions), len(positions), report, "held out")
+        for positions in groups.values()
+    ]
+    return Predictions(
+        bundle.classes,
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([part.novelty for part in parts]),
+    )
+
+
+def _listing(labelled: LabelledFrames) -> list[dict[str, Any]]:
+    """Say in plain values which frames these are."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for frame in labelled.frames:
+        place = {"run_uid": frame.run_uid, "image_key": frame.image_key, "frame_index": [], "disk_number": []}
+        group = groups.setdefault((frame.run_uid, frame.image_key), place)
+        group["frame_index"].append(frame.frame_index)
+        group["disk_number"].append(frame.disk_number)
+    return list(groups.values())
+
+
+def _with_text_keys(counts: Mapping[int, int]) -> dict[str, int]:
+    return {str(n): count for n, count in counts.items()}  # JSON knows no others
+
+
+def _pitch(labelled: LabelledFrames) -> float | None:
+    return next((frame.pitch for frame in labelled.frames if frame.pitch), None)
+
+
+def _ignore(line: str) -> None:
+    pass
