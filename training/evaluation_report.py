@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def _families(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
         whole = values["all"]
         figure = confusion_picture(whole["confusion_matrix"], whole["per_class"]["disk_number"], family)
-        yield from ("", _save(figure, folder, f"confusion-{family}.png", f"Confusion matrix of {family}"))
+        yield from ("", _save(figure, folder, f"confusion-{_slug(family)}.png", f"Confusion matrix of {family}"))
         per_class = whole["per_class"]
         yield ""
         yield from _table(
@@ -129,15 +130,6 @@ def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any
     return write
 
 
-def _sizes(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
-    yield "Cropped to the k range that the bundle knows, and taken whole:"
-    yield ""
-    flat = {
-        f"{family} ({how})": values for how, families in found.items() for family, values in families.items()
-    }
-    yield from _curves("rows and columns")(flat, folder)
-
-
 def _masked(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     yield from _table(
         ("family", "frames", "errors", "accuracy", "within one"),
@@ -191,14 +183,17 @@ def _baselines(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
 
 def _audit(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
-    yield from _table(("scalar of the input", "accuracy by it alone"), found.items())
+    yield "Accuracy by one number of the network's input alone:"
+    yield ""
+    scalars = next(iter(found.values()))
+    yield from _table(("family", *scalars), ((family, *values.values()) for family, values in found.items()))
 
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path], Iterable[str]]] = {
     "families": _families,
     "calibration": _calibration,
     "photons": _curves("photons in the frame", logarithmic=True),
-    "sizes": _sizes,
+    "sizes": _curves("rows and columns"),
     "beam offset": _curves("beam off by pixels"),
     "partly masked": _masked,
     "centred detectors": _centered,
@@ -224,6 +219,10 @@ def _axes(x: str, y: str) -> tuple[Figure, Any]:
     axes.set_yticks(np.linspace(0.0, 1.0, 6))
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+def _slug(name: str) -> str:
+    return re.sub("[^a-z0-9_]+", "-", name.lower())
 
 
 def _save(figure: Figure, folder: Path, name: str, caption: str) -> str:

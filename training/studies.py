@@ -19,14 +19,17 @@ from simulated_devices import Family
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import prepare
+from training.baselines import baselines
 from training.evaluate import Predictions, Report, predict, reliability_curve, scores
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
+from training.shortcut_audit import audit_recipe
 from training.unknowns import UNKNOWNS, unknown_frames
 
 __all__ = ["STUDIES", "Study", "frame_recipe_of"]
 
 PHOTONS = (1e3, 3e3, 1e4, 3e4, 1e5, 1e6, 1e7)
+SIZES_TAKEN_WHOLE = (193, 257, 513)
 SIZES = (65, 97, 129, 193, 257, 385, 513)
 BEAM_OFFSETS = (0.25, 0.5, 1.0, 2.0, 3.0)
 UNKNOWN_FRAMES = 200
@@ -65,6 +68,10 @@ class Study:
         total = self.per_class * len(recipe.disk_numbers)
         return predict(classifier or Classifier(self.bundle), frames, total, self.report, what)
 
+    def sample(self, what: str, classifier: Classifier, **changes: Any) -> Predictions:
+        """Do the same with a quarter of the frames, for studies that vary a number."""
+        return replace(self, per_class=max(1, self.per_class // 4)).measure(what, classifier, **changes)
+
 
 def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
     """Give the frames of the bundle's training recipe, without noise, offset and mask.
@@ -87,14 +94,15 @@ def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
 def by_family(study: Study) -> dict[str, Any]:
     """Measure every family of simulated disks, each seed by itself and all of them together."""
     classifier = Classifier(study.bundle)
+    cases: dict[str, dict[str, Any]] = {family.value: {"families": (family.value,)} for family in Family}
+    if study.recipe.grid == "quadrant":
+        cases["mono, 513 x 513"] = {"families": ("mono",), "size": 513}
+        cases["mono, 1e4 photons"] = {"families": ("mono",), "photons": (1e4, 1e4), "noisy_share": 1.0}
     found: dict[str, Any] = {}
-    for family in Family:
-        sets = [
-            study.measure(family.value, classifier, seed, families=(family.value,), shares=())
-            for seed in study.seeds
-        ]
-        found[family.value] = {
-            "trained_on": family.value in study.recipe.families,
+    for name, changes in cases.items():
+        sets = [study.measure(name, classifier, seed, shares=(), **changes) for seed in study.seeds]
+        found[name] = {
+            "trained_on": changes["families"][0] in study.recipe.families,
             "seeds": {str(s): _brief(p) for s, p in zip(study.seeds, sets, strict=True)},
             "all": {**scores(joined := _join(sets)), "reliability": reliability_curve(joined)},
         }
@@ -107,7 +115,7 @@ def by_photons(study: Study) -> dict[str, Any]:
     return {
         family: {
             f"{photons:g}": _brief(
-                study.measure(
+                study.sample(
                     f"{family}, {photons:g} photons",
                     classifier,
                     families=(family,),
@@ -125,17 +133,17 @@ def by_photons(study: Study) -> dict[str, Any]:
 def by_size(study: Study) -> dict[str, Any]:
     """Vary the rows and columns: cropped to the k range that the bundle knows, and taken whole."""
     whole = replace(study.bundle, preprocessing=replace(study.bundle.preprocessing, crop=None, map_size=None))
-    found: dict[str, Any] = {"cropped": {}, "whole": {}}
-    for family in study.recipe.families:
-        for name, bundle in (("cropped", study.bundle), ("whole", whole)):
-            classifier = Classifier(bundle)
-            found[name][family] = {
+    found: dict[str, Any] = {}
+    for how, bundle, sizes in (("cropped", study.bundle, SIZES), ("whole", whole, SIZES_TAKEN_WHOLE)):
+        classifier = Classifier(bundle)
+        for family in study.recipe.families:
+            found[f"{family}, {how}"] = {
                 str(size): _brief(
-                    study.measure(
-                        f"{family}, {size} {name}", classifier, families=(family,), shares=(), size=size
+                    study.sample(
+                        f"{family}, {size} {how}", classifier, families=(family,), shares=(), size=size
                     )
                 )
-                for size in SIZES
+                for size in sizes
             }
     return found
 
@@ -146,7 +154,7 @@ def by_beam_offset(study: Study) -> dict[str, Any]:
     return {
         family: {
             f"{offset:g}": _brief(
-                study.measure(
+                study.sample(
                     f"{family}, beam off by {offset:g}",
                     classifier,
                     families=(family,),
@@ -191,7 +199,7 @@ def centered_detectors(study: Study) -> dict[str, Any]:
                 photons=(photons, photons) if photons else (),
                 noisy_share=1.0,
             )
-            frames = list(balanced_set(recipe, study.per_class, study.seeds[0], "test"))
+            frames = list(balanced_set(recipe, max(1, study.per_class // 2), study.seeds[0], "test"))
             name = f"{photons:g} photons" if photons else "no noise"
             both = predict(classifier, frames, len(frames), study.report, f"{family} centred, {name}")
             one = predict(classifier, _lower_right(frames), len(frames), study.report, "one quadrant")
@@ -270,6 +278,33 @@ def novelty(study: Study) -> dict[str, Any]:
     return found
 
 
+def beside_baselines(study: Study) -> dict[str, Any]:
+    """Train baselines without a network, and test them on the frames of the first seed."""
+    return {
+        family: baselines(
+            replace(study.recipe, families=(family,), shares=()),
+            2 * study.per_class,
+            study.per_class,
+            study.seeds[0],
+            study.report,
+        )["scores"]
+        for family in study.recipe.families
+    }
+
+
+def shortcut_audit(study: Study) -> dict[str, Any]:
+    """Check that no single number of the network's input tells the disk number."""
+    return {
+        family: audit_recipe(
+            replace(study.recipe, families=(family,), shares=()),
+            study.bundle.preprocessing,
+            seed=study.seeds[0],
+            report=study.report,
+        )
+        for family in study.recipe.families
+    }
+
+
 def _score_set(classifier: Classifier, frames: Iterator[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
     statistics = classifier.bundle.feature_statistics
     if statistics is None:
@@ -304,6 +339,7 @@ def _brief(predictions: Predictions) -> dict[str, Any]:
 
 
 STUDIES = {
+    "shortcut audit": shortcut_audit,  # the first, since an input that gives the answer away stops all
     "families": by_family,
     "calibration": calibration,
     "photons": by_photons,
@@ -312,5 +348,6 @@ STUDIES = {
     "partly masked": by_mask,
     "centred detectors": centered_detectors,
     "unknown frames": novelty,
+    "baselines": beside_baselines,
 }
 """All studies by name, in the order of the report."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import FamilyName, GridName, new_file, parse_disk_numbers
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 __all__ = ["simulate"]
 

@@ -54,8 +54,8 @@ def train(
         speckle train poly_published --parent quadrant --out fixed-radii
         speckle train mono --set training_frames=1000 --set frames.photons=[1e4,1e6] --out few-frames
 
-    **Several machines**: set TF_CONFIG on each, as TensorFlow's guide to MultiWorkerMirroredStrategy says, and
-    give the same command on each, with an own --out. Several GPUs in one machine are used by themselves.
+    **Several machines**: set TF_CONFIG on each, as TensorFlow's guide to MultiWorkerMirroredStrategy says,
+    and give the same command on each, with an own --out. Several GPUs in one machine are used by themselves.
     """
     if list_recipes:
         _list_recipes()
