@@ -21,7 +21,7 @@ from training.evaluate import Report
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
 
-__all__ = ["calibrate", "fit_temperature"]
+__all__ = ["calibrate", "fit_statistics", "fit_temperature"]
 
 PER_CLASS = 100
 RANK = 48
@@ -50,7 +50,7 @@ def calibrate(bundle: Bundle, recipe: FrameRecipe, seed: int, report: Report | N
     features = np.concatenate([output.features for output in outputs])
     temperature = fit_temperature(logits, np.array(classes))
     first = np.arange(len(features)) % 2 == 0
-    statistics = _fit_statistics(features[first])
+    statistics = fit_statistics(features[first])
     threshold = float(np.quantile(statistics.distances(features[~first]), 1.0 - FALSE_ALARMS))
     return replace(
         bundle, temperature=temperature, feature_statistics=replace(statistics, threshold=threshold)
@@ -86,7 +86,8 @@ def fit_temperature(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
-def _fit_statistics(features: NDArray[np.float32]) -> FeatureStatistics:
+def fit_statistics(features: NDArray[np.float32]) -> FeatureStatistics:
+    """Fit mean and covariance to features, shape (N, features); the threshold is left infinite."""
     model = PCA(n_components=RANK, random_state=0).fit(features.astype(np.float64))
     return FeatureStatistics(
         mean=model.mean_.astype(np.float32),

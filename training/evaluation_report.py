@@ -72,7 +72,10 @@ def _families(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
         whole = values["all"]
         figure = confusion_picture(whole["confusion_matrix"], whole["per_class"]["disk_number"], family)
-        yield from ("", _save(figure, folder, f"confusion-{_slug(family)}.png", f"Confusion matrix of {family}"))
+        yield from (
+            "",
+            _save(figure, folder, f"confusion-{_slug(family)}.png", f"Confusion matrix of {family}"),
+        )
         per_class = whole["per_class"]
         yield ""
         yield from _table(

@@ -20,7 +20,7 @@ from speckle_plugin.classifier import Classifier
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import prepare
-from training.calibrate import FALSE_ALARMS, PER_CLASS, RANK, _fit_statistics, fit_temperature
+from training.calibrate import FALSE_ALARMS, PER_CLASS, RANK, fit_statistics, fit_temperature
 from training.evaluate import Predictions, Report, evaluate, predict, scores
 from training.frames import DrawnFrame, generator, stream
 from training.recipe import FrameRecipe, TrainingRecipe
@@ -311,7 +311,7 @@ def _calibrate(
         )
         return bundle
     first = np.arange(len(features)) % 2 == 0
-    statistics = _fit_statistics(features[first])
+    statistics = fit_statistics(features[first])
     threshold = float(np.quantile(statistics.distances(features[~first]), 1.0 - FALSE_ALARMS))
     return replace(bundle, feature_statistics=replace(statistics, threshold=threshold))
 

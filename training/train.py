@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -23,11 +24,12 @@ from training.calibrate import calibrate
 from training.evaluate import evaluate
 from training.frames import DrawnFrame, balanced_set, frame_geometry, stream
 from training.recipe import TrainingRecipe
+from training.workers import choose_strategy, place_among_workers, prepare_for_workers
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["choose_strategy", "train"]
+__all__ = ["train"]
 
 SETTLING_STEPS = 30
 
@@ -102,6 +104,8 @@ def train(
         else:
             model = _compiled(recipe, parent)
     data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch, source)
+    if place_among_workers()[1] > 1:
+        prepare_for_workers(model, strategy, data)
     model.fit(
         data,
         initial_epoch=state["epoch"],
@@ -130,21 +134,6 @@ def train(
     bundle = calibrate(bundle, recipe.frames, recipe.seed, report)
     metrics = evaluate(bundle, recipe.frames, recipe.test_per_class, recipe.seed, report)
     return save_bundle(replace(bundle, metrics={**bundle.metrics, "test": metrics}), path)
-
-
-def choose_strategy() -> Any:
-    """Give the strategy that spreads training over what there is, or None for a single device.
-
-    Several machines: set TF_CONFIG on each as TensorFlow documents it, and start the same
-    command on all. Several GPUs in one machine are found.
-    """
-    import tensorflow as tf
-
-    if "TF_CONFIG" in os.environ:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return None
 
 
 def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
@@ -197,19 +186,26 @@ def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> 
     geometry = frame_geometry(recipe.frames) if source is None else next(source(0)).geometry
     views, *shape = view_shape(recipe.preprocessing, geometry)
     start = first_step * recipe.batch // views
+    worker, workers = place_among_workers()
 
     def generate() -> Iterator[tuple[NDArray[np.float32], int]]:
         if source is None:
-            frames = stream(recipe.frames, recipe.seed, "train", start, recipe.training_frames)
+            frames = stream(
+                recipe.frames, recipe.seed, "train", start + worker, recipe.training_frames, workers
+            )
         else:
-            frames = source(start)
+            frames = itertools.islice(source(start), worker, None, workers)
         return _prepared(recipe, frames)
 
     signature = (tf.TensorSpec((*shape, 1), tf.float32), tf.TensorSpec((), tf.int32))
+    # Each machine draws frames of its own, so that none is to be dealt out among them.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return (
         tf.data.Dataset.from_generator(generate, output_signature=signature)
         .batch(recipe.batch, drop_remainder=True)
         .prefetch(4)
+        .with_options(options)
     )
 
 

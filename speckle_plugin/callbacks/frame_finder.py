@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.schema import BEAM_CENTER_SUFFIX, PITCH_SUFFIX, SATURATION_SUFFIX
 
-__all__ = ["Detector", "FrameFinder", "FrameReference", "FrameSettings"]
+__all__ = [
+    "Detector",
+    "FrameFinder",
+    "FrameReference",
+    "FrameSettings",
+    "describe_detector",
+    "holds_images",
+]
 
 SMALLEST_FRAME = 32
 """Arrays with fewer rows or columns are no frames; they pass by unclassified."""
@@ -116,9 +123,9 @@ class FrameFinder:
     def _add_descriptor(self, doc: Mapping[str, Any]) -> None:
         wanted = self._settings.image_keys
         self._detectors[doc["uid"]] = [
-            _detector(key, doc, self._settings)
+            describe_detector(key, doc, self._settings)
             for key, data_key in doc["data_keys"].items()
-            if (wanted is None or key in wanted) and _holds_images(data_key)
+            if (wanted is None or key in wanted) and holds_images(data_key)
         ]
         self._external[doc["uid"]] = {k for k, v in doc["data_keys"].items() if "external" in v}
 
@@ -171,14 +178,16 @@ class FrameFinder:
         return FrameReference(detector, frame_index, seq_num, timestamp, path, dataset, index, pixels)
 
 
-def _holds_images(data_key: Mapping[str, Any]) -> bool:
+def holds_images(data_key: Mapping[str, Any]) -> bool:
+    """Tell whether a data key is one of frames."""
     shape = data_key.get("shape") or ()
     if data_key["dtype"] != "array" or not 2 <= len(shape) <= 3:
         return False
     return all(isinstance(n, int) and n >= SMALLEST_FRAME for n in shape[-2:])
 
 
-def _detector(key: str, descriptor: Mapping[str, Any], settings: FrameSettings) -> Detector:
+def describe_detector(key: str, descriptor: Mapping[str, Any], settings: FrameSettings) -> Detector:
+    """Read what a descriptor says of the detector whose frames stand under a key."""
     data_key = descriptor["data_keys"][key]
     name = data_key.get("object_name") or next(
         (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""

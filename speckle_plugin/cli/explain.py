@@ -20,8 +20,7 @@ from speckle_plugin.cli.frame_options import (
     stated_beam,
 )
 from speckle_plugin.cli.options import GridName, new_file
-from speckle_plugin.cli.query import DataOption, ServerOption
-from speckle_plugin.cli.query import _open as open_store
+from speckle_plugin.cli.query import DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from speckle_plugin.cli.classify import classify
+from speckle_plugin.cli.curve import curve
 from speckle_plugin.cli.demo import demo
 from speckle_plugin.cli.errors import traceback_wanted
 from speckle_plugin.cli.evaluate import evaluate
@@ -45,6 +46,7 @@ app.command()(retrain)
 app.command()(models)
 app.command()(replay)
 app.command()(figures)
+app.command()(curve)
 
 
 @app.callback()

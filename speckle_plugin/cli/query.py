@@ -14,7 +14,7 @@ from speckle_plugin.cli.options import new_file
 if TYPE_CHECKING:
     from speckle_plugin.storage import Store
 
-__all__ = ["query", "replay"]
+__all__ = ["DataOption", "ServerOption", "open_store", "query", "replay"]
 
 DataOption = Annotated[Path, typer.Option(help="Data directory of a session that is closed.")]
 ServerOption = Annotated[
@@ -59,7 +59,7 @@ def query(
 
     from speckle_plugin.storage import find_frames, find_runs
 
-    with _open(data, server) as store:
+    with open_store(data, server) as store:
         runs = find_runs(store.runs, label=label, max_confidence=max_confidence, model=model, since=since)
         if frames:
             rows = find_frames(runs, label=label, max_confidence=max_confidence)
@@ -91,7 +91,7 @@ def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = Non
     """
     from speckle_plugin.storage import replay as replay_journals
 
-    with _open(data, server) as store:
+    with open_store(data, server) as store:
         outcomes = replay_journals(store.journal_directory, store.runs)
     if not outcomes:
         remark("no journals: every run is whole in Tiled")
@@ -99,7 +99,8 @@ def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = Non
         stdout().print(f"{journal}: {outcome}", soft_wrap=True)
 
 
-def _open(data: Path, server: str | None) -> Store:
+def open_store(data: Path, server: str | None) -> Store:
+    """Open the store of a data directory, or of a server or profile that runs."""
     from speckle_plugin.storage import TiledStore, connect
 
     if server is not None:

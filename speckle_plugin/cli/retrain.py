@@ -10,7 +10,7 @@ import typer
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.query import _open
+from speckle_plugin.cli.query import open_store
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
@@ -174,13 +174,13 @@ def retrain(
 def _open_store(store: str) -> Store:
     """Open a data directory, or connect to a server by its address or profile."""
     if "://" in store:
-        return _open(Path("~/speckle-data"), store)
+        return open_store(Path("~/speckle-data"), store)
     if Path(store).name == store and not Path(store).exists():
         from tiled.profiles import load_profiles
 
         if store in load_profiles():
-            return _open(Path("~/speckle-data"), store)
-    return _open(Path(store), None)
+            return open_store(Path("~/speckle-data"), store)
+    return open_store(Path(store), None)
 
 
 def _key_value(text: str) -> tuple[str, Any]:

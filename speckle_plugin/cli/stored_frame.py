@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from speckle_plugin.callbacks.frame_finder import FrameSettings, _detector, _holds_images
+from speckle_plugin.callbacks.frame_finder import FrameSettings, describe_detector, holds_images
 from speckle_plugin.storage import read_frames
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def _detector_of(run: BlueskyRun, image_key: str | None) -> Detector:
     for stream in run.base:
         descriptor = run.base[stream].metadata
         for key, data_key in descriptor.get("data_keys", {}).items():
-            if _holds_images(data_key):
-                detectors[key] = _detector(key, descriptor, FrameSettings())
+            if holds_images(data_key):
+                detectors[key] = describe_detector(key, descriptor, FrameSettings())
     if image_key is None and len(detectors) == 1:
         return next(iter(detectors.values()))
     if image_key in detectors:

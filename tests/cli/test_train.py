@@ -19,7 +19,7 @@ def test_it_trains_by_the_recipe_and_prints_what_came_of_it(
 ) -> None:
     asked: list[Any] = []
 
-    def train(recipe: Any, folder: Path, report: Any) -> Bundle:
+    def train(recipe: Any, folder: Path, report: Any, parent: Any) -> Bundle:
         asked.append((recipe.name, folder))
         report("train", 1, 2, {"loss": 0.5})
         report("test", 1, 1, {"accuracy": 0.9})

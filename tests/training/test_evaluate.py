@@ -58,7 +58,7 @@ def test_the_temperature_makes_confidence_agree_with_accuracy() -> None:
     true_logits = rng.normal(0.0, 2.0, (20000, 5))
     p = np.exp(true_logits) / np.exp(true_logits).sum(axis=1, keepdims=True)
     classes = (p.cumsum(axis=1) > rng.random((len(p), 1))).argmax(axis=1)
-    found = calibration.fit_temperature(np.float32(3.0 * true_logits), classes)
+    found = calibration.fit_temperature((3.0 * true_logits).astype(np.float32), classes)
     assert found == pytest.approx(3.0, rel=0.03)
 
 
@@ -70,7 +70,7 @@ class DistanceEngine:
     def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         border = inputs[:, -4:].reshape(len(inputs), -1)
         features = np.concatenate([border, border**2], axis=1)
-        return NetworkOutput(np.tile(np.float32([0.0, 9.0, 0.0]), (len(inputs), 1)), features)
+        return NetworkOutput(np.tile(np.array([0.0, 9.0, 0.0], np.float32), (len(inputs), 1)), features)
 
 
 @pytest.fixture

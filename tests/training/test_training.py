@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -240,7 +241,7 @@ def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     bundle = load_bundle(killed / "tiny.bundle")
     assert [point["epoch"] for point in bundle.training["curves"]] == [1, 2, 3]
     assert bundle.metrics["test"]["frames"] == 6
-    assert bundle.training["recipe"] == json.loads((killed / "recipe.json").read_text())
+    assert bundle.training["recipe"] == json.loads((killed / "recipe.json").read_text())["recipe"]
     assert bundle.training["seed"] == 1
 
     # What comes out is what a training that was left alone gives.
@@ -251,3 +252,51 @@ def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
             bundle.training["curves"],
             left_alone.training["curves"],
         )
+
+
+TRAIN_TOGETHER = """
+import json, os, sys
+index, folder, *ports = sys.argv[1:]
+workers = [f"localhost:{port}" for port in ports]
+task = {"type": "worker", "index": int(index)}
+os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
+from test_training import TINY
+from training.train import train
+
+def report(what, done, total, numbers):
+    if what == "train":
+        print(done, numbers["loss"], flush=True)
+
+bundle = train(TINY, folder, report)
+print(sum(float(abs(bundle.weights[name]).sum()) for name in bundle.weights if "kernel" in name), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_machines_train_one_network(tmp_path: Path) -> None:
+    """On loopback, by MultiWorkerMirroredStrategy: the same losses and weights on both."""
+    ports = [str(_free_port()) for _ in range(2)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAIN_TOGETHER, str(i), str(tmp_path / str(i)), *ports],
+            cwd=Path(__file__).parent,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        told = [worker.communicate(timeout=800)[0].splitlines() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert told[0] == told[1]
+    assert [line.split()[0] for line in told[0][:-1]] == [str(step) for step in range(1, 7)]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]

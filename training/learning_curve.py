@@ -1,0 +1,87 @@
+"""How many frames does it take? Accuracy against training frames, of networks that were trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from speckle_plugin.models import Bundle
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CurvePoint", "curve_picture", "curve_points"]
+
+
+@dataclass(frozen=True, order=True)
+class CurvePoint:
+    """One trained network.
+
+    Parameters
+    ----------
+    families, intensity : str
+        What it was trained on, and how it looks at it.
+    frames : int
+        How many different frames it was trained on.
+    updates : int
+        Frames that it saw, each as often as it came.
+    accuracy, within_one : float
+        On the test frames of its recipe.
+    test_frames : int
+    """
+
+    families: str
+    intensity: str
+    frames: int
+    updates: int
+    accuracy: float
+    within_one: float
+    test_frames: int
+
+
+def curve_points(bundles: Iterable[Bundle]) -> list[CurvePoint]:
+    """Read the points out of what bundles say of themselves, sorted.
+
+    Raises
+    ------
+    ValueError
+        If a bundle does not hold its recipe and test.
+    """
+    points = []
+    for bundle in bundles:
+        recipe, test = bundle.training.get("recipe"), bundle.metrics.get("test")
+        if not recipe or not test:
+            raise ValueError(f"the bundle {bundle.name!r} does not hold its recipe and test: train it again")
+        seen = int(bundle.training["frames_seen"])
+        points.append(
+            CurvePoint(
+                ", ".join(recipe["frames"]["families"]),
+                bundle.preprocessing.intensity,
+                min(recipe.get("training_frames") or seen, seen),
+                seen,
+                float(test["accuracy"]),
+                float(test["within_one"]),
+                int(test["frames"]),
+            )
+        )
+    return sorted(points)
+
+
+def curve_picture(points: Iterable[CurvePoint]) -> Figure:
+    """Draw accuracy (full) and within one (broken) against the number of different frames."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    lines: dict[tuple[str, str], list[CurvePoint]] = {}
+    for point in sorted(points):
+        lines.setdefault((point.families, point.intensity), []).append(point)
+    for (families, intensity), line in lines.items():
+        frames = [p.frames for p in line]
+        (drawn,) = axes.plot(frames, [p.accuracy for p in line], "o-", label=f"{families} ({intensity})")
+        axes.plot(frames, [p.within_one for p in line], "o--", color=drawn.get_color(), alpha=0.5)
+    axes.set(xscale="log", ylim=(0.0, 1.03), xlabel="training frames", ylabel="accuracy; broken: within one")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
