@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-RECIPE ?= mono
+RECIPE ?= quadrant
 OUT ?= runs/$(RECIPE)
 
 .PHONY: help setup demo test test-slow lint bench train clean
@@ -36,7 +36,7 @@ lint: setup ## check style, types and the import contracts
 bench: setup ## measure speeds
 	@shopt -s nullglob; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
-train: setup ## train RECIPE=mono into OUT=runs/mono; resumes where it stopped
+train: setup ## train RECIPE=quadrant into OUT=runs/quadrant; resumes where it stopped
 	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"
 
 clean: ## remove caches and build folders; keeps .venv, runs and data

@@ -73,11 +73,9 @@ def explanation_picture(
     for axes in panels[0]:
         axes.set(xlabel="column (pixels)", ylabel="row (pixels)")
     extent, axis_names = _input_axes(explanation.inputs.shape[1:], settings, geometry, pitch)
-    name = (
-        "Patterson map"
-        if settings.intensity == "patterson"
-        else f"masked, standardized ({settings.intensity})"
-    )
+    name = f"masked, standardized ({settings.intensity})"
+    if settings.intensity == "patterson":
+        name = "Patterson map" + (", below it the radial average" if settings.radial_rows else "")
     for number, row in enumerate(panels[1:]):
         view, cam = explanation.inputs[number], explanation.grad_cam[number]
         which = f", view {number + 1} of {views}" if views > 1 else ""

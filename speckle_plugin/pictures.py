@@ -95,7 +95,7 @@ def _draw_examples(part: Any, examples: Sequence[tuple[str, NDArray[Any], NDArra
         for axes in rows[:, column]:
             axes.set(xticks=[], yticks=[])
     rows[0, 0].set_ylabel("frame (log scale)")
-    rows[1, 0].set_ylabel("masked, standardized")
+    rows[1, 0].set_ylabel("what the network sees")
 
 
 def _draw_map(

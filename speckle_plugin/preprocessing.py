@@ -66,6 +66,10 @@ class Preprocessing:
         Points of the Patterson map for each pixel of the view; the map reaches to pi / pitch.
     map_size : int or None
         Rows and columns kept of the Patterson map, counted from distance 0; None keeps all.
+    radial_rows : int
+        Rows added below the Patterson map, all alike: the square root of ``|k|**sharpening`` times the
+        radial average of the intensity, against |k| from 0 to the edge of the view. The form
+        factor stands there as it is, where in the map it is a spot of few points at the origin.
     """
 
     crop: int | None = None
@@ -76,6 +80,7 @@ class Preprocessing:
     softness: float = 0.3
     oversampling: int = 1
     map_size: int | None = None
+    radial_rows: int = 0
 
     def __post_init__(self) -> None:
         if self.crop is not None and self.crop < SMALLEST_VIEW:
@@ -87,6 +92,8 @@ class Preprocessing:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not self.sharpening >= 0:
             raise ValueError(f"sharpening must be 0 or more, not {self.sharpening}")
+        if self.radial_rows < 0:
+            raise ValueError(f"radial_rows must be 0 or more, not {self.radial_rows}")
         if self.oversampling < 1 or (self.map_size is not None and self.map_size < SMALLEST_VIEW):
             raise ValueError(
                 f"oversampling must be at least 1 and map_size None or at least {SMALLEST_VIEW}, "
@@ -174,7 +181,10 @@ def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry)
         for fold, view in zip(folds, views, strict=True):
             pixels = np.maximum(fold.average(frame), 0.0)
             if settings.intensity == "patterson":
-                view[:] = _standardize(_compress(_patterson_map(pixels, fold, settings), settings))
+                values = _standardize(_compress(_patterson_map(pixels, fold, settings), settings))
+                view[: len(values)] = values
+                if settings.radial_rows:
+                    view[len(values) :] = _standardize(_radial_profile(pixels, fold, settings))
                 continue
             if settings.intensity == "log":
                 pixels = np.log(pixels + _offset(pixels, settings))
@@ -221,6 +231,29 @@ def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preproces
         view[~fold.valid] = (means / np.maximum(counts, 1))[rings[~fold.valid]]
     view *= weights
     return dctn(full, type=1, overwrite_x=True)[: settings.map_size, : settings.map_size]
+
+
+def _radial_profile(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
+    """Give the weighted radial average at as many |k| as the Patterson map has columns."""
+    means, _, places, known = _rings(pixels, fold, settings)
+    weights = (known / places[-1]) ** settings.sharpening
+    return np.interp(places, known, np.sqrt(weights * means)).astype(np.float32)
+
+
+def _rings(
+    pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
+    """Give mean and number of the unmasked pixels of each ring, |k| of the columns, |k| of the rings."""
+    rows, columns = fold.valid.shape
+    ring = _pixel_weights(rows, columns, settings)[1][fold.valid]
+    counts = np.bincount(ring)
+    known = np.flatnonzero(counts)
+    means = np.bincount(ring, pixels)[known] / counts[known]
+    points = _map_points(fold.valid.shape, settings)[1]
+    places = np.linspace(
+        0.0, max(columns, settings.crop or columns) - 1.0, min(points, settings.map_size or points)
+    )
+    return means, counts[known], places, known
 
 
 def _has_gaps(fold: _Fold, weights: NDArray[np.float32]) -> bool:
@@ -270,6 +303,7 @@ def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, i
         rows, columns = (
             n if limit is None else min(n, limit) for n in _map_points((rows, columns), settings)
         )
+        rows += settings.radial_rows
     return len(folds), rows, columns
 
 

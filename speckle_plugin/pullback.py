@@ -23,6 +23,8 @@ from speckle_plugin.preprocessing import (
     _offset,
     _patterson_map,
     _pixel_weights,
+    _radial_profile,
+    _rings,
     _stack,
     view_shape,
 )
@@ -111,6 +113,7 @@ def _through_patterson(
     gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> Values:
     values = _patterson_map(pixels, fold, settings)
+    by_profile, gradient = gradient[len(values) :].sum(axis=0), gradient[: len(values)]
     gradient = _through_standardize(gradient, _compress(values, settings))
     gradient = _through_compress(gradient, values, settings)
     whole = np.zeros(_map_points(fold.valid.shape, settings))
@@ -123,7 +126,25 @@ def _through_patterson(
         ring = rings[fold.valid]
         sums = np.bincount(rings[~fold.valid], by_pixel[~fold.valid], minlength=rings.max() + 1)
         through += (sums / np.maximum(np.bincount(ring, minlength=sums.size), 1))[ring]
+    if settings.radial_rows:
+        through += _through_profile(by_profile, pixels, fold, settings)
     return through
+
+
+def _through_profile(
+    gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
+) -> Values:
+    means, counts, places, known = _rings(pixels, fold, settings)
+    gradient = _through_standardize(gradient, _radial_profile(pixels, fold, settings))
+    interpolation = np.stack([np.interp(places, known, row) for row in np.eye(known.size)])
+    roots = np.sqrt((known / places[-1]) ** settings.sharpening)
+    by_mean = (
+        interpolation @ gradient * np.where(means > 0, 0.5 * roots / np.sqrt(np.maximum(means, 1e-300)), 0.0)
+    )
+    rows, columns = fold.valid.shape
+    by_ring = np.zeros(known[-1] + 1)
+    by_ring[known] = by_mean / counts
+    return by_ring[_pixel_weights(rows, columns, settings)[1][fold.valid]]
 
 
 def _through_compress(gradient: Values, values: NDArray[np.float32], settings: Preprocessing) -> Values:

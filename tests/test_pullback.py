@@ -23,6 +23,10 @@ SETTINGS = {
     "log": Preprocessing(log_offset=0.1),  # so large that the offset's own gradient counts
     "linear": Preprocessing(intensity="linear", crop=40),
     "patterson": Preprocessing(intensity="patterson"),
+    "patterson, radial average": Preprocessing(intensity="patterson", crop=40, radial_rows=3),
+    "patterson, oversampled, radial average": Preprocessing(
+        intensity="patterson", oversampling=2, crop=48, map_size=50, radial_rows=2
+    ),
     "patterson, oversampled, cut": Preprocessing(
         intensity="patterson", oversampling=2, crop=48, map_size=50, sharpening=1.0
     ),

@@ -29,7 +29,7 @@ from training.unknowns import UNKNOWNS, unknown_frames
 __all__ = ["STUDIES", "Study", "frame_recipe_of"]
 
 PHOTONS = (1e3, 3e3, 1e4, 3e4, 1e5, 1e6, 1e7)
-SIZES_TAKEN_WHOLE = (193, 257, 513)
+SIZES_TAKEN_WHOLE = (257, 513)
 SIZES = (65, 97, 129, 193, 257, 385, 513)
 BEAM_OFFSETS = (0.25, 0.5, 1.0, 2.0, 3.0)
 UNKNOWN_FRAMES = 200
@@ -131,12 +131,19 @@ def by_photons(study: Study) -> dict[str, Any]:
 
 
 def by_size(study: Study) -> dict[str, Any]:
-    """Vary the rows and columns: cropped to the k range that the bundle knows, and taken whole."""
+    """Vary the rows and columns: cropped to the k range that the bundle knows, and taken whole.
+
+    Taken whole, large frames cost much: equal disks only, if the bundle knows them.
+    """
     whole = replace(study.bundle, preprocessing=replace(study.bundle.preprocessing, crop=None, map_size=None))
+    families = study.recipe.families
     found: dict[str, Any] = {}
-    for how, bundle, sizes in (("cropped", study.bundle, SIZES), ("whole", whole, SIZES_TAKEN_WHOLE)):
+    for how, bundle, sizes, chosen in (
+        ("cropped", study.bundle, SIZES, families),
+        ("whole", whole, SIZES_TAKEN_WHOLE, ("mono",) if "mono" in families else families[-1:]),
+    ):
         classifier = Classifier(bundle)
-        for family in study.recipe.families:
+        for family in chosen:
             found[f"{family}, {how}"] = {
                 str(size): _brief(
                     study.sample(
@@ -199,7 +206,7 @@ def centered_detectors(study: Study) -> dict[str, Any]:
                 photons=(photons, photons) if photons else (),
                 noisy_share=1.0,
             )
-            frames = list(balanced_set(recipe, max(1, study.per_class // 2), study.seeds[0], "test"))
+            frames = list(balanced_set(recipe, max(1, study.per_class // 4), study.seeds[0], "test"))
             name = f"{photons:g} photons" if photons else "no noise"
             both = predict(classifier, frames, len(frames), study.report, f"{family} centred, {name}")
             one = predict(classifier, _lower_right(frames), len(frames), study.report, "one quadrant")

@@ -30,8 +30,8 @@ def models(
     **Example**
 
         speckle models
-        speckle models mono
-        speckle models my-network/mono.bundle
+        speckle models quadrant
+        speckle models my-network/quadrant.bundle
     """
     from speckle_plugin.models import find_bundle, shipped_bundles
 
@@ -40,7 +40,7 @@ def models(
         return
     names = shipped_bundles()
     if not names:
-        remark("No network comes with this version; train one: speckle train mono --out my-network")
+        remark("No network comes with this version; train one: speckle train quadrant --out my-network")
         return
     listed = table(
         "name", "version", "sha256", "disk numbers", "preprocessing", "test accuracy", "test frames"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from speckle_plugin.models import load_bundle
 from training.frames import DrawnFrame, balanced_set, stream
 from training.recipe import RECIPE_FOLDER, FrameRecipe, TrainingRecipe, load_recipe
+from training.train import _checkpoints
 
 SMALL = FrameRecipe(size=33, disk_numbers=(2, 7, 20), families=("mono", "poly"), photons=(1e4, 1e6))
 
@@ -300,3 +302,35 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         return listener.getsockname()[1]
+
+
+class FakeModel:
+    stop_training = False
+
+    def save(self, path: Path) -> None:
+        path.write_text(path.name)
+
+
+def test_training_stops_where_the_validation_loss_falls_no_more(tmp_path: Path) -> None:
+    state: dict[str, Any] = {"epoch": 0, "curves": [], "best": float("inf"), "waited": 0}
+    model = FakeModel()
+    callback = _checkpoints(tmp_path / "checkpoint.keras", tmp_path / "state.json", state, patience=2)
+    callback.set_model(model)
+    stopped = []
+    for epoch, loss in enumerate([3.0, 2.0, 2.5, 2.1]):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        stopped.append(model.stop_training)
+    assert stopped == [False, False, False, True]
+    kept = json.loads((tmp_path / "state.json").read_text())
+    assert (kept["best_checkpoint"], kept["checkpoint"]) == ("checkpoint-2.keras", "checkpoint-4.keras")
+    assert {p.name for p in tmp_path.glob("*.keras")} == {"checkpoint-2.keras", "checkpoint-4.keras"}
+    assert [point["val_loss"] for point in kept["curves"]] == [3.0, 2.0, 2.5, 2.1]
+
+
+def test_without_patience_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
+    state: dict[str, Any] = {"epoch": 0, "curves": [], "best": float("inf"), "waited": 0}
+    callback = _checkpoints(tmp_path / "checkpoint.keras", tmp_path / "state.json", state, patience=None)
+    callback.set_model(FakeModel())
+    for epoch, loss in enumerate([2.0, 2.5, 2.1]):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+    assert {p.name for p in tmp_path.glob("*.keras")} == {"checkpoint-3.keras"}
