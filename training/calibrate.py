@@ -21,46 +21,64 @@ from training.evaluate import Report
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
 
-__all__ = ["calibrate", "fit_statistics", "fit_temperature"]
+__all__ = ["LEAST_FOR_STATISTICS", "PER_CLASS", "calibrate", "calibrate_on", "fit_temperature"]
 
 PER_CLASS = 100
 RANK = 48
+
+LEAST_FOR_STATISTICS = 4 * RANK
+"""Frames without which features can't be described, nor unknown frames be told."""
+
 FALSE_ALARMS = 0.01
 """Share of known frames whose novelty is above the threshold."""
 
 
 def calibrate(bundle: Bundle, recipe: FrameRecipe, seed: int, report: Report | None = None) -> Bundle:
+    """Give the bundle with temperature and feature statistics fitted on simulated frames."""
+    frames = balanced_set(recipe, PER_CLASS, seed, "calibration")
+    return calibrate_on(bundle, frames, PER_CLASS * len(recipe.disk_numbers), report)
+
+
+def calibrate_on(
+    bundle: Bundle, frames: Iterable[DrawnFrame], total: int, report: Report | None = None
+) -> Bundle:
     """Give the bundle with temperature and feature statistics fitted.
 
-    The frames of one half give the statistics, those of the other the threshold, so that the
-    threshold holds for frames on which nothing was fitted.
+    Every other frame gives the statistics, and the rest the threshold, so that the threshold
+    holds for frames on which nothing was fitted.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    frames : iterable of DrawnFrame
+        Such as the bundle is made for, in an order that mixes them; none of them trained on.
+    total : int
+        How many there are.
+    report : callable, optional
+        Told of the progress.
+
+    Returns
+    -------
+    Bundle
+        Without feature statistics where there are fewer than `LEAST_FOR_STATISTICS` frames.
     """
     classifier = Classifier(replace(bundle, temperature=1.0, feature_statistics=None))
-    total = PER_CLASS * len(recipe.disk_numbers)
-    frames = balanced_set(recipe, PER_CLASS, seed, "calibration")
-    index = {n: i for i, n in enumerate(bundle.classes)}
     outputs: list[NetworkOutput] = []
     classes: list[int] = []
-    for done, (views, disk_number) in enumerate(_views(classifier, frames), start=1):
-        outputs.append(views)
-        classes += [index[disk_number]] * len(views.logits)
+    for done, (frame, geometry, disk_number) in enumerate(frames, start=1):
+        output = classifier.engine.run(prepare(frame, bundle.preprocessing, geometry)[0])
+        outputs.append(output)
+        classes += [bundle.classes.index(disk_number)] * len(output.logits)
         if report:
             report("calibrate", done, total, {})
     logits = np.concatenate([output.logits for output in outputs])
-    features = np.concatenate([output.features for output in outputs])
-    temperature = fit_temperature(logits, np.array(classes))
-    first = np.arange(len(features)) % 2 == 0
-    statistics = fit_statistics(features[first])
-    threshold = float(np.quantile(statistics.distances(features[~first]), 1.0 - FALSE_ALARMS))
-    return replace(
-        bundle, temperature=temperature, feature_statistics=replace(statistics, threshold=threshold)
-    )
-
-
-def _views(classifier: Classifier, frames: Iterable[DrawnFrame]) -> Iterable[tuple[NetworkOutput, int]]:
-    for frame, geometry, disk_number in frames:
-        views = prepare(frame, classifier.bundle.preprocessing, geometry)[0]
-        yield classifier.engine.run(views), disk_number
+    bundle = replace(bundle, temperature=fit_temperature(logits, np.array(classes)), feature_statistics=None)
+    if len(outputs) < LEAST_FOR_STATISTICS:
+        return bundle
+    statistics = _fit_statistics(np.concatenate([output.features for output in outputs[::2]]))
+    novelty = [statistics.distances(output.features).mean() for output in outputs[1::2]]
+    threshold = float(np.quantile(novelty, 1.0 - FALSE_ALARMS))
+    return replace(bundle, feature_statistics=replace(statistics, threshold=threshold))
 
 
 def fit_temperature(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
@@ -86,8 +104,7 @@ def fit_temperature(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
-def fit_statistics(features: NDArray[np.float32]) -> FeatureStatistics:
-    """Fit mean and covariance to features, shape (N, features); the threshold is left infinite."""
+def _fit_statistics(features: NDArray[np.float32]) -> FeatureStatistics:
     model = PCA(n_components=RANK, random_state=0).fit(features.astype(np.float64))
     return FeatureStatistics(
         mean=model.mean_.astype(np.float32),

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from simulated_devices import DISK_NUMBERS, Family
+from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import Preprocessing
 
-__all__ = ["FrameRecipe", "TrainingRecipe", "load_recipe"]
+__all__ = ["FrameRecipe", "TrainingRecipe", "load_recipe", "stored_frame_recipe"]
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 
@@ -182,6 +183,27 @@ def load_recipe(path: Path | str, changes: Sequence[str] = ()) -> TrainingRecipe
     values["frames"] = _make(FrameRecipe, values.get("frames", {}), path)
     values["preprocessing"] = _make(Preprocessing, values.get("preprocessing", {}), path)
     return _make(TrainingRecipe, values, path)
+
+
+def stored_frame_recipe(bundle: Bundle) -> FrameRecipe | None:
+    """Give the recipe of the simulated frames that a bundle was trained on, None if it has none.
+
+    Raises
+    ------
+    ValueError
+        If the recipe is of another version of the package, or damaged.
+    """
+    values = bundle.training.get("recipe", {}).get("frames")
+    if not values:
+        return None
+    unknown = sorted(set(values) - {f.name for f in fields(FrameRecipe)})
+    try:
+        if unknown:
+            raise ValueError(f"unknown keys {unknown}; it may be of a newer version")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return FrameRecipe(**plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the frame recipe of the bundle {bundle.name!r} can't be used: {error}") from error
 
 
 def _change(values: dict[str, Any], change: str) -> None:

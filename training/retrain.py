@@ -10,32 +10,27 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from speckle_plugin.classifier import Classifier
-from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle
-from speckle_plugin.preprocessing import prepare
-from training.calibrate import FALSE_ALARMS, PER_CLASS, RANK, fit_statistics, fit_temperature
+from training.calibrate import LEAST_FOR_STATISTICS, PER_CLASS, calibrate_on
 from training.evaluate import Predictions, Report, evaluate, predict, scores
 from training.frames import DrawnFrame, generator, stream
-from training.recipe import FrameRecipe, TrainingRecipe
+from training.recipe import FrameRecipe, TrainingRecipe, stored_frame_recipe
 from training.retrain_checks import Say, check_geometry, check_labels, leave_out_unfit
 from training.run_split import split_by_run
 from training.stored_frames import LabelledFrames
 from training.train import train
 
-__all__ = ["parent_frames", "retrain"]
+__all__ = ["retrain"]
 
 SET_ASIDE = 8
 """One of so many training frames is not trained on: confidences are calibrated on them."""
-
-LEAST_FOR_STATISTICS = 4 * RANK
-"""Network inputs without which features can't be described, nor unknown frames be told."""
 
 MOST_FOR_VALIDATION = 400
 STEPS_PER_EPOCH = 50
@@ -108,7 +103,7 @@ def retrain(
         raise ValueError(f"the share of simulated frames must be from 0 to below 1, not {simulated_share}")
     if steps < 1 or test_per_class < 1:
         raise ValueError(f"steps and test frames must be at least 1, not {steps} and {test_per_class}")
-    simulated = parent_frames(parent)
+    simulated = stored_frame_recipe(parent)
     if simulated is None and simulated_share:
         say(
             f"the parent {parent.name!r} does not say of which simulated frames it was made: "
@@ -143,7 +138,12 @@ def retrain(
             bundle = replace(bundle, training={**bundle.training, "recipe": plain})
         bundle = replace(bundle, pitch=parent.pitch or _pitch(labelled))
         known = _calibration_frames(calibration_set, simulated, simulated_share, seed)
-        bundle = _calibrate(bundle, known, seed, report, say)
+        bundle = calibrate_on(bundle, known, len(known), report)
+        if bundle.feature_statistics is None:
+            say(
+                "the child can't tell frames unlike all that it knows: for that "
+                f"{LEAST_FOR_STATISTICS} frames are needed besides those trained on, not {len(known)}"
+            )
         metrics: dict[str, Any] = {}
         for prefix, measured in (("", bundle), ("parent_", parent)):
             metrics[f"{prefix}held_out"] = scores(_predict(measured, held_out, report))
@@ -162,27 +162,6 @@ def retrain(
         finish=finish,
         origin=origin,
     )
-
-
-def parent_frames(parent: Bundle) -> FrameRecipe | None:
-    """Give the recipe of the simulated frames that a bundle was trained on, None if it has none.
-
-    Raises
-    ------
-    ValueError
-        If the recipe is of another version of the package, or damaged.
-    """
-    values = parent.training.get("recipe", {}).get("frames")
-    if not values:
-        return None
-    unknown = sorted(set(values) - {f.name for f in fields(FrameRecipe)})
-    try:
-        if unknown:
-            raise ValueError(f"unknown keys {unknown}; it may be of a newer version")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return FrameRecipe(**plain)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the frame recipe of the bundle {parent.name!r} can't be used: {error}") from error
 
 
 class _Mixture:
@@ -286,34 +265,6 @@ def _calibration_frames(
         fresh = stream(simulated, seed, "calibration after retraining")
         frames += itertools.islice(fresh, count)
     return [frames[i] for i in generator(seed, "order of calibration").permutation(len(frames))]
-
-
-def _calibrate(
-    bundle: Bundle, frames: list[DrawnFrame], seed: int, report: Report | None, say: Say
-) -> Bundle:
-    """Give the bundle with the temperature and, where there are enough frames, feature statistics fitted."""
-    classifier = Classifier(replace(bundle, temperature=1.0, feature_statistics=None))
-    outputs: list[NetworkOutput] = []
-    classes: list[int] = []
-    for done, (frame, geometry, disk_number) in enumerate(frames, start=1):
-        output = classifier.engine.run(prepare(frame, bundle.preprocessing, geometry)[0])
-        outputs.append(output)
-        classes += [bundle.classes.index(disk_number)] * len(output.logits)
-        if report:
-            report("calibrate", done, len(frames), {})
-    logits = np.concatenate([output.logits for output in outputs])
-    bundle = replace(bundle, temperature=fit_temperature(logits, np.array(classes)), feature_statistics=None)
-    features = np.concatenate([output.features for output in outputs])
-    if len(features) < LEAST_FOR_STATISTICS:
-        say(
-            f"the child can't tell frames unlike all that it knows: for that {LEAST_FOR_STATISTICS} inputs "
-            f"are needed besides those trained on, and there are {len(features)}"
-        )
-        return bundle
-    first = np.arange(len(features)) % 2 == 0
-    statistics = fit_statistics(features[first])
-    threshold = float(np.quantile(statistics.distances(features[~first]), 1.0 - FALSE_ALARMS))
-    return replace(bundle, feature_statistics=replace(statistics, threshold=threshold))
 
 
 def _predict(bundle: Bundle, labelled: LabelledFrames, report: Report | None) -> Predictions:

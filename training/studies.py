@@ -8,7 +8,7 @@ the bundle was not made for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from speckle_plugin.preprocessing import prepare
 from training.baselines import baselines
 from training.evaluate import Predictions, Report, predict, reliability_curve, scores
 from training.frames import DrawnFrame, balanced_set
-from training.recipe import FrameRecipe
+from training.recipe import FrameRecipe, stored_frame_recipe
 from training.shortcut_audit import audit_recipe
 from training.unknowns import UNKNOWNS, unknown_frames
 
@@ -81,14 +81,10 @@ def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
     ValueError
         If the bundle does not say on which simulated frames it was trained.
     """
-    stored = bundle.training.get("recipe", {}).get("frames")
-    if not stored:
+    recipe = stored_frame_recipe(bundle)
+    if recipe is None:
         raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
-    known = {f.name for f in fields(FrameRecipe)}
-    values: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in known
-    }
-    return replace(FrameRecipe(**values), photons=(), beam_offset=0.0, masked_share=0.0)
+    return replace(recipe, photons=(), beam_offset=0.0, masked_share=0.0)
 
 
 def by_family(study: Study) -> dict[str, Any]:
@@ -226,8 +222,7 @@ def _lower_right(frames: list[DrawnFrame]) -> Iterator[DrawnFrame]:
 
 def calibration(study: Study) -> dict[str, Any]:
     """Compare confidence with accuracy on frames as in training, with the temperature and without."""
-    stored = study.bundle.training["recipe"]["frames"]
-    shares = tuple(stored.get("shares") or ())
+    trained = stored_frame_recipe(study.bundle) or study.recipe
     found: dict[str, Any] = {"temperature": study.bundle.temperature}
     for name, bundle in (
         ("calibrated", study.bundle),
@@ -236,9 +231,8 @@ def calibration(study: Study) -> dict[str, Any]:
         predictions = study.measure(
             name,
             Classifier(bundle),
-            shares=shares,
-            photons=tuple(stored["photons"]),
-            noisy_share=stored.get("noisy_share", 1.0),
+            photons=trained.photons,
+            noisy_share=trained.noisy_share,
         )
         found[name] = {**reliability_curve(predictions), **_brief(predictions)}
     return found

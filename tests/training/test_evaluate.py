@@ -82,6 +82,7 @@ def calibrated(monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(calibration, "Classifier", FakeClassifier)
     monkeypatch.setattr(calibration, "PER_CLASS", 40)
     monkeypatch.setattr(calibration, "RANK", 4)
+    monkeypatch.setattr(calibration, "LEAST_FOR_STATISTICS", 100)
     bundle = Bundle("fake", "1", CLASSES, Preprocessing(), {})
     return calibration.calibrate(bundle, SMALL, seed=3)
 

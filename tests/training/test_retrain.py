@@ -21,7 +21,8 @@ from speckle_plugin.models import Bundle, load_bundle
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.storage import TiledStore
 from tests.training.stored_runs import CLASSES, FRAMES, measure, small_parent
-from training.retrain import _Mixture, parent_frames, retrain
+from training.recipe import stored_frame_recipe
+from training.retrain import _Mixture, retrain
 from training.retrain_checks import check_geometry, check_labels, leave_out_unfit
 from training.stored_frames import LabelledFrame, LabelledFrames, frames_of_truth
 
@@ -151,11 +152,11 @@ def test_a_mixture_can_be_entered_anywhere(share: float) -> None:
 
 
 def test_the_frame_recipe_of_a_parent(tmp_path: Path) -> None:
-    assert parent_frames(small_parent(tmp_path / "small.bundle")) == FRAMES
-    assert parent_frames(PARENT) is None
+    assert stored_frame_recipe(small_parent(tmp_path / "small.bundle")) == FRAMES
+    assert stored_frame_recipe(PARENT) is None
     for recipe in ({"colour": 1}, {"disk_numbers": [2]}, {"size": 65, "families": ["cubes"]}):
         with pytest.raises(ValueError, match="frame recipe of the bundle 'small' can't be used"):
-            parent_frames(replace(PARENT, training={"recipe": {"frames": recipe}}))
+            stored_frame_recipe(replace(PARENT, training={"recipe": {"frames": recipe}}))
 
 
 @pytest.mark.parametrize(
