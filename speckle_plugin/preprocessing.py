@@ -39,6 +39,9 @@ SMALLEST_VIEW = 32
 SMALLEST_VALID_FRACTION = 0.25
 """A view with a smaller part of its pixels unmasked is not used."""
 
+RADIAL_OFFSET = 1e-2
+"""Added to the weighted radial average, in units of its mean, before its logarithm is taken."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -67,8 +70,8 @@ class Preprocessing:
     map_size : int or None
         Rows and columns kept of the Patterson map, counted from distance 0; None keeps all.
     radial_rows : int
-        Rows added below the Patterson map, all alike: the square root of ``|k|**sharpening`` times the
-        radial average of the intensity, against |k| from 0 to the edge of the view. The form
+        Rows added below the Patterson map: the radial average of the intensity, drawn over the view's
+        pixels again, as many rows from the beam on; the logarithm of it times ``|k|**sharpening``. The form
         factor stands there as it is, where in the map it is a spot of few points at the origin.
     """
 
@@ -184,7 +187,7 @@ def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry)
                 values = _standardize(_compress(_patterson_map(pixels, fold, settings), settings))
                 view[: len(values)] = values
                 if settings.radial_rows:
-                    view[len(values) :] = _standardize(_radial_profile(pixels, fold, settings))
+                    view[len(values) :] = _standardize(_radial_image(pixels, fold, settings))
                 continue
             if settings.intensity == "log":
                 pixels = np.log(pixels + _offset(pixels, settings))
@@ -233,27 +236,30 @@ def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preproces
     return dctn(full, type=1, overwrite_x=True)[: settings.map_size, : settings.map_size]
 
 
-def _radial_profile(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
-    """Give the weighted radial average at as many |k| as the Patterson map has columns."""
+def _radial_image(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
+    """Draw the weighted radial average over as many pixels as the Patterson map has columns."""
     means, _, places, known = _rings(pixels, fold, settings)
-    weights = (known / places[-1]) ** settings.sharpening
-    return np.interp(places, known, np.sqrt(weights * means)).astype(np.float32)
+    weighted = (known / known[-1]) ** settings.sharpening * means
+    level = weighted.mean()
+    if not level > 0:
+        return np.zeros(places.shape, np.float32)
+    return np.interp(places, known, np.log(weighted / level + RADIAL_OFFSET)).astype(np.float32)
 
 
 def _rings(
     pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
-    """Give mean and number of the unmasked pixels of each ring, |k| of the columns, |k| of the rings."""
+    """Give mean and number of unmasked pixels of each ring, |k| of the image's pixels, |k| of the rings."""
     rows, columns = fold.valid.shape
     ring = _pixel_weights(rows, columns, settings)[1][fold.valid]
     counts = np.bincount(ring)
     known = np.flatnonzero(counts)
     means = np.bincount(ring, pixels)[known] / counts[known]
     points = _map_points(fold.valid.shape, settings)[1]
-    places = np.linspace(
-        0.0, max(columns, settings.crop or columns) - 1.0, min(points, settings.map_size or points)
-    )
-    return means, counts[known], places, known
+    width = min(points, settings.map_size or points)
+    places = np.hypot(np.arange(settings.radial_rows)[:, None], np.arange(width)[None, :])
+    edge = max(columns, settings.crop or columns) - 1.0
+    return means, counts[known], places * (edge / (width - 1)), known
 
 
 def _has_gaps(fold: _Fold, weights: NDArray[np.float32]) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dctn
 
 from speckle_plugin.preprocessing import (
+    RADIAL_OFFSET,
     FrameGeometry,
     Preprocessing,
     _compress,
@@ -23,7 +24,7 @@ from speckle_plugin.preprocessing import (
     _offset,
     _patterson_map,
     _pixel_weights,
-    _radial_profile,
+    _radial_image,
     _rings,
     _stack,
     view_shape,
@@ -113,7 +114,7 @@ def _through_patterson(
     gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> Values:
     values = _patterson_map(pixels, fold, settings)
-    by_profile, gradient = gradient[len(values) :].sum(axis=0), gradient[: len(values)]
+    by_image, gradient = gradient[len(values) :], gradient[: len(values)]
     gradient = _through_standardize(gradient, _compress(values, settings))
     gradient = _through_compress(gradient, values, settings)
     whole = np.zeros(_map_points(fold.valid.shape, settings))
@@ -127,23 +128,26 @@ def _through_patterson(
         sums = np.bincount(rings[~fold.valid], by_pixel[~fold.valid], minlength=rings.max() + 1)
         through += (sums / np.maximum(np.bincount(ring, minlength=sums.size), 1))[ring]
     if settings.radial_rows:
-        through += _through_profile(by_profile, pixels, fold, settings)
+        through += _through_radial_image(by_image, pixels, fold, settings)
     return through
 
 
-def _through_profile(
+def _through_radial_image(
     gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> Values:
     means, counts, places, known = _rings(pixels, fold, settings)
-    gradient = _through_standardize(gradient, _radial_profile(pixels, fold, settings))
-    interpolation = np.stack([np.interp(places, known, row) for row in np.eye(known.size)])
-    roots = np.sqrt((known / places[-1]) ** settings.sharpening)
-    by_mean = (
-        interpolation @ gradient * np.where(means > 0, 0.5 * roots / np.sqrt(np.maximum(means, 1e-300)), 0.0)
-    )
-    rows, columns = fold.valid.shape
+    weights = (known / known[-1]) ** settings.sharpening
+    weighted = weights * means
+    level = weighted.mean()
+    if not level > 0:
+        return np.zeros(pixels.shape)
+    gradient = _through_standardize(gradient, _radial_image(pixels, fold, settings))
+    by_log = np.array([(np.interp(places, known, row) * gradient).sum() for row in np.eye(known.size)])
+    by_ratio = by_log / (weighted / level + RADIAL_OFFSET)
+    by_weighted = by_ratio / level - (by_ratio * weighted).sum() / (level**2 * weighted.size)
     by_ring = np.zeros(known[-1] + 1)
-    by_ring[known] = by_mean / counts
+    by_ring[known] = by_weighted * weights / counts
+    rows, columns = fold.valid.shape
     return by_ring[_pixel_weights(rows, columns, settings)[1][fold.valid]]
 
 

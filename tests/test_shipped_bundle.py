@@ -1,80 +1,139 @@
-"""The shipped weights on fresh frames, and both engines on the same weights."""
+"""The shipped weights on fresh frames of every family, and both engines on the same weights."""
 
 from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from simulated_devices import centered, draw_system, intensity, quadrant
+from simulated_devices import centered, draw_system, grid_by_name, intensity, quadrant
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.models import find_bundle, shipped_bundles
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.schema import Flag
+from training.evaluate import Predictions, predict
 from training.frames import balanced_set
 from training.recipe import FrameRecipe
+from training.unknowns import unknown_frames
 
 SEED = 7_000_001
-PER_CLASS = 3
-
-Frames = tuple[NDArray[np.float32], NDArray[np.int64]]
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier("mono", "openvino")
+PER_CLASS = 4
+PUBLISHED_FRAMES = Path(__file__).parents[2] / "shared" / "data" / "published_frames.npz"
 
 
-@pytest.fixture(scope="module")
-def mono() -> Frames:
-    frames, numbers = zip(*balanced_set(FrameRecipe(), PER_CLASS, SEED, "test"), strict=True)
-    return np.stack(frames), np.array(numbers)
+@cache
+def classifier(name: str) -> Classifier:
+    return Classifier(name, "openvino")
 
 
-def test_it_is_shipped_with_its_history() -> None:
-    assert "mono" in shipped_bundles()
-    bundle = find_bundle("mono")
+def _predict(name: str, recipe: FrameRecipe) -> Predictions:
+    return predict(classifier(name), balanced_set(recipe, PER_CLASS, SEED, "test"))
+
+
+@pytest.mark.parametrize("name", ["quadrant", "published"])
+def test_it_is_shipped_with_its_history(name: str) -> None:
+    assert set(shipped_bundles()) == {"quadrant", "published"}
+    bundle = find_bundle(name)
+    recipe = bundle.training["recipe"]
     assert bundle.classes == tuple(range(2, 21))
-    assert bundle.training["seed"] == bundle.training["recipe"]["seed"] != SEED
-    assert bundle.training["curves"][-1]["epoch"] * 25 == bundle.training["recipe"]["steps"]
+    assert bundle.training["seed"] == recipe["seed"] != SEED
+    assert bundle.training["curves"][-1]["epoch"] * recipe["steps_per_epoch"] == recipe["steps"]
     assert bundle.metrics["test"]["frames"] == 1900
-    assert bundle.metrics["test"]["accuracy"] >= 0.995
+    assert 0.3 < bundle.temperature < 3.0
+    assert bundle.feature_statistics is not None
 
 
-def test_it_counts_the_disks_of_fresh_frames(classifier: Classifier, mono: Frames) -> None:
-    frames, numbers = mono
-    posterior = classifier.classify(frames, FrameGeometry((257, 257)))
-    assert (posterior.disk_number == numbers).mean() >= 0.98
+def test_the_default_is_the_one_for_quadrants() -> None:
+    assert find_bundle().name == "quadrant"
 
 
-def test_a_larger_frame_needs_no_resampling(classifier: Classifier) -> None:
+@pytest.mark.parametrize(
+    ("name", "recipe", "accuracy", "within_one"),
+    [
+        ("quadrant", FrameRecipe(families=("mono",)), 0.95, 0.99),
+        ("quadrant", FrameRecipe(families=("mono",), photons=(1e4, 1e4)), 0.65, 0.95),
+        ("quadrant", FrameRecipe(families=("poly",)), 0.65, 0.93),
+        ("quadrant", FrameRecipe(families=("poly_published",)), 0.8, 0.95),
+        ("quadrant", FrameRecipe(families=("constant_radius",)), 0.6, 0.95),
+        ("published", FrameRecipe(families=("constant_radius",), grid="published"), 0.6, 0.9),
+    ],
+    ids=["mono", "mono of 1e4 photons", "poly", "poly_published", "constant_radius", "published grid"],
+)
+def test_it_counts_the_disks_of_fresh_frames(
+    name: str, recipe: FrameRecipe, accuracy: float, within_one: float
+) -> None:
+    found = _predict(name, recipe)
+    assert found.accuracy >= accuracy
+    assert found.within_one >= within_one
+
+
+def test_the_frames_that_the_authors_published() -> None:
+    if not PUBLISHED_FRAMES.is_file():
+        pytest.skip(
+            f"{PUBLISHED_FRAMES} is not there: it holds the paper's authors' frames, not ours to copy"
+        )
+    with np.load(PUBLISHED_FRAMES) as data:
+        frames, numbers = data["frames"], data["disk_number"]
+    grid = grid_by_name("published", 257)
+    found = classifier("published").classify(frames, FrameGeometry(grid.shape, grid.beam_center))
+    assert (found.disk_number == numbers).mean() >= 0.6
+    assert (np.abs(found.disk_number - numbers) <= 1).mean() >= 0.95
+
+
+def test_a_larger_frame_needs_no_resampling() -> None:
     rng = np.random.default_rng(SEED)
     numbers = [2, 7, 13, 19]
     frames = np.stack([intensity(draw_system("mono", n, rng), quadrant(513)) for n in numbers])
-    assert classifier.classify(frames, FrameGeometry((513, 513))).disk_number.tolist() == numbers
+    found = classifier("quadrant").classify(frames, FrameGeometry((513, 513)))
+    assert found.disk_number.tolist() == numbers
 
 
-def test_a_centred_detector_is_read_by_the_same_weights(classifier: Classifier) -> None:
+def test_a_centred_detector_is_read_by_the_same_weights() -> None:
     rng = np.random.default_rng(SEED)
     numbers = [3, 8, 14, 20]
     frames = np.stack([intensity(draw_system("mono", n, rng), centered(257)) for n in numbers])
     geometry = FrameGeometry((257, 257), (128.0, 128.0))
-    assert classifier.prepare(frames, geometry).shape == (4, 2, 129, 129)
-    assert classifier.classify(frames, geometry).disk_number.tolist() == numbers
+    assert classifier("quadrant").prepare(frames, geometry).shape == (4, 2, 129 + 64, 129)
+    assert classifier("quadrant").classify(frames, geometry).disk_number.tolist() == numbers
 
 
-def test_the_engines_agree(classifier: Classifier, mono: Frames) -> None:
-    """In float32 to 1e-4 in probability; on a processor with bfloat16 OpenVINO rounds, to 0.05."""
-    frames, _ = mono
+def test_known_frames_pass_and_unknown_ones_are_flagged() -> None:
+    recipe = FrameRecipe(families=("poly",))
+    known = [drawn.frame for drawn in balanced_set(recipe, 3, SEED, "test")]
+    noise = [drawn.frame for drawn in unknown_frames("flat Poisson noise", recipe, 20, SEED)]
+    shares = [
+        np.mean([Flag.OUT_OF_DISTRIBUTION in r.flags for r in classifier("quadrant").label(frames, geometry)])
+        for geometry in [FrameGeometry((257, 257))]
+        for frames in (known, noise)
+    ]
+    assert shares[0] < 0.1
+    assert shares[1] > 0.9
+
+
+@pytest.fixture(scope="module")
+def poly() -> NDArray[np.float32]:
+    recipe = FrameRecipe(families=("poly",))
+    return np.stack([drawn.frame for drawn in balanced_set(recipe, 1, SEED, "test")])
+
+
+def test_the_engines_agree(poly: NDArray[np.float32]) -> None:
+    """In float32 to 1e-3 in probability; on a processor with bfloat16 OpenVINO rounds, to 0.1."""
     geometry = FrameGeometry((257, 257))
-    tensorflow = Classifier("mono", "tensorflow").classify(frames[::3], geometry)
-    openvino = classifier.classify(frames[::3], geometry)
-    tolerance = 1e-4 if classifier.engine.precision == "float32" else 0.05
-    np.testing.assert_array_equal(tensorflow.disk_number, openvino.disk_number)
+    tensorflow = Classifier("quadrant", "tensorflow").classify(poly, geometry)
+    openvino = classifier("quadrant").classify(poly, geometry)
+    tolerance = 1e-3 if classifier("quadrant").engine.precision == "float32" else 0.1
+    clear = np.abs(np.diff(np.sort(tensorflow.probabilities, axis=1)[:, -2:])).ravel() > tolerance
+    assert clear.sum() > len(poly) / 2
+    np.testing.assert_array_equal(tensorflow.disk_number[clear], openvino.disk_number[clear])
     np.testing.assert_allclose(tensorflow.probabilities, openvino.probabilities, atol=tolerance)
+    np.testing.assert_allclose(tensorflow.novelty, openvino.novelty, rtol=0.05)
 
 
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(
         ValueError, match="unknown engine 'torch': expected one of auto, openvino, tensorflow"
     ):
-        Classifier("mono", "torch")
+        Classifier("quadrant", "torch")

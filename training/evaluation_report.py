@@ -95,7 +95,8 @@ def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     figure, axes = _axes("confidence", "accuracy")
     axes.plot([0, 1], [0, 1], color="0.7")
     for name in names:
-        axes.plot(found[name]["confidence"], found[name]["accuracy"], "o-", label=name)
+        curve = found[name]["reliability"]
+        axes.plot(curve["confidence"], curve["accuracy"], "o-", label=name)
     axes.legend()
     yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"))
 

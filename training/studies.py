@@ -234,7 +234,7 @@ def calibration(study: Study) -> dict[str, Any]:
             photons=trained.photons,
             noisy_share=trained.noisy_share,
         )
-        found[name] = {**reliability_curve(predictions), **_brief(predictions)}
+        found[name] = {"reliability": reliability_curve(predictions), **_brief(predictions)}
     return found
 
 

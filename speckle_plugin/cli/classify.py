@@ -41,7 +41,7 @@ def classify(
     beam_center: BeamCenterOption = None,
     mask: MaskOption = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
     out: Annotated[

@@ -39,7 +39,7 @@ def demo(
     family: Annotated[FamilyName, typer.Option(help="How the radii of the disks are chosen.")] = "mono",
     seed: Annotated[int, typer.Option(min=0, help="Of sample and noise.")] = 20261122,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
 ) -> None:

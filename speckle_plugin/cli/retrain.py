@@ -36,7 +36,7 @@ def retrain(
         Path | None, typer.Option(help="Folder for checkpoints, logs and the child.", show_default=False)
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="mono")
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
     store: Annotated[
         str, typer.Option(metavar="PATH|URL|PROFILE", help="Data directory of a closed session, or a server.")
@@ -99,9 +99,9 @@ def retrain(
 
     **Example**: on all runs of a sample; then live, with the child.
 
-        speckle retrain --parent mono --store demo-output --where family=poly --out poly-child
+        speckle retrain --parent quadrant --store demo-output --where family=poly --out poly-child
 
-        speckle demo --model poly-child/mono-retrained.bundle --family poly --data check
+        speckle demo --model poly-child/quadrant-retrained.bundle --family poly --data check
     """
     import math
 

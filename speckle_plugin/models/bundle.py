@@ -38,7 +38,7 @@ __all__ = [
 
 FORMAT = 1
 SUFFIX = ".bundle"
-DEFAULT_BUNDLE = "mono"
+DEFAULT_BUNDLE = "quadrant"
 STATISTICS = "feature_statistics/"
 NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics")
 BUNDLE_FOLDER = Path(__file__).parent / "bundles"

@@ -24,12 +24,16 @@ __all__ = ["StreamRows", "read_columns"]
 
 
 def read_columns(run: BlueskyRun, stream: str, columns: Sequence[str]) -> DataFrame | None:
-    """Read columns of a stream's table; None if there is no such stream or no row yet."""
+    """Read columns of a stream's table; None if there is no such stream or no row yet.
+
+    A column that the run does not have, since an older version stored it, is not a number throughout.
+    """
     try:
         table = run.base[f"{stream}/internal"]
     except KeyError:
         return None
-    return table.read(list(columns)).reset_index(drop=True)
+    stored = [name for name in columns if name in table.columns]
+    return table.read(stored).reset_index(drop=True).reindex(columns=list(columns))
 
 
 class StreamRows:

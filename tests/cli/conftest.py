@@ -32,10 +32,11 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest's stderr when the demo's server sets up its logging under a CliRunner.
     """
     bundle = replace(
-        find_bundle("mono"),
+        find_bundle(),
         name="small",
         version="0",
         preprocessing=Preprocessing(crop=64),
+        feature_statistics=None,
         metrics={"test": {"frames": 4, "accuracy": 0.25, "families": ["mono"]}},
     )
     path = tmp_path_factory.mktemp("bundles") / "small.bundle"

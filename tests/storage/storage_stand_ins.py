@@ -187,6 +187,7 @@ class FakeClassifier:
             "confidence": confidence,
             "probabilities": [confidence if c == disk_number else 0.0 for c in CLASSES],
             "entropy": 0.1,
+            "novelty": 1.0,
             "flags": flags,
             "latency": 0.01,
         }

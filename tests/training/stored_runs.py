@@ -82,7 +82,7 @@ def small_parent(path: Path, **changes: Any) -> Bundle:
 
     No network is built here: with TensorFlow in this process, Tiled's logging would break pytest's.
     """
-    shipped = find_bundle("mono")
+    shipped = find_bundle()
     columns = [shipped.classes.index(n) for n in CLASSES]
     weights = {
         name: value[..., columns] if name.startswith("logits/") else value
@@ -93,6 +93,7 @@ def small_parent(path: Path, **changes: Any) -> Bundle:
         shipped,
         name="small",
         classes=CLASSES,
+        feature_statistics=None,
         preprocessing=SETTINGS,
         weights=weights,
         training={"recipe": asdict(recipe), "seed": 0},
