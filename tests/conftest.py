@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from bluesky import RunEngine
+from numpy.typing import NDArray
 
 # Tiled reads this when it is imported; profiles of tests must not land among the user's own.
 os.environ["TILED_PROFILES"] = tempfile.mkdtemp(prefix="speckle-test-profiles-")
@@ -23,3 +27,15 @@ def run_engine() -> Iterator[RunEngine]:
     engine.loop.call_soon_threadsafe(engine.loop.stop)
     engine._th.join()
     engine.loop.close()
+
+
+@pytest.fixture(scope="session")
+def published_frames() -> dict[str, NDArray[Any]]:
+    """Give the frames that the paper's authors published, which are not ours to copy."""
+    folder = os.environ.get("SPECKLE_SHARED")
+    shared = Path(folder) if folder else Path(__file__).parents[2] / "shared"
+    path = shared / "data" / "published_frames.npz"
+    if not path.is_file():
+        pytest.skip(f"the published frames are not here ({path}): set SPECKLE_SHARED to the folder of data/")
+    with np.load(path) as archive:
+        return dict(archive)

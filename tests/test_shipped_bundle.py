@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from training.unknowns import unknown_frames
 
 SEED = 7_000_001
 PER_CLASS = 4
-PUBLISHED_FRAMES = Path(__file__).parents[2] / "shared" / "data" / "published_frames.npz"
 
 
 @cache
@@ -70,13 +69,8 @@ def test_it_counts_the_disks_of_fresh_frames(
     assert found.within_one >= within_one
 
 
-def test_the_frames_that_the_authors_published() -> None:
-    if not PUBLISHED_FRAMES.is_file():
-        pytest.skip(
-            f"{PUBLISHED_FRAMES} is not there: it holds the paper's authors' frames, not ours to copy"
-        )
-    with np.load(PUBLISHED_FRAMES) as data:
-        frames, numbers = data["frames"], data["disk_number"]
+def test_the_frames_that_the_authors_published(published_frames: dict[str, NDArray[Any]]) -> None:
+    frames, numbers = published_frames["frames"], published_frames["disk_number"]
     grid = grid_by_name("published", 257)
     found = classifier("published").classify(frames, FrameGeometry(grid.shape, grid.beam_center))
     assert (found.disk_number == numbers).mean() >= 0.6

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,17 +140,6 @@ def test_first_moment_of_published_frames(disk_number: int, moment: tuple[float,
     frames = [intensity(draw_system("constant_radius", disk_number, rng), published(513)) for _ in range(10)]
     mean, deviation = moment
     assert np.mean([first_moment(frame) for frame in frames]) == pytest.approx(mean, abs=deviation)
-
-
-@pytest.fixture(scope="module")
-def published_frames() -> dict[str, NDArray[Any]]:
-    folder = os.environ.get("SPECKLE_SHARED")
-    shared = Path(folder) if folder else Path(__file__).parents[3] / "shared"
-    path = shared / "data" / "published_frames.npz"
-    if not path.is_file():
-        pytest.skip(f"the published frames are not here ({path}): set SPECKLE_SHARED to the folder of data/")
-    with np.load(path) as archive:
-        return dict(archive)
 
 
 def test_published_frames(published_frames: dict[str, NDArray[Any]]) -> None:
