@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speckle_plugin.engines import Engine, make_engine
+from speckle_plugin.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.models import Bundle, find_bundle
 from speckle_plugin.preprocessing import FrameGeometry, prepare, usable_pixels
 from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
@@ -106,20 +106,24 @@ class Classifier:
         multiply (all disk numbers being equally probable beforehand).
         """
         count, views = inputs.shape[:2]
-        logits, features = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
-        if logits.shape != (count * views, len(self.bundle.classes)):
+        output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
+        if output.logits.shape != (count * views, len(self.bundle.classes)):
             raise RuntimeError(
-                f"the engine {self.engine.name!r} gave logits of shape {logits.shape}, "
+                f"the engine {self.engine.name!r} gave logits of shape {output.logits.shape}, "
                 f"not {(count * views, len(self.bundle.classes))}"
             )
-        log_p = _log_softmax(logits / self.bundle.temperature)
-        joined = _log_softmax(log_p.reshape(count, views, -1).sum(axis=1))
+        return self.posterior(output, views)
+
+    def posterior(self, output: NetworkOutput, views: int) -> Posterior:
+        """Join what the network gave for the views of each frame, one frame after the other."""
+        log_p = _log_softmax(output.logits / self.bundle.temperature)
+        joined = _log_softmax(log_p.reshape(-1, views, len(self.bundle.classes)).sum(axis=1))
         statistics = self.bundle.feature_statistics
-        novelty = statistics.distances(features) if statistics else np.zeros(len(features), np.float32)
+        novelty = statistics.distances(output.features) if statistics else np.zeros(len(log_p), np.float32)
         return Posterior(
             self.bundle.classes,
             np.exp(joined).astype(np.float32),
-            novelty.reshape(count, views).mean(axis=1),
+            novelty.reshape(-1, views).mean(axis=1),
         )
 
     def classify(self, frames: ArrayLike, geometry: FrameGeometry) -> Posterior:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, usable_pixels
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
+from training.report import Report
 
 __all__ = ["FIRST_MOMENTS", "FirstMoment", "baselines", "first_moment", "radial_average"]
-
-Report = Callable[[str, int, int, dict[str, float]], None]
-"""Called with what is being done, frames done, frames in all, and numbers (none here)."""
 
 
 @dataclass(frozen=True)

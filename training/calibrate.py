@@ -17,9 +17,9 @@ from speckle_plugin.classifier import Classifier
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle, FeatureStatistics
 from speckle_plugin.preprocessing import prepare
-from training.evaluate import Report
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
+from training.report import Report
 
 __all__ = ["LEAST_FOR_STATISTICS", "PER_CLASS", "calibrate", "calibrate_on", "fit_temperature"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,12 @@ from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
+from training.report import Report
 
-__all__ = ["Predictions", "Report", "evaluate", "predict", "reliability_curve", "scores"]
+__all__ = ["Predictions", "evaluate", "predict", "reliability_curve", "scores"]
 
 BATCH = 32
 RELIABILITY_BINS = 10
-
-Report = Callable[[str, int, int, dict[str, float]], None]
-"""Called with what is being done, frames done, frames in all, and the newest numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +40,16 @@ class Predictions:
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     novelty: NDArray[np.float32]
+
+    @classmethod
+    def join(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Put predictions of the same classes together, in their order."""
+        return cls(
+            parts[0].classes,
+            np.concatenate([part.truth for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.novelty for part in parts]),
+        )
 
     @property
     def found(self) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from speckle_plugin.engines import make_engine
 from speckle_plugin.models import Bundle
-from training.evaluate import Report
+from training.report import Report
 from training.studies import STUDIES, Study, frame_recipe_of
 
 __all__ = ["evaluate_bundle"]

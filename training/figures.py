@@ -15,6 +15,7 @@ from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from training.baselines import FIRST_MOMENTS, first_moment
 from training.frames import balanced_set
 from training.recipe import FrameRecipe
+from training.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +29,6 @@ SHOWN_DISK_NUMBERS = (2, 3, 6, 10, 15, 20)
 SHOWN_PREPROCESSING = Preprocessing(crop=129, intensity="patterson")
 FRAMES_PER_NUMBER = 10
 """As many as the paper's figure 6 shows."""
-
-Report = Callable[[str, int, int, dict[str, float]], None]
-"""Called with what is being done, frames done, frames in all, and numbers (none here)."""
 
 
 def systems_picture(

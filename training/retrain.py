@@ -14,14 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.models import Bundle
 from training.calibrate import LEAST_FOR_STATISTICS, PER_CLASS, calibrate_on
-from training.evaluate import Predictions, Report, evaluate, predict, scores
+from training.evaluate import Predictions, evaluate, predict, scores
 from training.frames import DrawnFrame, generator, stream
 from training.recipe import FrameRecipe, TrainingRecipe, stored_frame_recipe
+from training.report import Report
 from training.retrain_checks import Say, check_geometry, check_labels, leave_out_unfit
 from training.run_split import split_by_run
 from training.stored_frames import LabelledFrames
@@ -277,12 +276,7 @@ def _predict(bundle: Bundle, labelled: LabelledFrames, report: Report | None) ->
         predict(classifier, labelled.read(positions), len(positions), report, "held out")
         for positions in groups.values()
     ]
-    return Predictions(
-        bundle.classes,
-        np.concatenate([part.truth for part in parts]),
-        np.concatenate([part.probabilities for part in parts]),
-        np.concatenate([part.novelty for part in parts]),
-    )
+    return Predictions.join(parts)
 
 
 def _listing(labelled: LabelledFrames) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ fails where one of them does too well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import balanced_set
 from training.recipe import FrameRecipe
+from training.report import Report
 
 __all__ = ["ShortcutError", "audit_inputs", "audit_recipe", "bounds"]
 
@@ -140,7 +141,7 @@ def audit_recipe(
     per_class: int = 60,
     seed: int = 0,
     target: float = 1.0,
-    report: Callable[[str, int, int, dict[str, float]], None] | None = None,
+    report: Report | None = None,
 ) -> dict[str, float]:
     """Audit what the preprocessing makes of a recipe's frames; see :func:`audit_inputs`.
 

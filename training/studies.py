@@ -7,7 +7,7 @@ the bundle was not made for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,10 @@ from speckle_plugin.classifier import Classifier
 from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import prepare
 from training.baselines import baselines
-from training.evaluate import Predictions, Report, predict, reliability_curve, scores
+from training.evaluate import Predictions, predict, reliability_curve, scores
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe, stored_frame_recipe
+from training.report import Report
 from training.shortcut_audit import audit_recipe
 from training.unknowns import UNKNOWNS, unknown_frames
 
@@ -60,13 +61,13 @@ class Study:
     report: Report | None = None
 
     def measure(
-        self, what: str, classifier: Classifier | None = None, seed: int | None = None, **changes: Any
+        self, what: str, classifier: Classifier, seed: int | None = None, **changes: Any
     ) -> Predictions:
         """Classify fresh frames of the recipe with some fields changed."""
         recipe = replace(self.recipe, **changes)
         frames = balanced_set(recipe, self.per_class, self.seeds[0] if seed is None else seed, "test")
         total = self.per_class * len(recipe.disk_numbers)
-        return predict(classifier or Classifier(self.bundle), frames, total, self.report, what)
+        return predict(classifier, frames, total, self.report, what)
 
     def sample(self, what: str, classifier: Classifier, **changes: Any) -> Predictions:
         """Do the same with a quarter of the frames, for studies that vary a number."""
@@ -100,30 +101,15 @@ def by_family(study: Study) -> dict[str, Any]:
         found[name] = {
             "trained_on": changes["families"][0] in study.recipe.families,
             "seeds": {str(s): _brief(p) for s, p in zip(study.seeds, sets, strict=True)},
-            "all": {**scores(joined := _join(sets)), "reliability": reliability_curve(joined)},
+            "all": {**scores(joined := Predictions.join(sets)), "reliability": reliability_curve(joined)},
         }
     return found
 
 
 def by_photons(study: Study) -> dict[str, Any]:
     """Vary the expected photons in the whole frame, for every family that the bundle was trained on."""
-    classifier = Classifier(study.bundle)
-    return {
-        family: {
-            f"{photons:g}": _brief(
-                study.sample(
-                    f"{family}, {photons:g} photons",
-                    classifier,
-                    families=(family,),
-                    shares=(),
-                    photons=(photons, photons),
-                    noisy_share=1.0,
-                )
-            )
-            for photons in PHOTONS
-        }
-        for family in study.recipe.families
-    }
+    changes = {f"{p:g}": {"photons": (p, p), "noisy_share": 1.0} for p in PHOTONS}
+    return _by_value(study, study.bundle, "photons", changes)
 
 
 def by_size(study: Study) -> dict[str, Any]:
@@ -138,37 +124,35 @@ def by_size(study: Study) -> dict[str, Any]:
         ("cropped", study.bundle, SIZES, families),
         ("whole", whole, SIZES_TAKEN_WHOLE, ("mono",) if "mono" in families else families[-1:]),
     ):
-        classifier = Classifier(bundle)
-        for family in chosen:
-            found[f"{family}, {how}"] = {
-                str(size): _brief(
-                    study.sample(
-                        f"{family}, {size} {how}", classifier, families=(family,), shares=(), size=size
-                    )
-                )
-                for size in sizes
-            }
+        changes = {str(size): {"size": size} for size in sizes}
+        measured = _by_value(study, bundle, f"rows, {how}", changes, chosen)
+        found |= {f"{family}, {how}": values for family, values in measured.items()}
     return found
 
 
 def by_beam_offset(study: Study) -> dict[str, Any]:
     """Move the beam by up to so many pixels along rows and columns, untold."""
-    classifier = Classifier(study.bundle)
+    changes = {f"{offset:g}": {"beam_offset": offset, "offset_share": 1.0} for offset in BEAM_OFFSETS}
+    return _by_value(study, study.bundle, "pixels off", changes)
+
+
+def _by_value(
+    study: Study,
+    bundle: Bundle,
+    unit: str,
+    changes: dict[str, dict[str, Any]],
+    families: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure each family at each value; `changes` holds what a value changes in the recipe."""
+    classifier = Classifier(bundle)
     return {
         family: {
-            f"{offset:g}": _brief(
-                study.sample(
-                    f"{family}, beam off by {offset:g}",
-                    classifier,
-                    families=(family,),
-                    shares=(),
-                    beam_offset=offset,
-                    offset_share=1.0,
-                )
+            value: _brief(
+                study.sample(f"{family}, {value} {unit}", classifier, families=(family,), shares=(), **change)
             )
-            for offset in BEAM_OFFSETS
+            for value, change in changes.items()
         }
-        for family in study.recipe.families
+        for family in families or study.recipe.families
     }
 
 
@@ -307,28 +291,15 @@ def shortcut_audit(study: Study) -> dict[str, Any]:
 
 
 def _score_set(classifier: Classifier, frames: Iterator[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
-    statistics = classifier.bundle.feature_statistics
-    if statistics is None:
-        raise ValueError(f"the bundle {classifier.bundle.name!r} has no feature statistics")
     rows = []
     for frame, geometry, _ in frames:
-        views = prepare(frame, classifier.bundle.preprocessing, geometry)[0]
-        logits, features = classifier.engine.run(views)
-        probabilities = classifier.infer(views[None]).probabilities
-        largest = logits.max(axis=1)
-        energy = -(largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1)))
-        rows.append((statistics.distances(features).mean(), 1.0 - probabilities.max(), energy.mean()))
+        output = classifier.engine.run(prepare(frame, classifier.bundle.preprocessing, geometry)[0])
+        posterior = classifier.posterior(output, views=len(output.logits))
+        largest = output.logits.max(axis=1)
+        energy = -(largest + np.log(np.exp(output.logits - largest[:, None]).sum(axis=1)))
+        rows.append((posterior.novelty[0], 1.0 - posterior.confidence[0], energy.mean()))
     columns = np.array(rows, dtype=np.float64).T
     return dict(zip(("novelty", "confidence", "energy"), columns, strict=True))
-
-
-def _join(sets: list[Predictions]) -> Predictions:
-    return Predictions(
-        sets[0].classes,
-        np.concatenate([p.truth for p in sets]),
-        np.concatenate([p.probabilities for p in sets]),
-        np.concatenate([p.novelty for p in sets]),
-    )
 
 
 def _brief(predictions: Predictions) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from training.calibrate import calibrate
 from training.evaluate import evaluate
 from training.frames import DrawnFrame, balanced_set, frame_geometry, stream
 from training.recipe import TrainingRecipe
+from training.report import Report
 from training.workers import choose_strategy, place_among_workers, prepare_for_workers
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 SETTLING_STEPS = 30
-
-Report = Callable[[str, int, int, dict[str, float]], None]
-"""Called with what is being done, steps done, steps in all, and the newest numbers."""
 
 Source = Callable[[int], Iterator[DrawnFrame]]
 """Gives training frames, from the one with an index on."""

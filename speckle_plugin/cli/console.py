@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import typer
 from rich.console import Console
@@ -11,12 +11,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
-__all__ = ["print_table", "progress_bar", "remark", "stdout", "table"]
+__all__ = ["print_table", "progress_bar", "remark", "reporter", "stdout", "table"]
 
 WIDTH_OF_FILES = 200
 """Columns of what is written to a file or pipe, which has no width of its own."""
@@ -50,6 +51,26 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def reporter(
+    progress: Progress, task: TaskID, words: Mapping[str, str] | None = None
+) -> Callable[[str, int, int, dict[str, float]], None]:
+    """Give a function that shows in a progress bar what :mod:`training` reports.
+
+    `words` holds what to call something that is being done, where its own name is not to be shown.
+    """
+
+    def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
+        progress.update(
+            task,
+            description=(words or {}).get(what, what),
+            completed=done,
+            total=total,
+            numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
+        )
+
+    return report
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:

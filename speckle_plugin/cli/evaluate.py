@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from speckle_plugin.cli.console import print_table, progress_bar, stdout, table
+from speckle_plugin.cli.console import print_table, progress_bar, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 
 __all__ = ["evaluate"]
@@ -60,14 +60,7 @@ def evaluate(
     with progress_bar() as progress:
         task = progress.add_task("loading the network", total=None, numbers="")
 
-        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
-            progress.update(
-                task,
-                description=what,
-                completed=done,
-                total=total,
-                numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
-            )
+        report = reporter(progress, task)
 
         results = evaluate_bundle(find_bundle(model), per_class, chosen, only or tuple(STUDIES), report)
         if out is not None:

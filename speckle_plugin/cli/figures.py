@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from speckle_plugin.cli.console import progress_bar, stdout
+from speckle_plugin.cli.console import progress_bar, reporter, stdout
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import new_file
 
@@ -41,8 +41,7 @@ def figures(
     with progress_bar() as progress:
         task = progress.add_task("starting", total=None, numbers="")
 
-        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
-            progress.update(task, description=what, completed=done, total=total)
+        report = reporter(progress, task)
 
         from training.figures import FIGURES
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from speckle_plugin.cli.console import print_table, progress_bar, remark, stdout, table
+from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.query import open_store
 
@@ -132,14 +132,7 @@ def retrain(
     with _open_store(store) as opened, progress_bar() as progress:
         task = progress.add_task("finding frames", total=None, numbers="")
 
-        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
-            progress.update(
-                task,
-                description=DOING.get(what, what),
-                completed=done,
-                total=total,
-                numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
-            )
+        report = reporter(progress, task, DOING)
 
         from training.retrain import retrain as run_retraining
         from training.stored_frames import frames_of_labels, frames_of_truth

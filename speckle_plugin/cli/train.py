@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from speckle_plugin.cli.console import print_table, progress_bar, remark, stdout, table
+from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 
 __all__ = ["train"]
+
+DOING = {"train": "training", "settle": "settling", "calibrate": "calibrating", "test": "testing"}
 
 
 @clear_errors
@@ -66,19 +68,7 @@ def train(
     with progress_bar() as progress:
         task = progress.add_task("starting TensorFlow", total=None, numbers="")
 
-        def report(what: str, done: int, total: int, numbers: dict[str, float]) -> None:
-            progress.update(
-                task,
-                description={
-                    "train": "training",
-                    "settle": "settling",
-                    "calibrate": "calibrating",
-                    "test": "testing",
-                }.get(what, what),
-                completed=done,
-                total=total,
-                numbers=", ".join(f"{k} {v:.4g}" for k, v in numbers.items()),
-            )
+        report = reporter(progress, task, DOING)
 
         from speckle_plugin.models import find_bundle
         from training.recipe import load_recipe
