@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from speckle_plugin.callbacks import FrameSettings, LiveClassifier, LiveTable, PipelineSettings
+from speckle_plugin.callbacks import LiveClassifier, LiveTable, PipelineSettings
 from speckle_plugin.classifier import Classifier
+from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.models import Bundle, find_bundle
 from speckle_plugin.storage import RunSaver, Store, TiledStore, write_profile
 

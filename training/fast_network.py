@@ -4,7 +4,7 @@ Profiles of a training step on CPUs show where plain Keras loses time: batch nor
 is made of single operations, the gradient of a 1 x 1 convolution's kernel is slower than
 the matrix product that it is, and biases are summed up that the normalization after them
 takes away again. :func:`quicken` replaces the layers; variables keep their paths and shapes,
-so that what comes out is a plain ResNet-50. `benchmarks/training.py` compares.
+so that what comes out is a plain ResNet-50. `benchmarks/training_speed.py` compares.
 """
 
 from __future__ import annotations

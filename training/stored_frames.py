@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.detectors import FrameSettings, describe_detector
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.schema import BEAM_CENTER_SUFFIX, PITCH_SUFFIX, Status
+from speckle_plugin.schema import Status
 from speckle_plugin.storage import find_frames, read_frames
 from training.frames import DrawnFrame
 
@@ -314,22 +315,14 @@ class _Detectors:
 
     def _describe(self, uid: str, key: str) -> LabelledFrame:
         _, descriptor = self._images_of(uid)[key]
-        data_key = descriptor["data_keys"][key]
-        name = data_key.get("object_name") or next(
-            (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
-        )
-        configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
-        stated = configuration.get(f"{name}{BEAM_CENTER_SUFFIX}")
-        center = (0.0, 0.0) if stated is None else tuple(float(c) for c in stated)
-        shape = tuple(data_key["shape"][-2:])
-        if (shape, center) not in self._geometries:
-            try:
-                self._geometries[shape, center] = FrameGeometry(shape, center, self._mask)  # type: ignore[arg-type]
-            except ValueError as error:
-                raise ValueError(f"frames {key!r} of the run {uid}: {error}") from error
-        pitch = configuration.get(f"{name}{PITCH_SUFFIX}")
-        pitch = None if pitch is None else float(pitch)
-        return LabelledFrame(uid, key, 0, 0, self._geometries[shape, center], pitch, stated is None)
+        masks = None if self._mask is None else {key: self._mask}
+        detector = describe_detector(key, descriptor, FrameSettings(masks=masks))
+        if detector.geometry is None:
+            raise ValueError(f"frames of the run {uid}: {detector.problem}")
+        # Runs of one detector share a geometry, so that frames are prepared together.
+        known = detector.geometry.shape, detector.geometry.beam_center
+        geometry = self._geometries.setdefault(known, detector.geometry)
+        return LabelledFrame(uid, key, 0, 0, geometry, detector.pitch, detector.center_assumed)
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -23,6 +23,7 @@ from speckle_plugin.preprocessing import prepare, view_shape
 from training.calibrate import calibrate
 from training.evaluate import evaluate
 from training.frames import DrawnFrame, balanced_set, frame_geometry, stream
+from training.precision import supported_precision
 from training.recipe import TrainingRecipe
 from training.report import Report
 from training.workers import choose_strategy, place_among_workers, prepare_for_workers
@@ -86,7 +87,7 @@ def train(
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on CPUs without AVX-512
     import keras
 
-    keras.mixed_precision.set_dtype_policy(recipe.precision)
+    keras.mixed_precision.set_dtype_policy(supported_precision(recipe.precision))
     keras.utils.set_random_seed(recipe.seed)
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
     state: dict[str, Any] = {"epoch": 0, "curves": [], "best": math.inf, "waited": 0}

@@ -1,8 +1,7 @@
 """What is subscribed to a RunEngine: the live classifier, and displays of its results."""
 
-from speckle_plugin.callbacks.frame_finder import FrameSettings
 from speckle_plugin.callbacks.live_table import LiveTable
 from speckle_plugin.callbacks.pipeline import LiveClassifier, PipelineSettings
 from speckle_plugin.callbacks.run_report import RunReport
 
-__all__ = ["FrameSettings", "LiveClassifier", "LiveTable", "PipelineSettings", "RunReport"]
+__all__ = ["LiveClassifier", "LiveTable", "PipelineSettings", "RunReport"]

@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from speckle_plugin.callbacks.delivery import Delivery
-from speckle_plugin.callbacks.frame_finder import FrameFinder, FrameReference, FrameSettings
+from speckle_plugin.callbacks.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.callbacks.frame_reader import FrameReadError, read_frames
 from speckle_plugin.callbacks.run_report import RunReports
 from speckle_plugin.callbacks.run_results import RunResults
 from speckle_plugin.classifier import Classifier
+from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.preprocessing import view_shape
 from speckle_plugin.schema import Flag
 

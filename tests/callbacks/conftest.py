@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.callbacks import FrameSettings, LiveClassifier, PipelineSettings
+from speckle_plugin.callbacks import LiveClassifier, PipelineSettings
 from speckle_plugin.classifier import Classifier
+from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import Preprocessing

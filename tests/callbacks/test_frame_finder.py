@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from speckle_plugin.callbacks.frame_finder import FrameFinder, FrameReference, FrameSettings
+from speckle_plugin.callbacks.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.callbacks.frame_reader import FrameReadError, read_frames
+from speckle_plugin.detectors import FrameSettings
 
 FRAMES = np.arange(6 * 40 * 50, dtype=np.uint16).reshape(6, 40, 50)
 

@@ -19,8 +19,9 @@ from bluesky import RunEngine
 from bluesky.utils import RequestStop
 
 from simulated_devices import PixelGrid
-from speckle_plugin.callbacks import FrameSettings, LiveClassifier
+from speckle_plugin.callbacks import LiveClassifier
 from speckle_plugin.classifier import Classifier
+from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.plans import classify_count, classify_grid_scan, classify_scan
 
 

@@ -1,0 +1,96 @@
+"""What documents say of the detectors whose frames are classified.
+
+The one place where a descriptor is read for where the beam is, how large a pixel is, and from
+which value on it is saturated; live, for stored frames, and for training on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.schema import BEAM_CENTER_SUFFIX, PITCH_SUFFIX, SATURATION_SUFFIX
+
+__all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images"]
+
+SMALLEST_FRAME = 32
+"""Arrays with fewer rows or columns are no frames; they pass by unclassified."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSettings:
+    """What a user says about frames beyond what their detectors say themselves.
+
+    Parameters
+    ----------
+    image_keys : tuple of str, optional
+        Data keys to classify; by default every key that holds images.
+    beam_center : (row, column), optional
+        For detectors without a configuration attribute `NAME_beam_center`.
+    masks : mapping of image key to array of bool
+        True where a pixel is to be left out.
+    """
+
+    image_keys: tuple[str, ...] | None = None
+    beam_center: tuple[float, float] | None = None
+    masks: Mapping[str, NDArray[np.bool_]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """What is known of the detector behind one image key."""
+
+    image_key: str
+    frames_per_event: int
+    frame_bytes: int
+    geometry: FrameGeometry | None
+    problem: str
+    saturation_level: float | None
+    pitch: float | None
+    center_assumed: bool
+
+
+def holds_images(data_key: Mapping[str, Any]) -> bool:
+    """Tell whether a data key is one of frames."""
+    shape = data_key.get("shape") or ()
+    if data_key["dtype"] != "array" or not 2 <= len(shape) <= 3:
+        return False
+    return all(isinstance(n, int) and n >= SMALLEST_FRAME for n in shape[-2:])
+
+
+def describe_detector(key: str, descriptor: Mapping[str, Any], settings: FrameSettings) -> Detector:
+    """Read what a descriptor says of the detector whose frames stand under a key."""
+    data_key = descriptor["data_keys"][key]
+    name = data_key.get("object_name") or next(
+        (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
+    )
+    configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
+    stated = configuration.get(f"{name}{BEAM_CENTER_SUFFIX}")
+    center = settings.beam_center if stated is None else stated
+    shape = tuple(data_key["shape"])
+    geometry, problem = None, ""
+    try:
+        mask = (settings.masks or {}).get(key)
+        geometry = FrameGeometry(shape[-2:], (0.0, 0.0) if center is None else center, mask)
+    except (TypeError, ValueError) as error:
+        problem = f"{key}: {error}"
+    try:
+        item_size = np.dtype(data_key.get("dtype_numpy") or "<f8").itemsize
+    except TypeError:
+        item_size = 8
+    saturation = configuration.get(f"{name}{SATURATION_SUFFIX}")
+    return Detector(
+        image_key=key,
+        frames_per_event=shape[0] if len(shape) == 3 else 1,
+        frame_bytes=shape[-2] * shape[-1] * item_size,
+        geometry=geometry,
+        problem=problem,
+        saturation_level=float(saturation) if saturation else None,
+        pitch=configuration.get(f"{name}{PITCH_SUFFIX}"),
+        center_assumed=center is None,
+    )

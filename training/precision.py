@@ -1,0 +1,38 @@
+"""Which number format to train in: the one place where this is decided."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["has_quick_bfloat16", "supported_precision"]
+
+logger = logging.getLogger(__name__)
+
+
+def supported_precision(wanted: str) -> str:
+    """Give the precision of a recipe, or `float32` where this machine would only emulate it.
+
+    Without instructions for bfloat16 TensorFlow falls back to code that is tens of times slower
+    than float32; weights are float32 either way, so that nothing else changes.
+
+    Parameters
+    ----------
+    wanted : {"float32", "mixed_bfloat16", "mixed_float16"}
+    """
+    if wanted == "float32" or _gpus() or (wanted == "mixed_bfloat16" and has_quick_bfloat16()):
+        return wanted
+    logger.warning("training in float32: this machine has no instructions for %s", wanted)
+    return "float32"
+
+
+def has_quick_bfloat16() -> bool:
+    """Tell whether this CPU has instructions for bfloat16."""
+    import openvino as ov
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _gpus() -> int:
+    import tensorflow as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
