@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RECIPE ?= quadrant
 OUT ?= runs/$(RECIPE)
+MINUTES ?= 60
 
-.PHONY: help setup demo test test-slow lint bench train clean
+.PHONY: help setup demo test test-slow lint bench soak train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -33,8 +34,11 @@ lint: setup ## check style, types and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## measure speeds
-	@shopt -s nullglob; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: setup ## measure speeds, half an hour on two cores; live ones go into benchmarks/latest.json
+	@for name in live engines simulator training_speed; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+
+soak: setup ## scans of every kind for an hour (MINUTES=60), with a report in runs/soak
+	@$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 train: setup ## train RECIPE=quadrant into OUT=runs/quadrant; resumes where it stopped
 	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"

@@ -1,72 +1,222 @@
-"""How fast frames are classified live, beside the engine alone, in one run.
+"""Live classification beside what bounds it: writes a table and benchmarks/latest.json.
 
-A burst of frames goes through documents, HDF5 files, pipeline and Tiled; the same frames
-then go through the engine in batches of the same size. Prints frames/s of both and their
-ratio. Run it on an idle machine: ``make bench``.
+Each figure is a ratio within one run, or stands beside the limit of the machine. Run it on an
+idle machine; on two cores it takes about ten minutes, most of them for a burst of 2000 frames.
+
+    python benchmarks/live.py [--frames 2000] [--out benchmarks/latest.json]
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import bluesky.plans as bp
 import numpy as np
 
-from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
+from speckle_plugin.classifier import Classifier
+from speckle_plugin.cli import speeds
+from speckle_plugin.cli.bench import measure_engine
+from speckle_plugin.detectors import FrameSettings
+from speckle_plugin.models import find_bundle
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.session import start_session
 
-FRAMES_PER_TRIGGER = 128
-TRIGGERS = 3
+POINTS = 200
+FRAMES_PER_SECOND = 20.0
+PREDICTED = 60
+SIZES = (257, 513, 1025)
 
 
 def main() -> None:
     """Measure and print."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        start_session(folder, table=False) as session,
-    ):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--frames", type=int, default=2000, help="of the burst")
+    parser.add_argument("--memory-frames", type=int, default=20000)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("latest.json"))
+    parser.add_argument("--predict-on-batch", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.predict_on_batch:
+        print(json.dumps(_predict_on_batch()))
+        return
+    numbers: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": platform.platform(),
+        "seed": speeds.SEED,
+    }
+    for step in (_engine_and_burst, _paced, _overhead, _sizes, _memory, _naive):
+        started = time.perf_counter()
+        numbers |= step(options, numbers)
+        print(f"{step.__name__[1:]:18s} {time.perf_counter() - started:6.0f} s", file=sys.stderr)
+    options.out.write_text(json.dumps(numbers, indent=1) + "\n")
+    for name, value in numbers.items():
+        print(f"{name:36s} {value:.4g}" if isinstance(value, float) else f"{name:36s} {value}")
+
+
+def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, start_session(folder, table=False) as session:
         classifier = session.live.classifier
-        sample = SpeckleSample(name="sample", sample_map=SampleMap(), seed=1)
-        det = SpeckleDetector(
-            name="det",
-            sample=sample,
-            data_directory=session.store.frames_directory,
-            frames_per_trigger=FRAMES_PER_TRIGGER,
-            seed=1,
-        )
-        session.RE(bp.count([det], 1))  # compiles the simulator, warms the engine
-        started = time.perf_counter()
-        session.RE(bp.count([det], TRIGGERS))
-        live = FRAMES_PER_TRIGGER * TRIGGERS / (time.perf_counter() - started)
-
+        detector = speeds.make_detector(session, "det")
+        speeds.live_burst(session, detector, 4)
+        live = speeds.live_burst(session, detector, options.frames)
         batch = session.live.settings.batch
-        frames = session.catalog[-1]["primary"]["det_image"].read()[0][:batch]
-        inputs = classifier.prepare(frames, FrameGeometry(frames.shape[1:]))
-        repeats = 4
-        started = time.perf_counter()
-        for _ in range(repeats):
-            classifier.infer(inputs)
-        engine = batch * repeats / (time.perf_counter() - started)
-        started = time.perf_counter()
-        for _ in range(repeats):
-            classifier.prepare(np.asarray(frames), FrameGeometry(frames.shape[1:]))
-        prepare = batch * repeats / (time.perf_counter() - started)
+        numbers = measure_engine(classifier, speeds.sample_frames(batch))
+        for dtype in ("uint16", "float32", "float64"):
+            frames = speeds.sample_frames(batch, dtype=dtype)
+            numbers[f"preprocessing_{dtype}"] = speeds.preparation_share(classifier, frames)
+    numbers["burst_frames"] = live.frames
+    numbers["live_frames_per_s"] = live.rate
+    numbers["live_over_engine"] = live.rate / numbers["engine_frames_per_s"]
+    for stage, seconds in live.report.summary["seconds_per_frame"].items():
+        numbers[f"live_{stage}_ms"] = seconds * 1e3
+    return numbers
 
-        single = []
-        for _ in range(20):
-            started = time.perf_counter()
-            classifier.infer(inputs[:1])
-            single.append(time.perf_counter() - started)
-    name = f"{classifier.engine.name}, {classifier.engine.precision}, {classifier.engine.device}"
-    print(f"engine alone       {engine:8.1f} frames/s ({name}; batches of {batch})")
-    print(f"one frame          {np.median(single) * 1e3:8.1f} ms")
-    print(
-        f"preprocessing      {prepare:8.1f} frames/s ({engine / prepare:.1%} of the time of classification)"
-    )
-    print(f"live, end to end   {live:8.1f} frames/s (a burst of {FRAMES_PER_TRIGGER * TRIGGERS} frames)")
-    print(f"live / engine      {live / engine:8.2f}")
+
+def _paced(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Measure a step scan at 20 frames/s, or at half the rate of the engine where it is slower than that."""
+    rate = min(FRAMES_PER_SECOND, 500.0 / numbers["one_frame_ms"])
+    with tempfile.TemporaryDirectory() as folder, start_session(folder, table=False) as session:
+        session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
+        detector = speeds.make_detector(session, "det", exposure_time=1.0 / rate)
+        speeds.live_scan(session, bp.count([detector], 5), 5)
+        report = speeds.live_scan(session, bp.count([detector], POINTS), POINTS).report
+    label, stored = np.array(report.to_label) * 1e3, np.array(report.to_stored) * 1e3
+    return {
+        "paced_frames_per_s": rate,
+        "label_p50_ms": float(np.percentile(label, 50)),
+        "label_p99_ms": float(np.percentile(label, 99)),
+        "label_p99_over_one_frame": float(np.percentile(label, 99)) / numbers["one_frame_ms"],
+        "stored_p50_ms": float(np.percentile(stored, 50)),
+        "stored_p99_ms": float(np.percentile(stored, 99)),
+    }
+
+
+def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Measure the same step scan with and without classification, twice in turn; Tiled has both."""
+    exposure_time = 1.0 / numbers["paced_frames_per_s"]
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for classified in (True, False) * 2:
+            frames = FrameSettings() if classified else FrameSettings(image_keys=())
+            with start_session(folder, frames=frames, table=False) as session:
+                session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
+                detector = speeds.make_detector(session, "det", exposure_time=exposure_time)
+                speeds.live_scan(session, bp.count([detector], 2), 2)
+                scan = speeds.live_scan(session, bp.count([detector], POINTS), POINTS)
+                seconds[classified].append(scan.seconds)
+    return {
+        "scan_seconds": min(seconds[True]),
+        "scan_seconds_unclassified": min(seconds[False]),
+        "scan_overhead": min(seconds[True]) / min(seconds[False]),
+    }
+
+
+def _sizes(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, start_session(folder, table=False) as session:
+        for size in SIZES:
+            detector = speeds.make_detector(session, f"det{size}", size)
+            speeds.live_burst(session, detector, 2)
+            live = speeds.live_burst(session, detector, 128, per_trigger=64)
+            numbers[f"live_frames_per_s_{size}"] = live.rate
+            numbers[f"live_read_and_prepare_ms_{size}"] = 1e3 * sum(
+                live.report.summary["seconds_per_frame"][stage] for stage in ("read", "prepare")
+            )
+    return numbers
+
+
+def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
+    """Watch the memory over many frames in one run; the network sees 32 x 32 pixels, so that it is quick."""
+    from bluesky import RunEngine
+
+    from speckle_plugin.callbacks import LiveClassifier
+    from speckle_plugin.preprocessing import Preprocessing
+    from speckle_plugin.session import Session
+    from speckle_plugin.storage import RunSaver, TiledStore
+
+    bundle = replace(find_bundle(), preprocessing=Preprocessing(crop=33), feature_statistics=None)
+    per_trigger = 100
+    with tempfile.TemporaryDirectory() as folder:
+        store = TiledStore(folder)
+        live = LiveClassifier(Classifier(bundle))
+        saver = RunSaver(store.runs, store.journal_directory)
+        live.subscribe(saver, saves=True)
+        resident: list[float] = []
+        live.subscribe(lambda name, doc: resident.append(_resident_mebibytes()) if name == "datum" else None)
+        with Session(RunEngine({}), live, store, saver) as session:
+            detector = speeds.make_detector(session, "det", 65)
+            speeds.live_burst(session, detector, 1000, per_trigger)
+            resident.clear()
+            scan = speeds.live_burst(session, detector, options.memory_frames, per_trigger)
+    tenth = max(len(resident) // 10, 1)
+    return {
+        "memory_frames": scan.frames,
+        "memory_frames_per_s": scan.rate,
+        "memory_first_tenth_mib": float(np.mean(resident[:tenth])),
+        "memory_last_tenth_mib": float(np.mean(resident[-tenth:])),
+        "memory_growth_bytes_per_frame": (np.mean(resident[-tenth:]) - np.mean(resident[:tenth]))
+        * 2**20
+        / (0.9 * scan.frames),
+    }
+
+
+def _resident_mebibytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def _naive(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Measure `model.predict_on_batch` in the callback, in a process of its own: with TensorFlow loaded."""
+    command = [sys.executable, __file__, "--predict-on-batch"]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    naive = json.loads(output.splitlines()[-1])
+    return {
+        **naive,
+        "live_over_predict_on_batch": numbers["live_frames_per_s"] / naive["predict_on_batch_frames_per_s"],
+    }
+
+
+def _predict_on_batch() -> dict[str, float]:
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from bluesky import RunEngine
+
+    from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
+    from speckle_plugin.callbacks.frame_finder import FrameFinder
+    from speckle_plugin.callbacks.frame_reader import read_frames
+    from speckle_plugin.preprocessing import prepare
+
+    bundle = find_bundle()
+    model = bundle.build_network()
+    with tempfile.TemporaryDirectory() as folder:
+        sample = SpeckleSample(name="sample", sample_map=SampleMap(), seed=speeds.SEED)
+        detector = SpeckleDetector(name="det", sample=sample, data_directory=folder, seed=speeds.SEED)
+        finder = FrameFinder(FrameSettings())
+
+        def classify(name: str, doc: Any) -> None:
+            for reference in finder(name, doc):
+                (frame,) = read_frames([reference])
+                geometry = reference.detector.geometry
+                if geometry is None or isinstance(frame, Exception):
+                    raise RuntimeError(f"no frame to classify: {frame!r}")
+                model.predict_on_batch(prepare(frame, bundle.preprocessing, geometry)[0][..., None])
+
+        run_engine = RunEngine({})
+        run_engine.subscribe(classify)
+        run_engine(bp.count([detector], 3))
+        started = time.perf_counter()
+        run_engine(bp.count([detector], PREDICTED))
+        return {"predict_on_batch_frames_per_s": PREDICTED / (time.perf_counter() - started)}
 
 
 if __name__ == "__main__":

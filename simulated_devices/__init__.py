@@ -4,6 +4,7 @@ from simulated_devices.detector import SpeckleDetector
 from simulated_devices.detector_response import DetectorResponse
 from simulated_devices.disks import DISK_NUMBERS, DiskSystem, Family, draw_radii, draw_system
 from simulated_devices.exposures import Truth, regenerate_frame, simulate_frame
+from simulated_devices.fly_detector import FlySpeckleDetector
 from simulated_devices.frame_files import FRAME_DATASET, FrameFileError
 from simulated_devices.grids import PixelGrid, centered, grid_by_name, published, quadrant
 from simulated_devices.sample import Illumination, SpeckleSample
@@ -17,6 +18,7 @@ __all__ = [
     "DetectorResponse",
     "DiskSystem",
     "Family",
+    "FlySpeckleDetector",
     "FrameFileError",
     "Illumination",
     "MapShape",

@@ -13,6 +13,7 @@ from speckle_plugin.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.models import Bundle, find_bundle
 from speckle_plugin.preprocessing import FrameGeometry, prepare, usable_pixels
 from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
+from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior"]
 
@@ -136,6 +137,7 @@ class Classifier:
         geometry: FrameGeometry,
         saturation_level: float | None = None,
         pitch: float | None = None,
+        times: StageTimes | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
@@ -148,20 +150,26 @@ class Classifier:
             integer dtype, and none for floating point.
         pitch : float, optional
             Wave number per pixel of the detector, if known.
+        times : StageTimes, optional
+            To which the seconds of the stages `prepare` and `classify` are added.
 
         Returns
         -------
         list of FrameResult
             One for each frame, in order.
         """
+        times = times or StageTimes()
         nothing = np.zeros(len(self.bundle.classes), np.float32)
-        flags = [self._inspect(frame, geometry, saturation_level, pitch) for frame in frames]
+        with times("prepare"):
+            flags = [self._inspect(frame, geometry, saturation_level, pitch) for frame in frames]
         fit = [i for i, found in enumerate(flags) if not UNFIT.intersection(found)]
         results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
         if fit:
-            with np.errstate(over="ignore"):  # in pixels that the network does not see
+            with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
                 stack = np.stack([np.asarray(frames[i], np.float32) for i in fit])
-            posterior = self.classify(stack, geometry)
+                inputs = self.prepare(stack, geometry)
+            with times("classify"):
+                posterior = self.infer(inputs)
             unknown = self._is_unknown(posterior)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(

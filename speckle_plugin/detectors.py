@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.schema import BEAM_CENTER_SUFFIX, PITCH_SUFFIX, SATURATION_SUFFIX
+from speckle_plugin.schema import (
+    BEAM_CENTER_SUFFIX,
+    PITCH_SUFFIX,
+    PRIMARY,
+    SATURATION_SUFFIX,
+    image_key_of,
+)
 
 __all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images"]
 
@@ -43,9 +49,13 @@ class FrameSettings:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """What is known of the detector behind one image key."""
+    """What is known of the detector behind one image key.
+
+    `data_key` is its name in the stream's documents, `image_key` that in results.
+    """
 
     image_key: str
+    data_key: str
     frames_per_event: int
     frame_bytes: int
     geometry: FrameGeometry | None
@@ -63,8 +73,10 @@ def holds_images(data_key: Mapping[str, Any]) -> bool:
     return all(isinstance(n, int) and n >= SMALLEST_FRAME for n in shape[-2:])
 
 
-def describe_detector(key: str, descriptor: Mapping[str, Any], settings: FrameSettings) -> Detector:
-    """Read what a descriptor says of the detector whose frames stand under a key."""
+def describe_detector(
+    key: str, descriptor: Mapping[str, Any], settings: FrameSettings, stream: str = PRIMARY
+) -> Detector:
+    """Read what the descriptor of a stream says of the detector whose frames stand under a data key."""
     data_key = descriptor["data_keys"][key]
     name = data_key.get("object_name") or next(
         (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
@@ -85,7 +97,8 @@ def describe_detector(key: str, descriptor: Mapping[str, Any], settings: FrameSe
         item_size = 8
     saturation = configuration.get(f"{name}{SATURATION_SUFFIX}")
     return Detector(
-        image_key=key,
+        image_key=image_key_of(stream, key),
+        data_key=key,
         frames_per_event=shape[0] if len(shape) == 3 else 1,
         frame_bytes=shape[-2] * shape[-1] * item_size,
         geometry=geometry,

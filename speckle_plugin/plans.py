@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import bluesky.plan_stubs as bps
 import bluesky.plans as bp
-from bluesky.protocols import Readable
-from bluesky.utils import MsgGenerator
+import bluesky.preprocessors as bpp
+from bluesky.protocols import Flyable, Readable
+from bluesky.utils import MsgGenerator, short_uid
 
-__all__ = ["classify_count", "classify_grid_scan", "classify_scan"]
+__all__ = ["classify_count", "classify_fly", "classify_grid_scan", "classify_scan"]
 
 WhenFull = Literal["wait", "defer"]
 
@@ -99,6 +101,79 @@ def classify_grid_scan(
     """
     metadata = _metadata("classify_grid_scan", when_full, md)
     return (yield from bp.grid_scan(detectors, *args, md=metadata, **kwargs))
+
+
+def classify_fly(
+    detector: Flyable,
+    num: int,
+    *path: Any,
+    flush_period: float = 0.25,
+    when_full: WhenFull = "wait",
+    md: Mapping[str, Any] | None = None,
+) -> MsgGenerator[str]:
+    """Take frames without a stop between them, and classify them while they come.
+
+    In a pause the detector waits, and the flight goes on where it was; of one that is aborted,
+    or fails, the frames so far are kept and classified.
+
+    Parameters
+    ----------
+    detector : Flyable
+        Its `prepare` takes a mapping of `num`, and of `motor`, `start`, `stop` where a motor moves.
+        Its documents can be collected during the flight.
+    num : int
+        Number of frames.
+    *path
+        ``motor, start, stop`` to move a motor meanwhile.
+    flush_period : float
+        Seconds between collections, hence the most that a frame waits before it is classified.
+    when_full, md
+        As for :func:`classify_count`. While the plan waits, the flight goes on, its frames being in
+        their file.
+
+    Raises
+    ------
+    ValueError
+        If the path is not complete.
+    """
+    if len(path) not in (0, 3):
+        raise ValueError(f"expected motor, start, stop, or none of them, got {len(path)} arguments: {path!r}")
+    course: dict[str, Any] = {"num": num}
+    if path:
+        course |= {"motor": path[0], "start": float(path[1]), "stop": float(path[2])}
+    metadata: dict[str, Any] = {
+        "detectors": [detector.name],
+        "num_points": num,
+        "plan_args": {key: getattr(value, "name", value) for key, value in course.items()},
+        **_metadata("classify_fly", when_full, md),
+    }
+
+    def collect() -> MsgGenerator[None]:
+        yield from bps.collect(detector, name="primary", return_payload=False)
+
+    def fly() -> MsgGenerator[None]:
+        yield from bps.prepare(detector, course, wait=True)
+        yield from bps.kickoff(detector, wait=True)
+        group, status, done = short_uid("complete"), None, None
+        while status is None or not status.done:
+            if done is not False:  # at first, and after a pause, in which bluesky forgets what it waits for
+                status = yield from bps.complete(detector, group=group)
+            yield from bps.checkpoint()
+            done = yield from bps.wait(group, timeout=flush_period, error_on_timeout=False)
+            yield from collect()
+
+    def land() -> MsgGenerator[None]:
+        yield from bps.stop(detector)
+        yield from collect()
+
+    @bpp.stage_decorator([detector])
+    @bpp.run_decorator(md=metadata)
+    def inner() -> MsgGenerator[None]:
+        yield from bps.declare_stream(detector, name="primary", collect=True)
+        # After a pause nothing is to be repeated: what was collected would get its numbers again.
+        yield from bpp.finalize_wrapper(bpp.rewindable_wrapper(fly(), False), land())
+
+    return (yield from inner())
 
 
 def _metadata(plan_name: str, when_full: str, md: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 __all__ = [
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
+    "NEWEST_STREAM",
     "NO_DISK_NUMBER",
     "SUMMARY",
     "Flag",
@@ -20,18 +21,27 @@ __all__ = [
     "compose_summary",
     "configuration_keys",
     "join_flags",
+    "image_key_of",
+    "newest_stream",
     "result_keys",
     "split_flags",
+    "split_image_key",
 ]
 
 CLASSIFICATION_STREAM = "classification"
-"""Name of the stream of results."""
+"""Name of the stream of results. Results that are completed later are in `classification_2`, and so on."""
+
+PRIMARY = "primary"
+"""Name of the stream of a scan's points, by bluesky's custom."""
 
 CLASSIFIER = "classifier"
 """Name of the object whose configuration (model, engine) stands in the stream's descriptor."""
 
 SUMMARY = "classification"
 """Key of the summary in the stop document."""
+
+NEWEST_STREAM = "stream"
+"""Key in the summary for the name of the newest result stream, which the summary is of."""
 
 SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine")
 """What the summary repeats of the classifier's configuration."""
@@ -78,6 +88,23 @@ class Flag(StrEnum):
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The network's features lie far from those of all that it was trained on."""
+
+
+def image_key_of(stream: str, data_key: str) -> str:
+    """Give the name of a stream's images in results: `det_image`, or `baseline/det_image` beside `primary`.
+
+    One detector may be read in several streams of a run; frames are counted in each by itself.
+    """
+    return data_key if stream == PRIMARY else f"{stream}/{data_key}"
+
+
+def split_image_key(image_key: str) -> tuple[str | None, str]:
+    """Give stream and data key of an image key; None for the stream where it does not say.
+
+    Then it is `primary`, but for runs of older versions.
+    """
+    stream, _, data_key = image_key.rpartition("/")
+    return stream or None, data_key
 
 
 def join_flags(flags: Sequence[Flag]) -> str:
@@ -153,6 +180,11 @@ def compose_summary(
     if lowest_confidence is not None:
         summary["min_confidence"] = lowest_confidence
     return summary
+
+
+def newest_stream(stop: Mapping[str, Any] | None) -> str:
+    """Give the name of the newest result stream of a run by its stop document, if it has one yet."""
+    return str(((stop or {}).get(SUMMARY) or {}).get(NEWEST_STREAM, CLASSIFICATION_STREAM))
 
 
 def configuration_keys() -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.detectors import FrameSettings, describe_detector
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.schema import Status
+from speckle_plugin.schema import Status, image_key_of, split_image_key
 from speckle_plugin.storage import find_frames, read_frames
 from training.frames import DrawnFrame
 
@@ -298,7 +298,7 @@ class _Detectors:
                 f"{where}: the run {uid} has no images {key!r}, only {_some(list(images)) or 'none'}"
             )
         if (uid, key) not in self._counts:
-            array = self._runs[uid].base[f"{images[key][0]}/{key}"]
+            array = self._runs[uid].base[f"{images[key][0]}/{split_image_key(key)[1]}"]
             self._counts[uid, key] = int(np.prod(array.shape[:-2]))
         return self._counts[uid, key]
 
@@ -309,14 +309,15 @@ class _Detectors:
             for name, stream in self._runs[uid].base.items():
                 for key, data_key in stream.metadata.get("data_keys", {}).items():
                     if data_key.get("external") and 2 <= len(data_key.get("shape") or ()) <= 3:
-                        found[key] = name, stream.metadata
+                        found[image_key_of(name, key)] = name, stream.metadata
             self._images[uid] = found
         return self._images[uid]
 
     def _describe(self, uid: str, key: str) -> LabelledFrame:
-        _, descriptor = self._images_of(uid)[key]
-        masks = None if self._mask is None else {key: self._mask}
-        detector = describe_detector(key, descriptor, FrameSettings(masks=masks))
+        stream, descriptor = self._images_of(uid)[key]
+        _, data_key = split_image_key(key)
+        masks = None if self._mask is None else {data_key: self._mask}
+        detector = describe_detector(data_key, descriptor, FrameSettings(masks=masks), stream)
         if detector.geometry is None:
             raise ValueError(f"frames of the run {uid}: {detector.problem}")
         # Runs of one detector share a geometry, so that frames are prepared together.

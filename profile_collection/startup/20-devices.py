@@ -1,4 +1,4 @@
-"""A simulated sample on x, y stages, and the speckle detector that looks at it."""
+"""A simulated sample on x, y stages, and the speckle detector that looks at it, in steps or in flight."""
 
 sample = SpeckleSample(name="sample", sample_map=SampleMap("patches"))
-det = SpeckleDetector(name="det", sample=sample, data_directory=session.store.frames_directory)
+det = FlySpeckleDetector(name="det", sample=sample, data_directory=session.store.frames_directory)

@@ -23,8 +23,13 @@ FLUSH_INTERVAL = 0.5
 """Seconds after which savers are told to flush even while documents keep coming."""
 
 FLUSH_SHARE = 0.25
-"""Part of the time that may go into flushing under load: a flush is work for the server, on the
-cores that classify."""
+"""Part of the time that may go into flushing while documents keep coming."""
+
+BUSY_FLUSH_SHARE = 0.05
+"""The same while frames wait for the classifier: the server works on the cores that classify."""
+
+LONGEST_QUEUE = 100_000
+"""Documents that may wait; then who hands one over waits as well, so that memory stays bounded."""
 
 
 @dataclass
@@ -38,12 +43,33 @@ class Delivery:
     """A queue of documents and the thread that empties it.
 
     Savers may have a method `flush()`: it is called when nothing is waiting, and twice a
-    second under load. They so write a slow scan at once and a fast one in batches.
+    second under load. They so write a slow scan at once and a fast one in batches. They may
+    have a method `record(name, doc)` for what must not wait: it is called before a document
+    is queued, on the thread that hands it over.
+
+    Parameters
+    ----------
+    clock : callable
+        Gives the time in seconds.
+    busy : callable
+        Tells whether other work waits for the processor, so that flushes are to be rare.
+
+    Attributes
+    ----------
+    seconds_writing : float
+        Time spent in saving so far.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, busy: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.seconds_writing = 0.0
         self._clock = clock
-        self._queue: queue.Queue[tuple[str, dict[str, Any], threading.Event | None] | None] = queue.Queue()
+        self._busy = busy
+        self._queue: queue.Queue[tuple[str, dict[str, Any], threading.Event | None] | None] = queue.Queue(
+            LONGEST_QUEUE
+        )
+        self._order = threading.Lock()
         self._subscribers: dict[int, _Subscriber] = {}
         self._next_token = 0
         self._error: Exception | None = None
@@ -75,7 +101,11 @@ class Delivery:
 
     def put(self, name: str, doc: dict[str, Any], delivered: threading.Event | None = None) -> None:
         """Queue a document; `delivered` is set when all subscribers have had it and flushed."""
-        self._queue.put((name, doc, delivered))
+        with self._order:
+            for subscriber in list(self._subscribers.values()):
+                if (record := getattr(subscriber.function, "record", None)) is not None:
+                    self._call(subscriber, record, name, doc)
+            self._queue.put((name, doc, delivered))
 
     def raise_error(self) -> None:
         """Raise, once, what a saving subscriber failed with."""
@@ -96,7 +126,7 @@ class Delivery:
         dirty = False
         while True:
             try:
-                item = self._queue.get(block=not dirty)
+                item = self._next(next_flush if dirty else None)
             except queue.Empty:
                 next_flush, dirty = self._flush(), False
                 continue
@@ -112,6 +142,14 @@ class Delivery:
             if delivered is not None:
                 delivered.set()
 
+    def _next(self, next_flush: float | None) -> tuple[str, dict[str, Any], threading.Event | None] | None:
+        """Take the next document; raise queue.Empty when it is time to flush instead."""
+        if next_flush is None:
+            return self._queue.get()
+        if self._busy() and (patience := next_flush - self._clock()) > 0:
+            return self._queue.get(timeout=patience)
+        return self._queue.get_nowait()
+
     def _flush(self) -> float:
         """Have all that was delivered saved, and give the time at which to do so again under load."""
         started = self._clock()
@@ -121,9 +159,11 @@ class Delivery:
                 self._call(subscriber, flush)
         for hook in self._flushed_hooks:
             hook()
-        return self._clock() + max(FLUSH_INTERVAL, (self._clock() - started) / FLUSH_SHARE)
+        share = BUSY_FLUSH_SHARE if self._busy() else FLUSH_SHARE
+        return self._clock() + max(FLUSH_INTERVAL, (self._clock() - started) / share)
 
     def _call(self, subscriber: _Subscriber, function: Callable[..., Any], *args: Any) -> None:
+        started = self._clock()
         try:
             function(*args)
         except Exception as error:
@@ -137,3 +177,6 @@ class Delivery:
                     subscriber.function,
                     args[0] if args else "flush",
                 )
+        finally:
+            if subscriber.saves:
+                self.seconds_writing += self._clock() - started

@@ -8,8 +8,9 @@ detector took them, and their running index. It reads no pixels.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -19,16 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.detectors import Detector, FrameSettings, describe_detector, holds_images
+from speckle_plugin.schema import PRIMARY
 
 __all__ = ["FrameFinder", "FrameReference"]
 
 DEFAULT_DATASET = "/entry/data/data"
 """Where AreaDetector's HDF5 plugin puts frames, unless the resource says otherwise."""
 
+MOST_RESOURCES = 10_000
+"""Files that are remembered for frames still to come; beyond that those not spoken of for longest are
+forgotten, or a long run with a file for each exposure would fill the memory."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False)
 class FrameReference:
-    """One frame, and where to read it: `index` in a file's dataset, or `pixels` at hand."""
+    """One frame, and where to read it: `index` in a file's dataset, or `pixels` at hand.
+
+    `timestamp` says when it was taken, as far as documents tell. If its file tells it better, in the
+    dataset `timestamps`, one number for each frame, it is set when the frame is read.
+    """
 
     detector: Detector
     frame_index: int
@@ -38,6 +48,17 @@ class FrameReference:
     dataset: str = ""
     index: int = 0
     pixels: NDArray[Any] | None = None
+    timestamps: str = ""
+
+
+@dataclass(frozen=True)
+class _Location:
+    """Where a Resource or StreamResource says that frames are."""
+
+    data_key: str
+    path: str
+    dataset: str
+    timestamps: str
 
 
 class FrameFinder:
@@ -46,13 +67,16 @@ class FrameFinder:
     Parameters
     ----------
     settings : FrameSettings
+    clock : callable
+        Gives the time in seconds since the epoch.
     """
 
-    def __init__(self, settings: FrameSettings) -> None:
+    def __init__(self, settings: FrameSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._clock = clock
         self._detectors: dict[str, list[Detector]] = {}
         self._external: dict[str, set[str]] = {}
-        self._resources: dict[str, Mapping[str, Any]] = {}
+        self._resources: OrderedDict[str, _Location] = OrderedDict()
         self._datums: dict[str, Mapping[str, Any]] = {}
         self._next_index: Counter[str] = Counter()
 
@@ -62,7 +86,9 @@ class FrameFinder:
             case "descriptor":
                 self._add_descriptor(doc)
             case "resource" | "stream_resource":
-                self._resources[doc["uid"]] = doc
+                self._resources[doc["uid"]] = _locate(doc)
+                if len(self._resources) > MOST_RESOURCES:
+                    self._resources.popitem(last=False)
             case "datum":
                 self._datums[doc["datum_id"]] = doc
             case "datum_page":
@@ -79,67 +105,81 @@ class FrameFinder:
     def _add_descriptor(self, doc: Mapping[str, Any]) -> None:
         wanted = self._settings.image_keys
         self._detectors[doc["uid"]] = [
-            describe_detector(key, doc, self._settings)
+            describe_detector(key, doc, self._settings, doc.get("name", PRIMARY))
             for key, data_key in doc["data_keys"].items()
             if (wanted is None or key in wanted) and holds_images(data_key)
         ]
         self._external[doc["uid"]] = {k for k, v in doc["data_keys"].items() if "external" in v}
 
+    def _find_resource(self, uid: str) -> _Location | None:
+        if uid in self._resources:
+            self._resources.move_to_end(uid)
+        return self._resources.get(uid)
+
     def _event(self, doc: Mapping[str, Any]) -> Iterator[FrameReference]:
+        data, filled = doc["data"], doc.get("filled", {})
+        external = self._external.get(doc["descriptor"], set()) & data.keys()
+        external -= {key for key in external if filled.get(key) is True}
+        # Also those of keys that hold no frames, which else would stay forever.
+        datums = {key: self._datums.pop(data[key], None) for key in external if isinstance(data[key], str)}
         for detector in self._detectors.get(doc["descriptor"], ()):
-            key = detector.image_key
-            if key not in doc["data"]:
+            key = detector.data_key
+            if key not in data:
                 continue
-            value, timestamp = doc["data"][key], float(doc["timestamps"][key])
-            if key not in self._external[doc["descriptor"]] or doc.get("filled", {}).get(key) is True:
-                pixels = np.asarray(value)
+            seq_num, timestamp = doc["seq_num"], float(doc["timestamps"][key])
+            if key not in external:
+                pixels = np.asarray(data[key])
                 for image in pixels.reshape(-1, *pixels.shape[-2:]):
-                    yield self._reference(detector, doc["seq_num"], timestamp, pixels=image)
+                    yield self._reference(detector, seq_num, timestamp, pixels=image)
                 continue
-            datum = self._datums.pop(value, None)
-            resource = self._resources.get(datum["resource"]) if datum else None
+            datum = datums.get(key)
+            location = self._find_resource(datum["resource"]) if datum else None
             kwargs = datum.get("datum_kwargs", {}) if datum else {}
             first = kwargs.get("point_number", 0) * detector.frames_per_event
-            path, dataset = _location(resource) if resource else ("", "")
             for index in range(first, first + detector.frames_per_event):
-                yield self._reference(detector, doc["seq_num"], timestamp, path, dataset, index)
+                yield self._reference(detector, seq_num, timestamp, location, index)
 
     def _stream_datum(self, doc: Mapping[str, Any]) -> Iterator[FrameReference]:
-        resource = self._resources.get(doc["stream_resource"])
-        if resource is None:
+        location = self._find_resource(doc["stream_resource"])
+        if location is None:
             return
-        path, dataset = _location(resource)
+        # A stream datum carries no time: unless its file does, a frame is as old as the news of it.
+        timestamp = self._clock()
         for detector in self._detectors.get(doc["descriptor"], ()):
-            if detector.image_key != resource["data_key"]:
+            if detector.data_key != location.data_key:
                 continue
             for event in range(doc["indices"]["start"], doc["indices"]["stop"]):
                 seq_num = doc["seq_nums"]["start"] + event - doc["indices"]["start"]
                 for frame in range(detector.frames_per_event):
                     index = event * detector.frames_per_event + frame
-                    # A stream datum carries no time of its own: the latency counts from here.
-                    yield self._reference(detector, seq_num, 0.0, path, dataset, index)
+                    yield self._reference(detector, seq_num, timestamp, location, index)
 
     def _reference(
         self,
         detector: Detector,
         seq_num: int,
         timestamp: float,
-        path: str = "",
-        dataset: str = "",
+        location: _Location | None = None,
         index: int = 0,
         pixels: NDArray[Any] | None = None,
     ) -> FrameReference:
         frame_index = self._next_index[detector.image_key]
         self._next_index[detector.image_key] += 1
-        return FrameReference(detector, frame_index, seq_num, timestamp, path, dataset, index, pixels)
+        path, dataset, times = (
+            (location.path, location.dataset, location.timestamps) if location else ("",) * 3
+        )
+        return FrameReference(
+            detector, frame_index, seq_num, timestamp, path, dataset, index, pixels, timestamps=times
+        )
 
 
-def _location(resource: Mapping[str, Any]) -> tuple[str, str]:
-    """Give file and dataset of a Resource or StreamResource."""
+def _locate(resource: Mapping[str, Any]) -> _Location:
+    """Read file and datasets of a Resource or StreamResource."""
     if "uri" in resource:
         parameters = resource.get("parameters", {})
         path = unquote(urlparse(resource["uri"]).path)
     else:
         parameters = resource.get("resource_kwargs", {})
         path = os.path.join(resource.get("root", ""), resource["resource_path"])
-    return path, parameters.get("dataset") or parameters.get("path") or DEFAULT_DATASET
+    dataset = parameters.get("dataset") or parameters.get("path") or DEFAULT_DATASET
+    return _Location(resource.get("data_key", ""), path, dataset, parameters.get("timestamps") or "")

@@ -27,11 +27,12 @@ def read_frames(
     patience: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[NDArray[Any] | FrameReadError]:
-    """Read frames, neighbours in one file at once.
+    """Read frames, neighbours in one file at once, and the times at which they were taken.
 
     Parameters
     ----------
     references : sequence of FrameReference
+        Where their file holds the times of its frames, `timestamp` is set.
     patience : float
         Seconds to wait in all for files that are late.
     sleep : callable
@@ -51,7 +52,7 @@ def read_frames(
             continue
         while True:
             try:
-                frames += _read_file(path, dataset, [r.index for r in members])
+                frames += _read_file(path, dataset, members)
                 break
             except (OSError, KeyError, ValueError) as error:
                 if time.monotonic() >= deadline:
@@ -71,16 +72,10 @@ def _at_hand(reference: FrameReference) -> NDArray[Any] | FrameReadError:
     return reference.pixels
 
 
-def _read_file(path: str, dataset: str, indices: list[int]) -> list[NDArray[Any]]:
-    """Read frames by their index along all axes but the last two.
-
-    A file that is still being written must be in SWMR mode, and then only opens so.
-    """
-    try:
-        file = h5py.File(path, "r")
-    except BlockingIOError:
-        file = h5py.File(path, "r", libver="latest", swmr=True)
-    with file:
+def _read_file(path: str, dataset: str, references: Sequence[FrameReference]) -> list[NDArray[Any]]:
+    """Read frames by their index along all axes but the last two, and their times."""
+    indices = [reference.index for reference in references]
+    with _open(path) as file:
         data = file[dataset]
         if data.ndim not in (2, 3):
             raise ValueError(f"expected frames along 2 or 3 dimensions, found the shape {data.shape}")
@@ -88,8 +83,24 @@ def _read_file(path: str, dataset: str, indices: list[int]) -> list[NDArray[Any]
             return [data[()] for _ in indices]
         if max(indices) >= data.shape[0]:
             raise ValueError(f"frame {max(indices)} is not in it: it holds {data.shape[0]}")
+        for reference in references:
+            if reference.timestamps:
+                reference.timestamp = float(file[reference.timestamps][reference.index])
         first, last = min(indices), max(indices)
         if last - first + 1 == len(indices):
             block = data[first : last + 1]
             return [np.asarray(block[i - first]) for i in indices]
         return [data[i] for i in indices]
+
+
+def _open(path: str) -> h5py.File:
+    """Open a file to read it.
+
+    While another process writes it in SWMR mode, or after that was killed, it opens as such only.
+    """
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return h5py.File(path, "r", libver="latest", swmr=True)

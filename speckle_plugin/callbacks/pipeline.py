@@ -10,61 +10,29 @@ a failure to save is raised in it.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from speckle_plugin.callbacks.delivery import Delivery
 from speckle_plugin.callbacks.frame_finder import FrameFinder, FrameReference
-from speckle_plugin.callbacks.frame_reader import FrameReadError, read_frames
+from speckle_plugin.callbacks.frame_labels import label_frames
+from speckle_plugin.callbacks.frame_reader import read_frames
+from speckle_plugin.callbacks.pipeline_settings import PipelineSettings
 from speckle_plugin.callbacks.run_report import RunReports
 from speckle_plugin.callbacks.run_results import RunResults
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.detectors import FrameSettings
-from speckle_plugin.preprocessing import view_shape
-from speckle_plugin.schema import Flag
+from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["LiveClassifier", "PipelineSettings"]
+__all__ = ["LiveClassifier"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """Limits of the pipeline.
-
-    Parameters
-    ----------
-    batch : int
-        Most frames classified at once; as many as are waiting are taken, never waited for.
-    pending_bytes : int
-        Most bytes of frames that may wait to be classified.
-    when_full : {"wait", "defer"}
-        At that bound the scan waits, or the frame is left to be classified later. A plan
-        may choose by the metadata ``classification={"when_full": ...}``.
-    wait_timeout : float
-        Seconds that a scan waits for room before it defers all the same.
-    drain_timeout : float
-        Seconds, at the end of a run, for frames still waiting; the rest is deferred.
-    save_timeout : float
-        Seconds, after that, for everything to be saved.
-    """
-
-    batch: int = 32
-    pending_bytes: int = 2 << 30
-    when_full: Literal["wait", "defer"] = "wait"
-    wait_timeout: float = 30.0
-    drain_timeout: float = 60.0
-    save_timeout: float = 180.0
-
-    def __post_init__(self) -> None:
-        if self.when_full not in ("wait", "defer"):
-            raise ValueError(f"when_full must be 'wait' or 'defer', not {self.when_full!r}")
-        if self.batch < 1 or self.pending_bytes < 1:
-            raise ValueError("batch and pending_bytes must be positive")
 
 
 @dataclass(eq=False)
@@ -75,6 +43,7 @@ class _Run:
     finder: FrameFinder
     results: RunResults
     when_full: str
+    seconds_writing: float
     closed: bool = False
 
 
@@ -106,14 +75,15 @@ class LiveClassifier:
         self._frame_settings = frames or FrameSettings()
         self.settings = settings or PipelineSettings()
         self.reports = RunReports()
-        self._delivery = Delivery()
+        self._delivery = Delivery(busy=self._is_saturated)
         self._delivery.subscribe(self.reports)
         self._delivery.on_flush(self.reports.note_stored)
         self._runs: dict[str, _Run] = {}
         self._run_of: dict[str, _Run] = {}
         self._lock = threading.Condition()
-        self._waiting: deque[tuple[_Run, FrameReference]] = deque()
+        self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
         self._pending_bytes = 0
+        self._working_since = math.inf
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="speckle-classifier", daemon=True)
         self._thread.start()
@@ -162,7 +132,13 @@ class LiveClassifier:
         if when_full not in ("wait", "defer"):
             when_full = self.settings.when_full
         uid = doc["uid"]
-        run = _Run(uid, FrameFinder(self._frame_settings), RunResults(doc, self._delivery.put), when_full)
+        run = _Run(
+            uid,
+            FrameFinder(self._frame_settings),
+            RunResults(doc, self._delivery.put),
+            when_full,
+            self._delivery.seconds_writing,
+        )
         self._runs[uid] = run
         return run
 
@@ -183,12 +159,26 @@ class LiveClassifier:
         with self._lock:
             run.results.book(reference)
             patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0
-            if not self._lock.wait_for(lambda: self._has_room(size), patience):
+            if not self._wait(lambda: self._has_room(size), patience):
                 run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
                 return
             self._pending_bytes += size
-            self._waiting.append((run, reference))
+            self._waiting.append((run, reference, time.monotonic()))
             self._lock.notify_all()
+
+    def _wait(self, done: Callable[[], object], patience: float) -> bool:
+        """Wait, with the lock held, for the classifying thread; but not for one that hangs."""
+        deadline = time.monotonic() + patience
+        while not done():
+            hangs_at = self._working_since + self.settings.hang_timeout
+            if (remaining := min(deadline, hangs_at) - time.monotonic()) <= 0:
+                return False
+            self._lock.wait(remaining)
+        return True
+
+    def _is_saturated(self) -> bool:
+        """Tell whether the classifier has more to do than it can."""
+        return len(self._waiting) >= self.settings.batch
 
     def _has_room(self, size: int) -> bool:
         """Tell whether a frame of so many bytes may wait; one alone always may."""
@@ -201,12 +191,14 @@ class LiveClassifier:
             self._delivery.put("stop", doc, saved)
         else:
             with self._lock:
-                self._lock.wait_for(lambda: not run.results.outstanding, self.settings.drain_timeout)
+                waited = time.monotonic()
+                self._wait(lambda: not run.results.outstanding, self.settings.drain_timeout)
+                waited = time.monotonic() - waited
                 run.results.defer_outstanding(
-                    f"not classified {self.settings.drain_timeout:g} s after the end of the run",
-                    self._ready(),
+                    f"not classified {waited:.0f} s after the end of the run", self._ready()
                 )
                 run.closed = True
+                run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
                 self._delivery.put("stop", run.results.stop(doc), saved)
             for uid in [uid for uid, owner in self._run_of.items() if owner is run]:
                 del self._run_of[uid]
@@ -234,13 +226,17 @@ class LiveClassifier:
                 self._lock.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
+                self._working_since = time.monotonic()
                 count = min(len(self._waiting), self.settings.batch)
                 batch = [self._waiting.popleft() for _ in range(count)]
+                for run, _, booked in batch:
+                    run.results.times.add({"wait": self._working_since - booked})
             try:
-                self._classify_or_defer([(run, reference) for run, reference in batch if not run.closed])
+                self._classify_or_defer([(run, frame) for run, frame, _ in batch if not run.closed])
             finally:
                 with self._lock:
-                    self._pending_bytes -= sum(reference.detector.frame_bytes for _, reference in batch)
+                    self._working_since = math.inf
+                    self._pending_bytes -= sum(frame.detector.frame_bytes for _, frame, _ in batch)
                     self._lock.notify_all()
 
     def _classify_or_defer(self, batch: Sequence[tuple[_Run, FrameReference]]) -> None:
@@ -274,31 +270,13 @@ class LiveClassifier:
             groups.setdefault(id(reference.detector), []).append((run, reference))
         for group in groups.values():
             detector = group[0][1].detector
-            geometry, problem = detector.geometry, detector.problem
-            if geometry is not None and not problem:
-                try:  # the bundle's crop may leave too little of this frame
-                    view_shape(classifier.bundle.preprocessing, geometry)
-                except ValueError as error:
-                    problem = f"{detector.image_key}: {error}"
-            if geometry is None or problem:
-                with self._lock:
-                    for run, reference in group:
-                        run.results.flag(reference, Flag.UNUSABLE_GEOMETRY, problem, classifier)
-                continue
-            pixels = read_frames([reference for _, reference in group])
-            readable = {i: frame for i, frame in enumerate(pixels) if not isinstance(frame, FrameReadError)}
-            results = classifier.label(
-                list(readable.values()), geometry, detector.saturation_level, detector.pitch
-            )
-            labelled = dict(zip(readable, results, strict=True))
+            times = StageTimes()
+            with times("read"):
+                pixels = read_frames([reference for _, reference in group])
+            labelled = label_frames(classifier, detector, pixels, times)
+            mask_hash = detector.geometry.mask_hash if detector.geometry else ""
             with self._lock:
-                for i, (run, reference) in enumerate(group):
-                    if run.closed:
-                        continue
-                    if i in labelled:
-                        result = labelled[i]
-                        if detector.center_assumed:
-                            result = replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER))
-                        run.results.close_frame(reference, result, classifier, geometry.mask_hash)
-                    else:
-                        run.results.flag(reference, Flag.UNREADABLE, str(pixels[i]), classifier)
+                group[0][0].results.times.add(times.seconds)
+                for (run, reference), (result, problem) in zip(group, labelled, strict=True):
+                    if not run.closed:
+                        run.results.close_frame(reference, result, classifier, mask_hash, problem)

@@ -19,18 +19,23 @@ from speckle_plugin.classifier import Classifier, FrameResult
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
+    NEWEST_STREAM,
     SUMMARY,
-    Flag,
     Status,
     compose_summary,
     configuration_keys,
     join_flags,
     result_keys,
+    split_flags,
 )
+from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["RunResults"]
 
 UNAVAILABLE = "unavailable"
+
+LONGEST_REASON = 500
+"""Characters of a reason that stand in the summary; the log has it whole."""
 
 
 class RunResults:
@@ -44,6 +49,13 @@ class RunResults:
         Given (name, document) in the order in which they are to be delivered.
     clock : callable
         Gives the time in seconds since the epoch.
+    stream : str
+        Name of the stream of results.
+
+    Attributes
+    ----------
+    times : StageTimes
+        Where the time went; its mean over the frames is in the summary.
     """
 
     def __init__(
@@ -51,8 +63,10 @@ class RunResults:
         start: Mapping[str, Any],
         emit: Callable[[str, Any], None],
         clock: Callable[[], float] = time.time,
+        stream: str = CLASSIFICATION_STREAM,
     ) -> None:
         self._start = start
+        self._stream = stream
         self._emit = emit
         self._clock = clock
         self._compose_event: Callable[..., Any] | None = None
@@ -64,11 +78,13 @@ class RunResults:
         self._flags: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
         self._lowest_confidence = 1.0
+        self._held: list[tuple[FrameReference, FrameResult, str]] = []
+        self.times = StageTimes()
 
     @property
     def frames(self) -> int:
         """Number of frames that were booked."""
-        return sum(self._statuses.values()) + len(self._open)
+        return sum(self._statuses.values()) + len(self._held) + len(self._open)
 
     @property
     def outstanding(self) -> int:
@@ -87,10 +103,29 @@ class RunResults:
         mask_hash: str = "",
         problem: str = "",
     ) -> None:
-        """Emit the result of a frame; a second result for the same frame is dropped."""
+        """Emit the result of a frame; a second result for the same frame is dropped.
+
+        Until a classifier says what the stream is like, results are held back.
+        """
         if self._open.pop(self._key(reference), None) is None:
             return
-        compose_event = self._compose_event or self._describe(classifier, mask_hash)
+        self._held.append((reference, result, problem))
+        if self._compose_event or classifier:
+            self._emit_held(classifier, mask_hash)
+
+    def _emit_held(self, classifier: Classifier | None, mask_hash: str = "") -> None:
+        compose_event = self._compose_event or self._describe(classifier, mask_hash or self._held_mask())
+        held, self._held = self._held, []
+        for reference, result, problem in held:
+            self._emit_result(compose_event, reference, result, problem)
+
+    def _held_mask(self) -> str:
+        geometries = (reference.detector.geometry for reference, _, _ in self._held)
+        return next((geometry.mask_hash for geometry in geometries if geometry and geometry.mask_hash), "")
+
+    def _emit_result(
+        self, compose_event: Callable[..., Any], reference: FrameReference, result: FrameResult, problem: str
+    ) -> None:
         now = self._clock()
         latency = max(now - reference.timestamp, 0.0) if reference.timestamp else 0.0
         data = {
@@ -106,27 +141,29 @@ class RunResults:
             "flags": join_flags(result.flags),
             "latency": latency,
         }
-        self._emit(
-            "event", compose_event(data=data, timestamps=dict.fromkeys(data, now), time=now, validate=False)
-        )
-        self._statuses[result.status] += 1
-        self._flags.update(str(flag) for flag in result.flags)
+        self._emit_row(compose_event, data, now)
         if problem:
-            self._problems[problem] += 1
-        if result.status is Status.CLASSIFIED:
-            self._labels[result.disk_number] += 1
-            self._lowest_confidence = min(self._lowest_confidence, float(result.confidence))
+            self._problems[problem[:LONGEST_REASON]] += 1
+
+    def _emit_row(self, compose_event: Callable[..., Any], data: Mapping[str, Any], when: float) -> None:
+        event = compose_event(data=data, timestamps=dict.fromkeys(data, when), time=when, validate=False)
+        self._emit("event", event)
+        self._statuses[Status(data["status"])] += 1
+        self._flags.update(str(flag) for flag in split_flags(data["flags"]))
+        if data["status"] == Status.CLASSIFIED:
+            self._labels[data["disk_number"]] += 1
+            self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
+
+    def take_over(
+        self, data: Mapping[str, Any], when: float, classifier: Classifier, mask_hash: str = ""
+    ) -> None:
+        """Emit a row of an earlier result stream as it is, with the time when it was made."""
+        self._emit_row(self._compose_event or self._describe(classifier, mask_hash), data, when)
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""
         classes = len(classifier.bundle.classes) if classifier else 1
         result = FrameResult(Status.DEFERRED, np.zeros(classes, np.float32))
-        self.close_frame(reference, result, classifier, problem=reason)
-
-    def flag(self, reference: FrameReference, flag: Flag, reason: str, classifier: Classifier) -> None:
-        """Close a frame without a label, for a reason that will not go away."""
-        nothing = np.zeros(len(classifier.bundle.classes), np.float32)
-        result = FrameResult(Status.FLAGGED, nothing, flags=(flag,))
         self.close_frame(reference, result, classifier, problem=reason)
 
     def defer_outstanding(self, reason: str, classifier: Classifier | None) -> None:
@@ -141,13 +178,17 @@ class RunResults:
         frames = self.frames
         if not frames:
             return dict(doc)
+        if self._held:
+            self._emit_held(None)
         lowest_confidence = self._lowest_confidence if self._labels else None
         summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
+        summary[NEWEST_STREAM] = self._stream
+        summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
         if self._flags:
             summary["flags"] = dict(self._flags)
         if self._problems:
             summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
-        num_events = {**doc.get("num_events", {}), CLASSIFICATION_STREAM: frames}
+        num_events = {**doc.get("num_events", {}), self._stream: frames}
         return {**doc, "num_events": num_events, SUMMARY: summary}
 
     def _describe(self, classifier: Classifier | None, mask_hash: str) -> Callable[..., Any]:
@@ -181,7 +222,7 @@ class RunResults:
             start=start,
             streams={},
             event_counters={},
-            name=CLASSIFICATION_STREAM,
+            name=self._stream,
             data_keys=data_keys,
             time=self._clock(),
             object_keys={CLASSIFIER: list(data_keys)},

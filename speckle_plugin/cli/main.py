@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from speckle_plugin.cli.bench import bench
 from speckle_plugin.cli.classify import classify
+from speckle_plugin.cli.complete import complete
 from speckle_plugin.cli.curve import curve
 from speckle_plugin.cli.demo import demo
 from speckle_plugin.cli.errors import traceback_wanted
@@ -44,9 +46,11 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(retrain)
 app.command()(models)
+app.command()(complete)
 app.command()(replay)
 app.command()(figures)
 app.command()(curve)
+app.command()(bench)
 
 
 @app.callback()

@@ -83,7 +83,8 @@ def _detector_of(run: BlueskyRun, image_key: str | None) -> Detector:
         descriptor = run.base[stream].metadata
         for key, data_key in descriptor.get("data_keys", {}).items():
             if holds_images(data_key):
-                detectors[key] = describe_detector(key, descriptor, FrameSettings())
+                detector = describe_detector(key, descriptor, FrameSettings(), stream)
+                detectors[detector.image_key] = detector
     if image_key is None and len(detectors) == 1:
         return next(iter(detectors.values()))
     if image_key in detectors:

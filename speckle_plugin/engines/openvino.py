@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from speckle_plugin.engines.base import NetworkOutput
 from speckle_plugin.models import Bundle
 
-__all__ = ["OpenvinoEngine"]
+__all__ = ["OpenvinoEngine", "operations"]
 
 STAGES = ((2, 3, 1), (3, 4, 2), (4, 6, 2), (5, 3, 2))
 """Number of each stage in the layers' names, its blocks, and the stride of its first block."""
@@ -54,6 +54,21 @@ class OpenvinoEngine:
         """Run the network on inputs of shape (N, rows, columns)."""
         outputs = self._compiled(np.ascontiguousarray(inputs[:, None], np.float32))
         return NetworkOutput(outputs[0].copy(), outputs[1].copy())
+
+
+def operations(bundle: Bundle, shape: tuple[int, int]) -> float:
+    """Give the floating-point operations of the network for one input of shape (rows, columns).
+
+    Multiplications and additions of the convolutions, which are nearly all there is.
+    """
+    model = _resnet50(bundle.weights)
+    model.reshape([1, 1, *shape])
+    total = 0.0
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Convolution":
+            _, *kernel = operation.input(1).get_shape()
+            total += 2.0 * np.prod(kernel) * np.prod(operation.output(0).get_shape())
+    return total
 
 
 def _resnet50(weights: Mapping[str, NDArray[np.float32]]) -> Any:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -42,6 +44,9 @@ DEFAULT_BUNDLE = "quadrant"
 STATISTICS = "feature_statistics/"
 NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics")
 BUNDLE_FOLDER = Path(__file__).parent / "bundles"
+ARCHITECTURES = ("resnet50",)
+LARGEST = {"manifest.json": 64 << 20, "weights.npz": 1 << 30, "SHA256": 1 << 10}
+"""Bytes of each part, unpacked: ResNet-50 needs 50 MB. A small file may declare to be terabytes."""
 
 
 class BundleError(ValueError):
@@ -171,9 +176,11 @@ def load_bundle(path: Path | str) -> Bundle:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            text, packed = archive.read("manifest.json"), archive.read("weights.npz")
-            expected = archive.read("SHA256").decode()
-    except (zipfile.BadZipFile, KeyError, EOFError, OSError, UnicodeDecodeError) as error:
+            text, packed, digest = (_read_part(archive, name) for name in LARGEST)
+            expected = digest.decode()
+    except (
+        zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, RuntimeError, UnicodeDecodeError
+    ) as error:  # fmt: skip
         raise BundleError(
             f"{path} is not a whole bundle ({error}): it may be truncated; copy or train it again"
         ) from error
@@ -187,15 +194,51 @@ def load_bundle(path: Path | str) -> Bundle:
         manifest = json.loads(text)
         if manifest.pop("format", None) != FORMAT:
             raise ValueError(f"it is of another format than {FORMAT}: use the version that wrote it")
+        if (architecture := manifest.get("architecture", ARCHITECTURES[0])) not in ARCHITECTURES:
+            raise ValueError(f"its architecture is {architecture!r}; known are {', '.join(ARCHITECTURES)}")
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            _check_sizes(arrays.zip)
             weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
         manifest["preprocessing"] = settings_from_dict(manifest["preprocessing"])
         manifest["classes"] = tuple(manifest["classes"])
         parts = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
         statistics = _statistics(parts) if parts else None
         return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, **manifest)
-    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (
+        AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
         raise BundleError(f"the bundle {path} can't be read ({error})") from error
+
+
+def _read_part(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Read a part, which is never unpacked beyond the size that it declares."""
+    size = archive.getinfo(name).file_size
+    if size > LARGEST[name]:
+        raise zipfile.BadZipFile(f"its {name} would take {size} bytes; at most {LARGEST[name]} are read")
+    return archive.read(name)
+
+
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """See that unpacked arrays take no more memory than weights may.
+
+    Raises
+    ------
+    ValueError
+        If they do, or if one declares to be larger than it is.
+    """
+    total = sum(member.file_size for member in archive.infolist())
+    if total > LARGEST["weights.npz"]:
+        raise ValueError(f"its weights would take {total} bytes; at most {LARGEST['weights.npz']} are read")
+    for member in archive.infolist():
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
+            shape, _, dtype = read_header[version](file)
+        if math.prod(shape) * dtype.itemsize > member.file_size:
+            raise ValueError(f"{member.filename} declares the shape {shape}, which it is too small for")
 
 
 def _statistics(parts: Mapping[str, NDArray[np.float32]]) -> FeatureStatistics:

@@ -19,9 +19,10 @@ __all__ = ["RUNS", "limit_retries", "open_runs"]
 RUNS = "runs"
 """Key of the container of runs below the root of the server."""
 
-_RETRIES = {"TILED_RETRY_ATTEMPTS": 5, "TILED_RETRY_TIMEOUT": 15.0}
+_RETRIES = {"TILED_RETRY_ATTEMPTS": 2, "TILED_RETRY_TIMEOUT": 2.0}
 """Tiled's own limits (10 attempts, 45 s) would stop a scan for more than a minute when the
-server is gone. The journal makes patience needless: what cannot be written is replayed."""
+server is gone; with these the end of a run waits two seconds at most. The journal makes
+patience needless: what cannot be written is replayed."""
 
 _PROBE_TIMEOUT = 10.0
 """Seconds that a server has for its first answer."""
@@ -76,8 +77,9 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
             f"no Tiled server answers at {bare} ({error or type(error).__name__}). Start it, or correct the "
             "address; the profile of an embedded server ends with the session that opened it"
         ) from error
-    context, path = Context.from_any_uri(bare, api_key=api_key, trust_env=trust_env)
+    context = None
     try:
+        context, path = Context.from_any_uri(bare, api_key=api_key, trust_env=trust_env)
         client = from_context(context, node_path_parts=path)
         if not isinstance(client, CatalogOfBlueskyRuns):
             if RUNS not in client:
@@ -86,7 +88,8 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
         if not isinstance(client, CatalogOfBlueskyRuns):
             raise TypeError(f"{RUNS!r} is a {type(client).__name__}, not of spec CatalogOfBlueskyRuns")
     except (httpx.HTTPError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        context.http_client.close()
+        if context is not None:
+            context.http_client.close()
         raise StorageError(
             f"the Tiled server at {bare} does not give its runs: {error}. Is the address that of the server "
             "or of a catalog of runs, is the API key right (argument api_key, or the environment variable "

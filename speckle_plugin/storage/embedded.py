@@ -48,7 +48,7 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
     from tiled.server import SimpleTiledServer
     from tiled.server.settings import get_settings
 
-    from speckle_plugin.storage.frame_files import FrameFilesAdapter
+    from speckle_plugin.storage.access import hide_keys_in_logs
 
     # Before the server is built, or `run.documents()` answers 406.
     default_serialization_registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
@@ -56,14 +56,14 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
     get_settings.cache_clear()
     _check_tables(directory / "storage.duckdb")
     try:
-        with _initialized(directory / "catalog.db"):
+        with _initialized(directory / "catalog.db"), _guarded(api_key, readable, directory / "data"):
             server = SimpleTiledServer(directory, api_key=api_key, port=port, readable_storage=[readable])
     except Exception as error:
         raise StorageError(
             f"the Tiled server did not start on {directory}: {error}. Its own messages are in "
             f"{directory / 'error.log'}"
         ) from error
-    server.catalog.context.adapters_by_mimetype["application/x-hdf5"] = FrameFilesAdapter
+    hide_keys_in_logs()
     # Lets the server check a run by itself (`run.validate()`), without a round trip for each frame.
     server.app.include_router(validator.router, prefix="/custom")
     server._server.config.timeout_graceful_shutdown = _SHUTDOWN_TIMEOUT
@@ -120,6 +120,21 @@ def _initialized(catalog: Path) -> Iterator[None]:
         yield
     finally:
         tiled.catalog.from_uri = from_uri
+
+
+@contextmanager
+def _guarded(api_key: str, frames: Path, own: Path) -> Iterator[None]:
+    """Have the application of a server guarded before the server answers its first request."""
+    import tiled.server.app
+
+    from speckle_plugin.storage.access import guard_app
+
+    build_app = tiled.server.app.build_app
+    tiled.server.app.build_app = guard_app(build_app, api_key=api_key, frames=frames, own=own)
+    try:
+        yield
+    finally:
+        tiled.server.app.build_app = build_app
 
 
 def _is_current(catalog: Path) -> bool:

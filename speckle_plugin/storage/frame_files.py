@@ -2,8 +2,10 @@
 
 Tiled's own adapter opens every file of the stream for each request to learn its shape:
 0.9 s for one frame of 400 exposures. The files of one detector in one stream are alike, so
-`FrameFilesAdapter` looks into the first and opens those that are asked for. A server of
-one's own uses it by its configuration:
+`FrameFilesAdapter` looks into the first that is there and opens those that are asked for.
+It reads nothing that a file takes from another one (external links, virtual datasets,
+external raw data): by those a frame file would show what lies elsewhere on the machine. A
+server of one's own uses it by its configuration:
 
     adapters_by_mimetype:
       application/x-hdf5: speckle_plugin.storage.frame_files:FrameFilesAdapter
@@ -16,10 +18,14 @@ from __future__ import annotations
 import itertools
 import math
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dask.array
+import h5py
 import numpy as np
+from fastapi import HTTPException
 from numpy.typing import NDArray
 from tiled.adapters.hdf5 import HDF5Adapter, HDF5ArrayAdapter, h5open
 from tiled.structures.core import StructureFamily
@@ -29,7 +35,13 @@ __all__ = ["FrameFilesAdapter"]
 
 
 class FrameFilesAdapter(HDF5Adapter):
-    """Tiled's HDF5 adapter, quicker where an array lies in many files of one shape."""
+    """Tiled's HDF5 adapter, quicker where an array lies in many files of one shape.
+
+    Raises
+    ------
+    HTTPException
+        403, where a file refers to another one.
+    """
 
     @classmethod
     def from_catalog(
@@ -55,15 +67,67 @@ class FrameFilesAdapter(HDF5Adapter):
             if array is not None:
                 metadata = dict(node.metadata_)
                 return HDF5ArrayAdapter(array, data_source.structure, metadata=metadata, specs=node.specs)
+        _check(*(asset.data_uri for asset in data_source.assets), dataset=dataset, options=options)
         return super().from_catalog(data_source, node, dataset=dataset, **options)
+
+    @classmethod
+    def from_uris(
+        cls, *uris: str, dataset: str | None = None, **options: Any
+    ) -> HDF5Adapter | HDF5ArrayAdapter:
+        """Make the adapter of files that no node describes."""
+        _check(*uris, dataset=dataset or "/", options=options)
+        return super().from_uris(*uris, dataset=dataset, **options)
+
+
+def _check(*uris: str, dataset: str, options: dict[str, Any]) -> None:
+    """Look into files that Tiled's own adapter is to read."""
+    access = {key: value for key, value in options.items() if key in ("swmr", "libver", "locking")}
+    for uri in uris:
+        with _opened(path_from_uri(uri), dataset, **access):
+            pass
+
+
+@contextmanager
+def _opened(path: Any, dataset: str, **access: Any) -> Iterator[Any]:
+    """Open a dataset or a group of a file, unless it is, or leads to, a part of another file."""
+    with h5open(path, **access) as file:
+        node = file[dataset]
+        if isinstance(node, h5py.Dataset):
+            foreign = dataset if node.file != file or _is_elsewhere(node) else None
+        else:
+            foreign = dataset if node.file != file else _foreign_part(file)
+        if foreign is not None:
+            raise HTTPException(
+                403,
+                f"{path}: {foreign} lies in another file (external link, virtual dataset or raw data), and "
+                "this server follows no such references: have the detector write its frames into this file",
+            )
+        yield node
+
+
+def _is_elsewhere(node: Any) -> bool:
+    return isinstance(node, h5py.Dataset) and bool(node.is_virtual or node.external)
+
+
+def _foreign_part(file: h5py.File) -> str | None:
+    """Give the name of something in a file that lies in another one."""
+    return file.visititems_links(
+        lambda name, link: name if isinstance(link, h5py.ExternalLink) else None
+    ) or file.visititems(lambda name, node: name if _is_elsewhere(node) else None)
 
 
 def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.Array | None:
     """Join the files along their first axis, opening the first only; None if they cannot be alike."""
     structure = data_source.structure
     paths = [path_from_uri(asset.data_uri) for asset in data_source.assets]
-    with h5open(paths[0], dataset, **access) as node:
-        shape, chunks, dtype = node.shape, node.chunks or node.shape, node.dtype
+    for number, path in enumerate(paths, start=1):
+        try:
+            with _opened(path, dataset, **access) as node:
+                shape, chunks, dtype = node.shape, node.chunks or node.shape, node.dtype
+            break
+        except OSError:  # a file that is lost must not take the others with it
+            if number == len(paths):
+                raise
     if (
         len(shape) < 2
         or dtype != structure.data_type.to_numpy_dtype()
@@ -73,7 +137,7 @@ def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array
         return None
 
     def read(path: Any, start: int, stop: int) -> NDArray[Any]:
-        with h5open(path, dataset, **access) as node:
+        with _opened(path, dataset, **access) as node:
             if node.shape != shape:
                 raise ValueError(
                     f"{path} has the shape {node.shape}, but the first file of the stream {shape}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import CLASSIFICATION_STREAM, Flag, Status
+from speckle_plugin.schema import Flag, Status, newest_stream
 from speckle_plugin.storage.queries import check_confidence, check_disk_number, find_runs
 from speckle_plugin.storage.rows import StreamRows, read_columns
 
@@ -69,7 +69,7 @@ def find_frames(
     image_key: str | None = None,
     positions: Mapping[str, tuple[float, float]] | None = None,
     with_frames: bool = False,
-    stream: str = CLASSIFICATION_STREAM,
+    stream: str | None = None,
 ) -> DataFrame:
     """Find the frames for which all that is given holds.
 
@@ -92,8 +92,8 @@ def find_frames(
         Bounds, both included, of motors or other numbers of the frame's event, by key.
     with_frames : bool
         Whether to read the frames too, into the column `frame`, arrays of shape (rows, columns).
-    stream : str
-        The result stream, if a run has several.
+    stream : str, optional
+        A result stream such as `classification`; by default the newest of each run.
 
     Returns
     -------
@@ -118,11 +118,12 @@ def find_frames(
         image_key,
     )
     bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
-    candidates = list(_candidates(runs, conditions, pruned=stream == CLASSIFICATION_STREAM))
+    candidates = list(_candidates(runs, conditions, pruned=stream is None))
     tables: list[DataFrame] = []
     numbers: set[str] = set()
     for run in candidates:
-        results = read_columns(run, stream, _RESULTS)
+        name = stream or newest_stream(run.metadata.get("stop"))
+        results = read_columns(run, name, _RESULTS)
         if results is None:
             continue
         results = results[conditions.mask(results)]

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,12 +66,14 @@ class Journal:
 
     def close(self) -> None:
         """Close the file and keep it."""
-        self._file.close()
+        # On a full disk closing fails again with what `append` has already failed with.
+        with suppress(OSError):
+            self._file.close()
 
     def remove(self) -> None:
         """Delete the file, when the run is safe elsewhere."""
         self.path.unlink(missing_ok=True)
-        self._file.close()
+        self.close()
 
 
 def encode(name: str, doc: Mapping[str, Any]) -> str:

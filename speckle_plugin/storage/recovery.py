@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import event_model
 
-from speckle_plugin.schema import CLASSIFICATION_STREAM, CLASSIFIER, SUMMARY, Status, compose_summary
+from speckle_plugin.detectors import holds_images
+from speckle_plugin.schema import (
+    CLASSIFICATION_STREAM,
+    CLASSIFIER,
+    SUMMARY,
+    Status,
+    compose_summary,
+    image_key_of,
+)
 from speckle_plugin.storage.journal import Document
 from speckle_plugin.storage.lock import StorageError
 
@@ -61,8 +69,10 @@ def recovered_stop(documents: list[Document]) -> dict[str, Any]:
         "reason": RECOVERED,
         "num_events": counts,
     }
-    if CLASSIFICATION_STREAM in counts:
-        stop[SUMMARY] = _summary(documents, descriptors)
+    # Killed before the first result, a run has none, though it was being classified.
+    summary = _summary(documents, descriptors)
+    if CLASSIFICATION_STREAM in counts or summary["frames"]:
+        stop[SUMMARY] = summary
     return stop
 
 
@@ -89,15 +99,23 @@ def _summary(documents: list[Document], descriptors: dict[str, dict[str, Any]]) 
         if name == "stream_datum":
             key = key_of[doc["stream_resource"]]
             rows = doc["indices"]["stop"] - doc["indices"]["start"]
-            frames[key] += rows * _frames_per_row(descriptor, key)
+            frames[image_key_of(descriptor["name"], key)] += rows * _frames_per_row(descriptor, key)
         for event in _events(name, doc):
             if descriptor["name"] == CLASSIFICATION_STREAM:
                 results.append(event["data"])
                 model = descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
             else:
-                frames.update({key: _frames_per_row(descriptor, key) for key in event["data"]})
-    # Other cameras of the run are not classified; without any result it cannot be known which.
-    keys = {result["image_key"] for result in results} or set(frames)
+                stream = descriptor["name"]
+                frames.update(
+                    {image_key_of(stream, key): _frames_per_row(descriptor, key) for key in event["data"]}
+                )
+    # A camera without any result may have been left out by choice, or its first frame still waited.
+    keys = {result["image_key"] for result in results} | {
+        image_key_of(doc["name"], key)
+        for doc in descriptors.values()
+        for key, spec in doc["data_keys"].items()
+        if holds_images(spec)
+    }
     total = max(sum(frames[key] for key in keys), len(results))
     classified = [result for result in results if result["status"] == Status.CLASSIFIED]
     flagged = sum(result["status"] == Status.FLAGGED for result in results)
@@ -123,6 +141,6 @@ def _frames_per_row(descriptor: dict[str, Any], key: str) -> int:
     """Give the frames that an event has under a key: 0 if it holds no images."""
     spec = descriptor["data_keys"][key]
     shape = spec["shape"]
-    if not spec.get("external") or len(shape) not in (2, 3):
+    if len(shape) not in (2, 3):
         return 0
     return int(shape[0]) if len(shape) == 3 else 1

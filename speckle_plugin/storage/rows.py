@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import TRUTH_SUFFIX
+from speckle_plugin.schema import PRIMARY, TRUTH_SUFFIX, split_image_key
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -62,20 +62,22 @@ class StreamRows:
         ValueError
             If no stream has it.
         """
+        stated, key = split_image_key(image_key)
         streams = run.base
         # The most likely one first, since listing the others is one more request.
-        for stream in itertools.chain(["primary"], (name for name in streams if name != "primary")):
+        others = (name for name in streams if name != PRIMARY)
+        for stream in [stated] if stated else itertools.chain([PRIMARY], others):
             try:
                 node = streams[stream]
             except KeyError:
                 continue
-            if image_key in node.metadata.get("data_keys", {}):
+            if key in node.metadata.get("data_keys", {}):
                 return cls(run, stream, node)
         raise ValueError(f"no stream of the run {run.start['uid']} has the image key {image_key!r}")
 
     def image(self, key: str) -> Any:
         """Give the client of the image array, shape (..., rows, columns)."""
-        return self._run.base[f"{self._stream}/{key}"]
+        return self._run.base[f"{self._stream}/{split_image_key(key)[1]}"]
 
     def circumstances(
         self,
@@ -101,6 +103,7 @@ class StreamRows:
             `truth_disk_number`, then the positions of the moved motors (all numbers of
             the stream where nothing was moved), then `more`; each of shape (N,), float64.
         """
+        _, image_key = split_image_key(image_key)
         truth = self._truth_key(image_key)
         keys = [key for key in self._position_keys() if key != truth]
         keys += [key for key in more if key in self._scalars() and key not in keys]

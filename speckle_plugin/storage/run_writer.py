@@ -3,7 +3,8 @@
 `TiledRunWriter` collects rows and frame references and writes them when it is told to
 (`flush`), where bluesky-tiled-plugins' own writer counts documents: a batch of 1 costs a
 tenth of a second a frame, a batch of 10000 shows nothing before the end. It builds on that
-writer's private parts, so the version of bluesky-tiled-plugins is pinned.
+writer's private parts, so the version of bluesky-tiled-plugins is pinned. `ResultStreamWriter`
+adds a result stream to a run that is finished.
 
 Importing this module imports Tiled: do it where a run is about to be written.
 """
@@ -16,13 +17,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 from bluesky_tiled_plugins.writing.consolidators import ConsolidatorBase, Patch
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
 from event_model.documents import Event, EventDescriptor
 from tiled.client.base import BaseClient
 
-__all__ = ["TiledRunWriter"]
+from speckle_plugin.schema import SUMMARY
+
+__all__ = ["ResultStreamWriter", "TiledRunWriter"]
 
 
 class TiledRunWriter:
@@ -46,6 +49,39 @@ class TiledRunWriter:
     def flush(self) -> None:
         """Make everything taken so far visible to readers."""
         self._writer.flush()
+
+
+class ResultStreamWriter:
+    """A callback that writes the documents of one more stream into a finished run.
+
+    Parameters
+    ----------
+    run : BlueskyRun
+        The run. It stays as it was until `publish`.
+    """
+
+    def __init__(self, run: BlueskyRun) -> None:
+        self._run = run
+        self._writer = _BatchedRunWriter(run.base)
+        self._writer.root_node = run.base
+        self._normalizer = RunNormalizer()
+        self._normalizer.subscribe(self._writer)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a descriptor or an event."""
+        self._normalizer(name, dict(doc))
+
+    def publish(self, stop: Mapping[str, Any]) -> None:
+        """Write what is left, then let the stop document's summary and number of events be those given.
+
+        That is one change of the run's metadata, of which the server keeps the state before.
+        """
+        self._writer.flush()
+        # Not by update_metadata, which merges: labels that are gone would stay.
+        changes = [
+            {"op": "add", "path": f"/stop/{key}", "value": stop[key]} for key in (SUMMARY, "num_events")
+        ]
+        self._run.patch_metadata(metadata_patch=changes)
 
 
 class _BatchedRunWriter(_RunWriter):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from speckle_plugin.storage.connection import limit_retries
 from speckle_plugin.storage.journal import Journal
 from speckle_plugin.storage.lock import StorageError
+from speckle_plugin.storage.outage import Outage
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
@@ -41,7 +42,11 @@ class RunSaver:
     Each document is appended to the journal of its run and then handed to Tiled. Rows of
     events and references to frames are collected until `flush` or the end of the run; the
     rest is in Tiled when the call returns. When the stop document is in Tiled, the journal
-    is removed. Calls from several threads wait for each other.
+    is removed. When the server is gone, all runs go to journals only, without waiting, until a
+    run starts after it is back. Calls from several threads wait for each other.
+
+    Who calls it from a queue hands each document to `record` before it is queued: then
+    the journal holds what has happened, however long Tiled takes.
 
     Parameters
     ----------
@@ -65,24 +70,44 @@ class RunSaver:
         limit_retries()
         self.failures: dict[str, str] = {}
         self._runs = runs
+        self._outage = Outage(runs)
         self._directory = Path(journal_directory)
         self._open: dict[str, _OpenRun] = {}
         self._lock = threading.RLock()
+        self._journal_lock = threading.Lock()
+
+    def record(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Append a document to the journal of its run, at once; Tiled gets it by a call later.
+
+        It never raises: a journal that cannot be written is in the log, and the call says so.
+        """
+        with self._journal_lock:
+            if name == "start":
+                self._begin(doc).recorded_ahead = True
+            for run in self._runs_of(name, doc):
+                run.record(name, doc)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Save a document."""
         with self._lock:
-            if name == "start":
-                uid = doc["uid"]
-                if uid in self._open:
-                    raise StorageError(f"the run {uid} was started twice; a run has one start document")
-                self._open[uid] = _OpenRun(uid, self._new_writer(), self._directory, self.failures)
+            if name == "start" and doc["uid"] not in self._open:
+                self._begin(doc)
+            runs = self._runs_of(name, doc)
+            if not runs:
+                raise StorageError(
+                    f"a document {name!r} came that belongs to no open run ({doc}). Subscribe the saver "
+                    "before the run starts, and hand it every document"
+                )
             try:
-                for run in list(self._runs_of(name, doc)):
+                for run in runs:
                     run(name, doc)
             finally:
                 if name == "stop" and (ended := self._open.pop(doc["run_start"], None)) is not None:
                     ended.close()
+
+    def _begin(self, doc: Mapping[str, Any]) -> _OpenRun:
+        run = _OpenRun(doc["uid"], self._new_writer, self._outage, self._directory, self.failures)
+        return self._open.setdefault(doc["uid"], run)
 
     def flush(self) -> None:
         """Make all documents so far visible in Tiled.
@@ -91,7 +116,7 @@ class RunSaver:
         documents come: the cost of a flush hardly depends on how many frames are new.
         """
         with self._lock:
-            for run in self._open.values():
+            for run in list(self._open.values()):
                 run.flush()
 
     def close(self) -> None:
@@ -100,7 +125,7 @@ class RunSaver:
             try:
                 self.flush()
             finally:
-                for uid, run in self._open.items():
+                for uid, run in list(self._open.items()):
                     logger.warning("the run %s has no stop document; its journal is kept", uid)
                     run.close()
                 self._open.clear()
@@ -110,29 +135,20 @@ class RunSaver:
 
         return TiledRunWriter(self._runs)
 
-    def _runs_of(self, name: str, doc: Mapping[str, Any]) -> Iterator[_OpenRun]:
+    def _runs_of(self, name: str, doc: Mapping[str, Any]) -> list[_OpenRun]:
         """Find the run of a document by what it refers to.
 
         event_model's RunRouter does this as well, but packs events into pages, keeps each
         reference to a frame in memory twice, and never forgets a resource.
         """
         if name == "start":
-            yield self._open[doc["uid"]]
-            return
-        known = False
-        for uid, run in self._open.items():
-            if doc.get("run_start") == uid or doc.get(_PARENT.get(name, "")) in run.members:
-                known = True
-                yield run
-        if known:
-            return
-        if name == "resource" and "run_start" not in doc:  # old ones do not say; keep it with all runs
-            yield from self._open.values()
-            return
-        raise StorageError(
-            f"a document {name!r} came that belongs to no open run ({doc}). Subscribe the saver before the "
-            "run starts, and hand it every document"
-        )
+            return [self._open[doc["uid"]]]
+        open_runs = list(self._open.items())
+        parent = doc.get(_PARENT.get(name, ""))
+        found = [run for uid, run in open_runs if doc.get("run_start") == uid or parent in run.members]
+        if not found and name == "resource" and "run_start" not in doc:
+            return [run for _, run in open_runs]  # old ones do not say; keep it with all runs
+        return found
 
 
 _PARENT = {
@@ -148,10 +164,20 @@ _PARENT = {
 class _OpenRun:
     """One run being saved."""
 
-    def __init__(self, uid: str, writer: _Writer, directory: Path, failures: dict[str, str]) -> None:
+    def __init__(
+        self,
+        uid: str,
+        new_writer: Callable[[], _Writer],
+        outage: Outage,
+        directory: Path,
+        failures: dict[str, str],
+    ) -> None:
         self.members: set[str] = set()
+        self.recorded_ahead = False
+        self._started = False
         self._uid = uid
-        self._writer = writer
+        self._new_writer, self._outage = new_writer, outage
+        self._writer: _Writer | None = None
         self._path = directory / f"{uid}.jsonl"
         self._failures = failures
         self._journal: Journal | None = None
@@ -162,7 +188,7 @@ class _OpenRun:
         except OSError as error:
             self._lose_journal(error)
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+    def record(self, name: str, doc: Mapping[str, Any]) -> None:
         if name in ("descriptor", "resource", "stream_resource"):
             self.members.add(doc["uid"])
         if self._whole and self._journal is not None:
@@ -170,11 +196,19 @@ class _OpenRun:
                 self._journal.append(name, doc)
             except (OSError, TypeError, ValueError) as error:
                 self._lose_journal(error)
-        if self._in_tiled:
-            try:
-                self._writer(name, doc)
-            except Exception as error:
-                self._lose_tiled(error)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        if not self.recorded_ahead:
+            self.record(name, doc)
+        if name == "start":
+            if self._started:
+                raise StorageError(
+                    f"the run {self._uid} was started twice: a run has one start document. Is the saver "
+                    "subscribed twice?"
+                )
+            self._started = True
+            self._outage.lasts()
+        self._try_tiled(lambda: self._write(name, doc))
         if self._in_tiled and name == "stop" and self._journal is not None:
             try:
                 self._journal.remove()
@@ -182,13 +216,28 @@ class _OpenRun:
                 logger.warning("the journal %s cannot be removed: %s", self._path, error)
         self._see_that_it_is_saved()
 
+    def _write(self, name: str, doc: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            self._writer = self._new_writer()
+        self._writer(name, doc)
+
     def flush(self) -> None:
-        if self._in_tiled:
-            try:
-                self._writer.flush()
-            except Exception as error:
-                self._lose_tiled(error)
+        if self._writer is not None:
+            self._try_tiled(self._writer.flush)
         self._see_that_it_is_saved()
+
+    def _try_tiled(self, action: Callable[[], object]) -> None:
+        """Do something in Tiled, unless this run or the server is lost already."""
+        if not self._in_tiled:
+            return
+        if self._outage.error is not None:
+            self._lose_tiled(self._outage.error)
+            return
+        try:
+            action()
+        except Exception as error:
+            self._outage.note(error)
+            self._lose_tiled(error)
 
     def close(self) -> None:
         if self._journal is not None:

@@ -116,9 +116,7 @@ def make_detector(tmp_path: Path) -> Callable[..., SpeckleDetector]:
 
     def make(name: str = "det", **settings: Any) -> SpeckleDetector:
         sample = SpeckleSample(name=f"{name}_sample", sample_map=SampleMap("gradient"), seed=1)
-        folder = tmp_path / name
-        return SpeckleDetector(
-            name=name, sample=sample, data_directory=folder, seed=2, **{"grid": quadrant(65), **settings}
-        )
+        settings = {"grid": quadrant(65), "data_directory": tmp_path / name, **settings}
+        return SpeckleDetector(name=name, sample=sample, seed=2, **settings)
 
     return make

@@ -90,15 +90,45 @@ def test_stream_resource_and_stream_datum(file: Path) -> None:
         "indices": {"start": 2, "stop": 5},
         "seq_nums": {"start": 3, "stop": 6},
     }
-    references = find(
-        [
-            ("descriptor", descriptor([40, 50], "STREAM:")),
-            ("stream_resource", resource),
-            ("stream_datum", datum),
-        ]
-    )
+    documents: list[tuple[str, dict[str, Any]]] = [
+        ("descriptor", descriptor([40, 50], "STREAM:")),
+        ("stream_resource", resource),
+        ("stream_datum", datum),
+    ]
+    finder = FrameFinder(FrameSettings(), clock=lambda: 7.0)
+    references = [reference for name, doc in documents for reference in finder(name, doc)]
     assert [r.seq_num for r in references] == [3, 4, 5]
     np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES[2:5])
+    assert [r.timestamp for r in references] == [7.0] * 3  # the time at which the document came
+    with h5py.File(file, "r+") as h5:
+        h5["/entry/data/timestamps"] = np.arange(6.0)
+    resource["parameters"] = {"dataset": "/entry/data/data", "timestamps": "/entry/data/timestamps"}
+    references = find(documents)
+    read_frames(references)
+    assert [r.timestamp for r in references] == [2.0, 3.0, 4.0]
+
+
+def test_a_run_with_a_file_for_each_exposure_is_not_kept_in_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speckle_plugin.callbacks.frame_finder.MOST_RESOURCES", 5)
+    finder = FrameFinder(FrameSettings(image_keys=("det_image",)))
+    two_cameras = descriptor([40, 50])
+    two_cameras["data_keys"]["other_image"] = two_cameras["data_keys"]["det_image"]
+    list(finder("descriptor", two_cameras))
+    found: list[FrameReference] = []
+    for i in range(20):
+        data: dict[str, Any] = {}
+        for key in ("det_image", "other_image"):
+            resource = {"root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "AD_HDF5"}
+            list(finder("resource", resource | {"uid": f"{key}{i}"}))
+            list(finder("datum", {"datum_id": f"{key}{i}/0", "resource": f"{key}{i}", "datum_kwargs": {}}))
+            data[key] = f"{key}{i}/0"
+        name, doc = event(i + 1, None)
+        doc |= {"data": data, "timestamps": dict.fromkeys(data, 1.0), "filled": dict.fromkeys(data, False)}
+        found += finder(name, doc)
+    assert [reference.path for reference in found] == [str(file)] * 20
+    assert len(finder._resources) == 5 and not finder._datums
 
 
 def test_an_event_without_its_datum_is_a_frame_that_cannot_be_read() -> None:

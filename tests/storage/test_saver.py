@@ -192,3 +192,25 @@ def test_documents_of_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     saver = saver_with(BrokenWriter(9), tmp_path, monkeypatch)
     with pytest.raises(StorageError, match="belongs to no open run"):
         saver(*documents_of("run-1", [1])[2])
+
+
+def test_a_run_that_is_started_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = saver_with(BrokenWriter(9), tmp_path, monkeypatch)
+    saver(*documents_of("run-1", [1])[0])
+    with pytest.raises(StorageError, match="started twice"):
+        saver(*documents_of("run-1", [1])[0])
+    saver.close()
+
+
+def test_recorded_before_it_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = saver_with(BrokenWriter(100), tmp_path, monkeypatch)
+    documents = documents_of("run-1", [1, 2, 3])
+    for name, doc in documents:
+        saver.record(name, doc)
+    journal = tmp_path / "run-1.jsonl"
+    assert [name for name, _ in read_journal(journal)] == [name for name, _ in documents]
+    for name, doc in documents[:-1]:
+        saver(name, doc)
+    assert [name for name, _ in read_journal(journal)] == [name for name, _ in documents], "written twice"
+    saver(*documents[-1])
+    assert not journal.exists()

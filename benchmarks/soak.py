@@ -1,0 +1,198 @@
+"""Hours of scans of every kind in one session, with a report of rate, latency, memory and books.
+
+Plans are drawn at random: step scans, bursts, runs that are aborted or fail, frames that are unfit.
+After each the books are checked against Tiled; the first that does not balance ends the soak with
+exit code 1.
+
+    python benchmarks/soak.py [--minutes 60] [--seed 1] [--out runs/soak]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import bluesky.preprocessors as bpp
+import numpy as np
+
+from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, SpeckleSample, quadrant
+from speckle_plugin.plans import classify_count, classify_grid_scan
+from speckle_plugin.session import Session, start_session
+from speckle_plugin.storage import find_frames
+
+
+class PlannedFailureError(Exception):
+    """Raised by a plan of the soak, to see that its run is kept."""
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/soak"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 60.0 * options.minutes
+    rows: list[dict[str, Any]] = []
+    with start_session(options.out / "data", table=False) as session:
+        plans = _Plans(session, options.seed)
+        session.live.classifier  # noqa: B018 waits until it is loaded
+        while time.monotonic() < end:
+            rows.append(_measure(session, *plans.draw()))
+            (options.out / "soak.json").write_text(json.dumps(rows))
+            if rows[-1]["problem"]:
+                break
+    _report(rows, options.out / "soak.md")
+    if rows[-1]["problem"]:
+        raise SystemExit(rows[-1]["problem"])
+
+
+class _Plans:
+    """Draws a plan: its name, the plan, and the detectors that it reads."""
+
+    def __init__(self, session: Session, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._session = session
+        self._sample = SpeckleSample(name="sample", sample_map=SampleMap(), family="poly", seed=seed)
+        self._det = self._detector("det")
+        self._noisy = self._detector("noisy", response=DetectorResponse(photons=1e5, dtype="uint16"))
+        self._dark = self._detector("dark", response=DetectorResponse(photons=1e-9))
+
+    def _detector(self, name: str, **settings: Any) -> SpeckleDetector:
+        folder = self._session.store.frames_directory
+        return SpeckleDetector(
+            name=name, sample=self._sample, grid=quadrant(), data_directory=folder, seed=1, **settings
+        )
+
+    def draw(self) -> tuple[str, Any]:
+        kind = str(self._rng.choice(["step", "burst", "grid", "two", "dark", "aborted", "failed", "empty"]))
+        self._det.frames_per_trigger.put(int(self._rng.integers(20, 100)) if kind == "burst" else 1)
+        self._det.exposure_time.put(0.0 if kind == "burst" else float(self._rng.uniform(0.05, 0.3)))
+        points = int(self._rng.integers(2, 20))
+        match kind:
+            case "step":
+                return kind, classify_count([self._det], points)
+            case "burst":
+                return kind, classify_count([self._det], 3, when_full="defer" if points % 2 else "wait")
+            case "grid":
+                axes = (self._sample.y, 0, 1, 3, self._sample.x, 0, 1, 3)
+                return kind, classify_grid_scan([self._det], *axes)
+            case "two":
+                return kind, bp.count([self._det, self._noisy], points)
+            case "dark":
+                return kind, bp.count([self._dark], points)
+            case "empty":
+                return kind, bp.count([], points)
+        return kind, _broken_off(self._det, points, aborted=kind == "aborted")
+
+
+@bpp.run_decorator()
+def _broken_off(det: SpeckleDetector, points: int, aborted: bool) -> Iterator[Any]:
+    def inner() -> Iterator[Any]:
+        for _ in range(points):
+            yield from bps.trigger_and_read([det])
+        if aborted:
+            yield from bps.pause()
+        raise PlannedFailureError
+
+    return (yield from bpp.stage_wrapper(inner(), [det]))
+
+
+def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
+    from bluesky.utils import RunEngineInterrupted
+
+    uids: list[str] = []
+    token = session.RE.subscribe(lambda _, doc: uids.append(doc["uid"]), "start")
+    started = time.monotonic()
+    try:
+        session.RE(plan)
+    except RunEngineInterrupted:
+        if session.RE.state == "paused":
+            session.RE.abort("a part of the soak")
+    except PlannedFailureError:
+        pass
+    finally:
+        session.RE.unsubscribe(token)
+    seconds = time.monotonic() - started
+    report = session.live.reports[uids[0]]
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "kind": kind,
+        "time": time.time(),
+        "seconds": seconds,
+        "frames": report.summary.get("frames", 0),
+        "books": {k: report.summary.get(k, 0) for k in ("classified", "flagged", "deferred")},
+        "label_ms": [1e3 * value for value in report.to_label],
+        "stored_ms": [1e3 * value for value in report.to_stored],
+        "memory_mib": pages * 4096 / 2**20,
+        "files": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "problem": "; ".join(filter(None, (_problem(session, uid) for uid in uids))),
+    }
+
+
+def _problem(session: Session, uid: str) -> str:
+    """Compare the books of a run with what Tiled holds; give what is wrong, or nothing."""
+    if uid in session.saver.failures:
+        return session.saver.failures[uid]
+    run = session.catalog[uid]
+    summary = run.metadata.get("stop", {}).get("classification", {})
+    images = [
+        run.base[f"{name}/{key}"]
+        for name, stream in run.base.items()
+        for key in stream.metadata["data_keys"]
+        if key.endswith("_image")
+    ]
+    stored = sum(int(np.prod(image.shape[:-2])) for image in images)
+    rows = find_frames(run)
+    booked = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
+    if stored == len(rows) == booked == summary.get("frames", 0):
+        return ""
+    return f"the books of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
+
+
+def _report(rows: list[dict[str, Any]], path: Path) -> None:
+    frames = sum(row["frames"] for row in rows)
+    seconds = rows[-1]["time"] - rows[0]["time"] + rows[0]["seconds"]
+    books = sum((Counter(row["books"]) for row in rows), Counter())
+    lines = [
+        "# Soak",
+        "",
+        f"{len(rows)} runs, {frames} frames in {seconds / 60:.0f} min ({frames / seconds:.1f} frames/s).",
+        f"Books: {dict(books)}, balanced in {sum(not row['problem'] for row in rows)} of {len(rows)} runs.",
+        "",
+        "| part | memory (MiB) | open files | threads | label p50, p99 (ms) | stored p50, p99 (ms) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, part in enumerate(np.array_split(np.arange(len(rows)), min(6, len(rows))), start=1):
+        chosen = [rows[i] for i in part if rows[i]["kind"] != "burst"]
+        last = rows[part[-1]]
+        cells = [
+            str(number),
+            f"{last['memory_mib']:.0f}",
+            str(last["files"]),
+            str(last["threads"]),
+            *(_percentiles([v for row in chosen for v in row[key]]) for key in ("label_ms", "stored_ms")),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Latencies are of the runs that are no bursts.", ""]
+    path.write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+def _percentiles(values: list[float]) -> str:
+    return "{:.0f}, {:.0f}".format(*np.percentile(values, [50, 99])) if values else ""
+
+
+if __name__ == "__main__":
+    main()

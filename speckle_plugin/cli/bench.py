@@ -1,0 +1,138 @@
+"""`speckle bench`: how fast this machine classifies, beside what bounds it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speckle_plugin.cli.console import print_table, remark, stdout, table
+from speckle_plugin.cli.errors import clear_errors
+
+if TYPE_CHECKING:
+    from speckle_plugin.cli.speeds import LiveSpeed
+
+__all__ = ["bench"]
+
+
+@clear_errors
+def bench(
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the live burst.")] = 400,
+    size: Annotated[int, typer.Option(min=33, help="Rows and columns of a frame.")] = 257,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time of the live burst went.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Write the numbers to a JSON file.")] = None,
+) -> None:
+    r"""Measure how fast this machine classifies live, and what bounds it.
+
+    A burst of simulated frames goes through files, documents, classifier and an embedded Tiled server, all in
+    a temporary folder. Beside it stand the engine alone on the same batches, and the machine's limit: large
+    matrix products in the same precision. Run it on an idle machine.
+
+    **Example**: where the time of a frame goes.
+
+        speckle bench --profile
+    """
+    from speckle_plugin.cli import speeds
+    from speckle_plugin.session import start_session
+
+    remark("measuring, half a minute or more ...")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        start_session(folder, model=model, engine=engine, table=False) as session,
+    ):
+        classifier = session.live.classifier
+        detector = speeds.make_detector(session, "det", size)
+        speeds.live_burst(session, detector, 2)  # compiles the simulator, warms the engine
+        live = speeds.live_burst(session, detector, frames)
+        batch = speeds.sample_frames(session.live.settings.batch, size)
+        numbers = measure_engine(classifier, batch)
+    numbers |= {
+        "size": size,
+        "live_frames_per_s": live.rate,
+        "live_over_engine": live.rate / numbers["engine_frames_per_s"],
+        "live_ms_per_frame": {k: v * 1e3 for k, v in live.report.summary["seconds_per_frame"].items()},
+    }
+    _print(numbers)
+    if profile:
+        _print_stages(live)
+    if out is not None:
+        out.write_text(json.dumps(numbers, indent=1) + "\n")
+
+
+def measure_engine(classifier: Any, frames: Any) -> dict[str, Any]:
+    """Measure the engine on a batch of frames, shape (N, rows, columns), beside the machine's limit."""
+    from speckle_plugin.cli import speeds
+    from speckle_plugin.preprocessing import FrameGeometry
+
+    inputs = classifier.prepare(frames, FrameGeometry(frames.shape[1:]))
+    engine = classifier.engine
+    operations = speeds.network_operations(classifier, inputs)
+    rate = speeds.engine_rate(classifier, inputs)
+    numbers = {
+        "engine": f"{engine.name}, {engine.precision}, {engine.device}",
+        "batch": len(frames),
+        "network_gflop_per_frame": operations / 1e9,
+        "engine_frames_per_s": rate,
+        "one_frame_ms": speeds.one_frame_latency(classifier, inputs) * 1e3,
+        "preprocessing_over_classification": speeds.preparation_share(classifier, frames),
+    }
+    if engine.name == "openvino":
+        limit = speeds.machine_limit(engine.precision)
+        numbers |= {
+            "machine_gflop_per_s": limit / 1e9,
+            "machine_frames_per_s": limit / operations,
+            "engine_over_machine": rate * operations / limit,
+        }
+    return numbers
+
+
+def _print(numbers: dict[str, Any]) -> None:
+    shown = table("", "", right=[""])
+    shown.add_column("")
+    if "machine_frames_per_s" in numbers:
+        shown.add_row(
+            "limit of matrix products",
+            f"{numbers['machine_frames_per_s']:.1f}",
+            f"frames/s ({numbers['machine_gflop_per_s']:.0f} GFLOP/s, "
+            f"{numbers['network_gflop_per_frame']:.1f} GFLOP a frame)",
+        )
+    shown.add_row(
+        "engine alone",
+        f"{numbers['engine_frames_per_s']:.1f}",
+        f"frames/s in batches of {numbers['batch']}"
+        + (
+            f", {numbers['engine_over_machine']:.2f} of the limit" if "engine_over_machine" in numbers else ""
+        ),
+    )
+    shown.add_row("one frame", f"{numbers['one_frame_ms']:.1f}", "ms")
+    shown.add_row(
+        "preprocessing", f"{numbers['preprocessing_over_classification']:.1%}", "of the time of classifying"
+    )
+    shown.add_row(
+        f"live, {numbers['size']} x {numbers['size']}",
+        f"{numbers['live_frames_per_s']:.1f}",
+        f"frames/s, {numbers['live_over_engine']:.2f} of the engine alone",
+    )
+    stdout().print(numbers["engine"])
+    print_table(shown)
+
+
+def _print_stages(live: LiveSpeed) -> None:
+    from speckle_plugin.cli.speeds import tell_stages
+
+    shown = table("stage", "ms a frame", "of the scan's time", right=("ms a frame", "of the scan's time"))
+    for row in tell_stages(live):
+        shown.add_row(*row)
+    print_table(shown)
+    stdout().print(
+        "wait: for the frames before it. The others keep a thread busy; write goes on beside them."
+    )

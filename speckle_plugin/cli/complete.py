@@ -1,0 +1,201 @@
+"""`speckle complete`: label the frames of stored runs that have no label yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speckle_plugin.cli.console import print_table, progress_bar, remark, table
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.frame_options import MaskOption
+from speckle_plugin.cli.options import parse_beam_center
+from speckle_plugin.cli.query import DataOption, ServerOption, open_store
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import BlueskyRun
+
+    from speckle_plugin.classifier import Classifier
+    from speckle_plugin.completion import Completion
+    from speckle_plugin.models import Bundle
+    from speckle_plugin.storage import Store
+
+__all__ = ["complete"]
+
+NOT_COMPLETE = 1
+"""Exit code when frames are still without a label."""
+
+
+@clear_errors
+def complete(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[UID|SCAN_ID]...",
+            help="Runs, by their uid or its beginning, or by scan id.",
+            show_default="all runs with deferred frames",
+        ),
+    ] = None,
+    data: DataOption = Path("~/speckle-data"),
+    server: ServerOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="See: speckle models.",
+            show_default="the one that classified the run, if it is shipped; else quadrant",
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    mask: MaskOption = None,
+    beam_center: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW,COLUMN",
+            help="Pixel of the beam, if the session was told.",
+            show_default="what the detector says",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Classify every frame of these runs again.")
+    ] = False,
+) -> None:
+    """Label the frames of stored runs that have no label yet, from the frames as they are stored.
+
+    Frames are left without a label (status **deferred**) when they come faster than they can be classified,
+    when the classifier fails, and when the process is killed. Journals that a killed process left in the data
+    directory are replayed first.
+
+    The labels go into a new stream of the run, classification_2 and so on, which holds all earlier results
+    too; nothing is overwritten, and queries read the newest. Model and mask must be those of the session;
+    with **--all** every frame of the runs is classified again, by any model. Stopped, the run that it was at
+    stays as it was.
+
+    **Examples**: whatever is left; two runs; every frame of a run by another network.
+
+        speckle complete --data demo-output
+
+        speckle complete --data demo-output 12 4f0c6b2e
+
+        speckle complete --data demo-output 12 --all --model my-network/quadrant.bundle
+    """
+    from speckle_plugin.models import find_bundle
+
+    center = None if beam_center is None else parse_beam_center(beam_center)
+    left_out = None
+    if mask is not None:
+        from speckle_plugin.cli.frame_input import read_mask
+
+        left_out = read_mask(mask)
+    if everything and not runs:
+        raise ValueError(
+            "--all needs the runs whose frames are to be classified again: give uids or scan ids"
+        )
+    bundle = None if model is None else find_bundle(model)
+    with open_store(data, server) as store:
+        whole = server is not None or _replay(store)
+        chosen = _find(store, runs or [])
+        if not chosen:
+            remark("nothing to do: no run has deferred frames")
+        with progress_bar() as progress:
+            task = progress.add_task("loading the network", total=None, numbers="")
+
+            def report(run: BlueskyRun, done: int, total: int) -> None:
+                progress.update(task, description=_name(run), completed=done, total=total)
+
+            from speckle_plugin.completion import complete_runs
+
+            networks = _Networks(bundle, engine)
+            outcomes = list(
+                complete_runs(
+                    chosen,
+                    networks.classifier_of,
+                    masks=left_out,
+                    beam_center=center,
+                    everything=everything,
+                    report=report,
+                )
+            )
+    if outcomes:
+        _tell(outcomes)
+    if not whole or any(outcome.error or outcome.deferred for outcome in outcomes):
+        raise typer.Exit(NOT_COMPLETE)
+
+
+def _replay(store: Store) -> bool:
+    """Make whole runs of journals that were left behind; tell whether that worked."""
+    from speckle_plugin.storage import replay
+
+    outcomes = replay(store.journal_directory, store.runs)
+    for uid, outcome in outcomes.items():
+        remark(f"journal of the run {uid}: {outcome}")
+    return not any(outcome.startswith("failed") for outcome in outcomes.values())
+
+
+def _find(store: Store, wanted: list[str]) -> list[BlueskyRun]:
+    """Give the runs named, each once, or those with deferred frames."""
+    from speckle_plugin.storage import find_runs
+
+    if not wanted:
+        return list(find_runs(store.runs, deferred=True).values())
+    found = {}
+    for name in wanted:
+        # The beginning of a uid may be all digits, but a scan id of eight is not likely.
+        by_scan_id = name.isdecimal() and len(name) < 8
+        try:
+            run = store.runs.scan_id[int(name)] if by_scan_id else store.runs.uid[name]
+        except KeyError as error:
+            what = "scan id" if by_scan_id else "uid"
+            raise ValueError(f"no stored run has the {what} {name}: speckle query lists the runs") from error
+        found[run.start["uid"]] = run
+    return list(found.values())
+
+
+class _Networks:
+    """The classifier for each run, loaded once: the one asked for, or the one that the run names."""
+
+    def __init__(self, bundle: Bundle | None, engine: str) -> None:
+        self._bundle, self._engine = bundle, engine
+        self._loaded: dict[str, Classifier] = {}
+
+    def classifier_of(self, run: BlueskyRun) -> Classifier:
+        """Give the classifier for a run, and say which it is when it is loaded."""
+        from speckle_plugin.classifier import Classifier
+
+        bundle = self._bundle or _bundle_of(run)
+        if bundle.sha256 not in self._loaded:
+            self._loaded[bundle.sha256] = Classifier(bundle, self._engine)
+            remark(f"model: {bundle.name} {bundle.version} ({bundle.sha256[:12]})")
+        return self._loaded[bundle.sha256]
+
+
+def _bundle_of(run: BlueskyRun) -> Bundle:
+    """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
+    from speckle_plugin.models import find_bundle, shipped_bundles
+    from speckle_plugin.schema import SUMMARY
+
+    summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}
+    if summary.get("model") in shipped_bundles():
+        bundle = find_bundle(summary["model"])
+        if bundle.sha256 == summary.get("weights_sha256"):
+            return bundle
+    return find_bundle()
+
+
+def _name(run: BlueskyRun) -> str:
+    return f"scan {run.start.get('scan_id', '?')} ({run.start['uid'][:8]})"
+
+
+def _tell(outcomes: list[Completion]) -> None:
+    numbers = ("frames", "newly classified", "flagged", "still deferred")
+    shown = table("scan_id", "uid", "stream", *numbers, right=("scan_id", *numbers))
+    for outcome in outcomes:
+        counts = (outcome.frames, outcome.classified, outcome.flagged, outcome.deferred)
+        shown.add_row(str(outcome.scan_id), outcome.run_uid[:8], outcome.stream, *map(str, counts))
+    print_table(shown)
+    for outcome in outcomes:
+        if outcome.error:
+            typer.secho(f"Error: {' '.join(outcome.error.split())}", err=True, fg="red")
+        elif not (outcome.classified or outcome.flagged):
+            remark(f"the run {outcome.run_uid[:8]} was complete already")

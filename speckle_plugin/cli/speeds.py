@@ -1,0 +1,183 @@
+"""Measuring how fast this machine classifies, and what bounds it: for `speckle bench` and `benchmarks/`.
+
+Every speed is measured beside the limit that it is compared with, in one process, so that their
+ratio says something on any machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, SpeckleSample, quadrant
+from speckle_plugin.classifier import Classifier
+from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.stage_times import StageTimes
+
+if TYPE_CHECKING:
+    from speckle_plugin.callbacks import RunReport
+    from speckle_plugin.session import Session
+
+__all__ = [
+    "LiveSpeed",
+    "engine_rate",
+    "live_burst",
+    "live_scan",
+    "machine_limit",
+    "make_detector",
+    "network_operations",
+    "one_frame_latency",
+    "preparation_share",
+    "sample_frames",
+    "tell_stages",
+]
+
+SEED = 1
+MEASURED = 3.0
+"""Seconds that a rate is measured for."""
+
+
+def make_detector(
+    session: Session, name: str, size: int = 257, *, dtype: DTypeLike = np.float32, **settings: Any
+) -> SpeckleDetector:
+    """Make a detector whose frames go into a session's store."""
+    sample = SpeckleSample(name=f"{name}_sample", sample_map=SampleMap(), seed=SEED)
+    return SpeckleDetector(
+        name=name,
+        sample=sample,
+        grid=quadrant(size),
+        response=DetectorResponse(dtype=np.dtype(dtype).name),
+        data_directory=session.store.frames_directory,
+        seed=SEED,
+        **settings,
+    )
+
+
+def sample_frames(count: int, size: int = 257, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Make frames of equal disks, shape (count, size, size)."""
+    from simulated_devices import draw_system, intensity
+
+    rng = np.random.default_rng(SEED)
+    grid = quadrant(size)
+    frames = np.stack([intensity(draw_system("mono", 2 + i % 19, rng), grid) for i in range(count)])
+    if np.dtype(dtype).kind == "u":
+        frames = frames / frames.max() * np.iinfo(dtype).max
+    return frames.astype(dtype)
+
+
+def machine_limit(precision: str) -> float:
+    """Give the floating-point operations per second of large matrix products in a precision.
+
+    They run in OpenVINO as the network does, on a CPU.
+    """
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    rows = inner = columns = 2048
+    left = ops.parameter([rows, inner], np.float32)
+    right = np.random.default_rng(SEED).normal(size=(inner, columns)).astype(np.float32)
+    options = {"INFERENCE_PRECISION_HINT": {"bfloat16": "bf16"}.get(precision, "f32")}
+    product = ov.Core().compile_model(
+        ov.Model([ops.matmul(left, right, False, False)], [left]), "CPU", options
+    )
+    values = np.ones((rows, inner), np.float32)
+    return 2.0 * rows * inner * columns * _rate(lambda: product(values))
+
+
+def network_operations(classifier: Classifier, inputs: NDArray[np.float32]) -> float:
+    """Give the floating-point operations that the network takes for one frame.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    inputs : array, shape (N, views, rows, columns)
+    """
+    from speckle_plugin.engines.openvino import operations
+
+    return inputs.shape[1] * operations(classifier.bundle, (inputs.shape[2], inputs.shape[3]))
+
+
+def engine_rate(classifier: Classifier, inputs: NDArray[np.float32]) -> float:
+    """Give the frames/s of the engine alone, on batches of inputs that are ready."""
+    return len(inputs) * _rate(lambda: classifier.infer(inputs))
+
+
+def one_frame_latency(classifier: Classifier, inputs: NDArray[np.float32]) -> float:
+    """Give the seconds that the engine takes for a single frame, the median."""
+    durations = []
+    for _ in range(20):
+        started = time.perf_counter()
+        classifier.infer(inputs[:1])
+        durations.append(time.perf_counter() - started)
+    return float(np.median(durations))
+
+
+def preparation_share(classifier: Classifier, frames: NDArray[Any]) -> float:
+    """Give the time of checking and preparing frames, as a part of the time of classifying them."""
+    times = StageTimes()
+    geometry = FrameGeometry(frames.shape[1:])
+    for _ in range(4):
+        classifier.label(list(frames), geometry, times=times)
+    return times.seconds["prepare"] / times.seconds["classify"]
+
+
+class LiveSpeed:
+    """What a live scan took.
+
+    Parameters
+    ----------
+    frames : int
+    seconds : float
+        From the call of the plan to its return: everything is stored then.
+    report : RunReport
+    """
+
+    def __init__(self, frames: int, seconds: float, report: RunReport) -> None:
+        self.frames, self.seconds, self.report = frames, seconds, report
+
+    @property
+    def rate(self) -> float:
+        """Frames/s."""
+        return self.frames / self.seconds
+
+
+def live_burst(session: Session, detector: SpeckleDetector, frames: int, per_trigger: int = 200) -> LiveSpeed:
+    """Classify a burst live: through documents, files, pipeline and Tiled."""
+    import bluesky.plans as bp
+
+    per_trigger = min(per_trigger, frames)
+    detector.frames_per_trigger.put(per_trigger)
+    return live_scan(
+        session, bp.count([detector], frames // per_trigger), frames // per_trigger * per_trigger
+    )
+
+
+def live_scan(session: Session, plan: Any, frames: int) -> LiveSpeed:
+    """Run a plan that takes so many frames."""
+    started = time.perf_counter()
+    (uid,) = cast("tuple[str, ...]", session.RE(plan))
+    return LiveSpeed(frames, time.perf_counter() - started, session.live.reports[uid])
+
+
+def tell_stages(speed: LiveSpeed) -> list[tuple[str, str, str]]:
+    """Give the rows of a table of stages: name, milliseconds a frame, and part of the scan's time."""
+    per_frame = speed.seconds / speed.frames
+    rows = []
+    for stage, seconds in speed.report.summary["seconds_per_frame"].items():
+        share = "" if stage == "wait" else f"{seconds / per_frame:.1%}"
+        rows.append((stage, f"{seconds * 1e3:.2f}", share))
+    return rows
+
+
+def _rate(call: Callable[[], object]) -> float:
+    """Give how often a second something can be called."""
+    call()
+    started, calls = time.perf_counter(), 0
+    while (passed := time.perf_counter() - started) < MEASURED:
+        call()
+        calls += 1
+    return calls / passed

@@ -1,0 +1,195 @@
+"""`speckle complete` on data directories that a killed process and a failing classifier left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+
+from speckle_plugin.cli.complete import _bundle_of
+from speckle_plugin.models import find_bundle, load_bundle
+from speckle_plugin.storage import TiledStore, find_frames, find_runs
+
+from .conftest import Speckle
+
+MEASURE = """
+import os, signal, sys, time
+import bluesky.plans as bp
+from simulated_devices import SpeckleDetector, SpeckleSample, quadrant
+from speckle_plugin.callbacks import PipelineSettings
+from speckle_plugin.session import start_session
+
+data, model, killed = sys.argv[1], sys.argv[2], sys.argv[3] == "killed"
+settings = PipelineSettings(pending_bytes=1, when_full="defer")
+with start_session(data, model=model, table=False, settings=None if killed else settings) as session:
+    sample, folder = SpeckleSample(name="sample", seed=1), session.store.frames_directory
+    one, two = (
+        SpeckleDetector(name=name, sample=sample, data_directory=folder, grid=quadrant(65), seed=1,
+                        frames_per_trigger=frames)
+        for name, frames in (("one", 2), ("two", 1))
+    )
+    engine = session.live.classifier.engine
+    answer, answers = engine.run, []
+
+    def answer_once(inputs):
+        if answers:
+            time.sleep(600)
+        answers.append(answer(inputs))
+        return answers[-1]
+
+    def die(name, doc):
+        if name == "event" and doc["seq_num"] == 4:
+            while not session.live.reports[uids[0]].to_label:
+                time.sleep(0.1)
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    uids = []
+    session.RE.subscribe(lambda name, doc: uids.append(doc["uid"]), "start")
+    if killed:
+        engine.run = answer_once
+        session.RE.subscribe(die)
+    for _ in range(2):
+        session.RE(bp.count([one, two], 6))
+"""
+
+
+def measure(data: Path, model: Path, how: str) -> int:
+    command = [sys.executable, "-c", MEASURE, str(data), str(model), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    if how != "killed":
+        assert done.returncode == 0, done.stderr
+    return done.returncode
+
+
+def complete(*arguments: object) -> subprocess.CompletedProcess[str]:
+    # In a process of its own: a Tiled server sets up logging, which pytest's capturing does not survive.
+    command = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", "complete"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def frames_on_disk(data: Path) -> dict[str, int]:
+    counts = {"one": 0, "two": 0}
+    for path in (data / "frames").glob("*.h5"):
+        with h5py.File(path) as file:
+            counts[path.name.partition("-")[0]] += file["/entry/data/data"].shape[0]
+    return counts
+
+
+def test_a_scan_whose_process_was_killed(small_bundle: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert measure(data, small_bundle, "killed") == -signal.SIGKILL
+    on_disk = frames_on_disk(data)
+    assert list((data / "journal").glob("*.jsonl"))
+
+    other = complete("--data", data)  # the run names a model that is not shipped
+    assert other.returncode == 1
+    assert "replayed" in other.stderr
+    assert "was classified by small 0" in other.stderr
+    assert "--all" in other.stderr
+
+    done = complete("--data", data, "--model", small_bundle)
+    assert done.returncode == 0, done.stderr
+    assert "model: small 0" in done.stderr
+    with TiledStore(data) as store:
+        (run,) = store.runs.values()
+        table = find_frames(run)
+        summary = run.stop["classification"]
+        in_run = {key: store.runs[run.start["uid"]][f"primary/{key}_image"].shape for key in on_disk}
+        assert not list(find_runs(store.runs, deferred=True))
+    assert summary["frames"] == summary["classified"] == len(table)
+    # The exposure that the process died in may be on disk without being in the run.
+    for key, shape in in_run.items():
+        rows = table[table["image_key"] == f"{key}_image"]
+        frames = shape[0] * (shape[1] if len(shape) == 4 else 1)
+        assert list(rows["frame_index"]) == list(range(frames))
+        assert 4 <= shape[0] and frames <= on_disk[key]
+
+    again = complete("--data", data)
+    assert again.returncode == 0
+    assert "nothing to do: no run has deferred frames" in again.stderr
+
+
+@pytest.fixture(scope="module")
+def measured(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with two runs of deferred frames."""
+    data = tmp_path_factory.mktemp("complete") / "data"
+    measure(data, small_bundle, "deferring")
+    return data
+
+
+def test_runs_by_scan_id_and_uid(measured: Path, small_bundle: Path) -> None:
+    with TiledStore(measured) as store:
+        uids = [run.start["uid"] for run in store.runs.values()]
+        assert list(find_runs(store.runs, deferred=True)) == uids
+    unknown = complete("99", "--data", measured)
+    assert unknown.returncode == 2
+    assert "no stored run has the scan id 99" in unknown.stderr
+    first = complete("1", "--data", measured, "--model", small_bundle)
+    assert first.returncode == 0, first.stderr
+    (row,) = [line for line in first.stdout.splitlines() if uids[0][:8] in line]
+    scan_id, uid, stream, frames, classified, flagged, deferred = row.split()
+    assert (scan_id, uid, stream, frames, deferred) == ("1", uids[0][:8], "classification_2", "18", "0")
+    assert int(classified) > 0 and flagged == "0"
+
+    both = complete("1", uids[1][:12], uids[1], "--data", measured, "--model", small_bundle)
+    assert both.returncode == 0, both.stderr
+    assert f"the run {uids[0][:8]} was complete already" in both.stderr
+    assert len([line for line in both.stdout.splitlines() if "classification_2" in line]) == 2
+
+    everything = complete("1", "--data", measured, "--all", "--model", small_bundle)
+    assert everything.returncode == 0, everything.stderr
+    assert "classification_3" in everything.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "nowhere"), "nowhere is no data directory"),
+        (("--server", "http://127.0.0.1:9"), "no Tiled server answers at http://127.0.0.1:9"),
+        (("--model", "nobody"), "no bundle at nobody"),
+        (("--mask", "none.npy"), "no file none.npy"),
+        (("--beam-center", "middle"), "give ROW,COLUMN in pixels"),
+    ],
+)
+def test_bad_input(
+    speckle: Speckle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = speckle("complete", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "same_weights", "found"),
+    [
+        ("published", True, "published"),
+        ("published", False, "quadrant"),  # another version of it
+        ("mine", False, "quadrant"),
+        ("unavailable", False, "quadrant"),
+    ],
+)
+def test_the_model_is_that_of_the_run_if_it_is_shipped(model: str, same_weights: bool, found: str) -> None:
+    weights = find_bundle("published").sha256 if same_weights else "0" * 64
+
+    class Run:
+        metadata = {"stop": {"classification": {"model": model, "weights_sha256": weights}}}
+
+    assert _bundle_of(Run()).name == found
+
+
+def test_the_small_bundle_is_not_a_shipped_one(small_bundle: Path) -> None:
+    """The tests above rest on it."""
+    assert load_bundle(small_bundle).sha256 not in {find_bundle(name).sha256 for name in (None, "published")}
