@@ -75,6 +75,7 @@ def check(session: Session, uid: str, frames: int | None = None) -> int:
     assert table["frame_index"].tolist() == list(range(count))
     assert not table["truth_disk_number"].isna().any()
     rows = run["primary"].base["internal"].read()
+    assert rows["seq_num"].tolist() == list(range(1, count + 1))
     configuration = run["primary"].metadata["configuration"]["det"]["data"]
     for index in range(0, count, max(1, count // 10)):
         again = regenerate_frame(dict(rows.iloc[index]), configuration)

@@ -52,9 +52,9 @@ def bench(
         classifier = session.live.classifier
         detector = speeds.make_detector(session, "det", size)
         speeds.live_burst(session, detector, 2)  # compiles the simulator, warms the engine
-        live = speeds.live_burst(session, detector, frames)
         batch = speeds.sample_frames(session.live.settings.batch, size)
         numbers = measure_engine(classifier, batch)
+        live = speeds.live_burst(session, detector, frames)
     numbers |= {
         "size": size,
         "live_frames_per_s": live.rate,
@@ -76,7 +76,7 @@ def measure_engine(classifier: Any, frames: Any) -> dict[str, Any]:
     inputs = classifier.prepare(frames, FrameGeometry(frames.shape[1:]))
     engine = classifier.engine
     operations = speeds.network_operations(classifier, inputs)
-    rate = speeds.engine_rate(classifier, inputs)
+    rate, limit = speeds.engine_and_machine(classifier, inputs)
     numbers = {
         "engine": f"{engine.name}, {engine.precision}, {engine.device}",
         "batch": len(frames),
@@ -85,8 +85,7 @@ def measure_engine(classifier: Any, frames: Any) -> dict[str, Any]:
         "one_frame_ms": speeds.one_frame_latency(classifier, inputs) * 1e3,
         "preprocessing_over_classification": speeds.preparation_share(classifier, frames),
     }
-    if engine.name == "openvino":
-        limit = speeds.machine_limit(engine.precision)
+    if limit is not None:
         numbers |= {
             "machine_gflop_per_s": limit / 1e9,
             "machine_frames_per_s": limit / operations,
