@@ -53,13 +53,27 @@ def main() -> None:
         "machine": platform.platform(),
         "seed": speeds.SEED,
     }
-    for step in (_engine_and_burst, _paced, _overhead, _sizes, _memory, _naive):
+    for step in (_start, _engine_and_burst, _paced, _overhead, _sizes, _memory, _naive):
         started = time.perf_counter()
         numbers |= step(options, numbers)
         print(f"{step.__name__[1:]:18s} {time.perf_counter() - started:6.0f} s", file=sys.stderr)
     options.out.write_text(json.dumps(numbers, indent=1) + "\n")
     for name, value in numbers.items():
         print(f"{name:36s} {value:.4g}" if isinstance(value, float) else f"{name:36s} {value}")
+
+
+def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
+    """Measure how soon a new process has the classifier ready, without TensorFlow; the best of three."""
+    code = (
+        "import sys, time; started = time.perf_counter()\n"
+        "from speckle_plugin.classifier import Classifier; Classifier('quadrant', 'openvino')\n"
+        "print(time.perf_counter() - started); assert 'tensorflow' not in sys.modules"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    return {"engine_start_s": min(float(run.stdout) for run in runs)}
 
 
 def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:

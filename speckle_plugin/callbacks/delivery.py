@@ -8,6 +8,7 @@ that displays may.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -19,11 +20,11 @@ __all__ = ["Delivery"]
 
 logger = logging.getLogger(__name__)
 
-FLUSH_INTERVAL = 0.5
-"""Seconds after which savers are told to flush even while documents keep coming."""
+FLUSH_INTERVAL = 0.4
+"""Seconds between flushes at least, so that frames that come fast are written together."""
 
-FLUSH_SHARE = 0.25
-"""Part of the time that may go into flushing while documents keep coming."""
+FLUSH_SHARE = 0.4
+"""Part of the time that may go into flushing."""
 
 BUSY_FLUSH_SHARE = 0.05
 """The same while frames wait for the classifier: the server works on the cores that classify."""
@@ -42,8 +43,8 @@ class _Subscriber:
 class Delivery:
     """A queue of documents and the thread that empties it.
 
-    Savers may have a method `flush()`: it is called when nothing is waiting, and twice a
-    second under load. They so write a slow scan at once and a fast one in batches. They may
+    Savers may have a method `flush()`: it is called when nothing is waiting, but not more than
+    twice a second. They so write a slow scan at once and a fast one in batches. They may
     have a method `record(name, doc)` for what must not wait: it is called before a document
     is queued, on the thread that hands it over.
 
@@ -64,6 +65,8 @@ class Delivery:
         self, clock: Callable[[], float] = time.monotonic, busy: Callable[[], bool] = lambda: False
     ) -> None:
         self.seconds_writing = 0.0
+        self._flushed = -math.inf
+        self._flush_seconds = 0.0
         self._clock = clock
         self._busy = busy
         self._queue: queue.Queue[tuple[str, dict[str, Any], threading.Event | None] | None] = queue.Queue(
@@ -122,13 +125,15 @@ class Delivery:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        next_flush = self._clock()
         dirty = False
         while True:
+            patience = min(max(self._due() - self._clock(), 0.0), FLUSH_INTERVAL) if dirty else None
             try:
-                item = self._next(next_flush if dirty else None)
+                item = self._queue.get(timeout=patience)
             except queue.Empty:
-                next_flush, dirty = self._flush(), False
+                if self._clock() >= self._due():
+                    self._flush()
+                    dirty = False
                 continue
             if item is None:
                 self._flush()
@@ -137,21 +142,19 @@ class Delivery:
             for subscriber in list(self._subscribers.values()):
                 self._call(subscriber, subscriber.function, name, doc)
             dirty = True
-            if delivered is not None or self._clock() > next_flush:
-                next_flush, dirty = self._flush(), False
+            if delivered is not None or self._clock() > self._due():
+                self._flush()
+                dirty = False
             if delivered is not None:
                 delivered.set()
 
-    def _next(self, next_flush: float | None) -> tuple[str, dict[str, Any], threading.Event | None] | None:
-        """Take the next document; raise queue.Empty when it is time to flush instead."""
-        if next_flush is None:
-            return self._queue.get()
-        if self._busy() and (patience := next_flush - self._clock()) > 0:
-            return self._queue.get(timeout=patience)
-        return self._queue.get_nowait()
+    def _due(self) -> float:
+        """Give the time from which on to flush again."""
+        share = BUSY_FLUSH_SHARE if self._busy() else FLUSH_SHARE
+        return self._flushed + max(FLUSH_INTERVAL, self._flush_seconds / share)
 
-    def _flush(self) -> float:
-        """Have all that was delivered saved, and give the time at which to do so again under load."""
+    def _flush(self) -> None:
+        """Have all that was delivered saved."""
         started = self._clock()
         for subscriber in list(self._subscribers.values()):
             flush = getattr(subscriber.function, "flush", None)
@@ -159,8 +162,8 @@ class Delivery:
                 self._call(subscriber, flush)
         for hook in self._flushed_hooks:
             hook()
-        share = BUSY_FLUSH_SHARE if self._busy() else FLUSH_SHARE
-        return self._clock() + max(FLUSH_INTERVAL, (self._clock() - started) / share)
+        self._flushed = self._clock()
+        self._flush_seconds = self._flushed - started
 
     def _call(self, subscriber: _Subscriber, function: Callable[..., Any], *args: Any) -> None:
         started = self._clock()
