@@ -27,7 +27,8 @@ def supported_precision(wanted: str) -> str:
 
 def has_quick_bfloat16() -> bool:
     """Tell whether this CPU has instructions for bfloat16."""
-    import openvino as ov
+    import speckle_plugin  # noqa: F401 before OpenVINO, see there
+    import openvino as ov  # isort: skip
 
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 

@@ -46,6 +46,7 @@ class Store:
         self.api_key: str | None = runs.context.api_key
         self._directory = directory
         self._closing = closing
+        self._process = os.getpid()
         closing.callback(runs.context.http_client.close)
 
     @property
@@ -80,8 +81,13 @@ class Store:
         self._closing.callback(function)
 
     def close(self) -> None:
-        """Close the connection, and the server if it is embedded. Closing again does nothing."""
-        self._closing.close()
+        """Close the connection, and the server if it is embedded. Closing again does nothing.
+
+        In a forked copy of the process it does nothing either: Python calls it at the end of those
+        that `multiprocessing` makes, and what it closes belongs to the original.
+        """
+        if os.getpid() == self._process:
+            self._closing.close()
 
     def __enter__(self) -> Self:
         """Give the store itself; leaving the block closes it."""

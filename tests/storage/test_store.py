@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import stat
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +131,25 @@ def test_connect_to_nobody(uri: str, key: str | None, message: str) -> None:
 def test_connect_with_a_wrong_key(store: TiledStore) -> None:
     with pytest.raises(StorageError, match="is the API key right"):
         connect(store.uri, "0" * 64)
+
+
+def test_a_forked_process_closes_nothing(store: TiledStore, tmp_path: Path) -> None:
+    """Python runs the hooks of its exit at the end of a process that `multiprocessing` forks."""
+    closed = tmp_path / "closed"
+    store.call_at_close(closed.touch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from Python 3.12 on
+        child = multiprocessing.get_context("fork").Process(target=store.close)
+        child.start()
+        child.join(30)
+    assert child.exitcode == 0 and not closed.exists()
+    assert isinstance(len(store.runs), int)  # the server answers
+
+
+def test_openvino_reports_to_nobody() -> None:
+    code = (
+        "import speckle_plugin, sys, openvino, openvino.tools.ovc as ovc;"
+        "assert sys.modules['openvino_telemetry'] is None;"
+        "assert type(ovc.telemetry).__module__.endswith('telemetry_stub'), type(ovc.telemetry)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
