@@ -26,8 +26,12 @@ FLUSH_INTERVAL = 0.4
 FLUSH_SHARE = 0.4
 """Part of the time that may go into flushing."""
 
+LONGEST_INTERVAL = 0.8
+"""Seconds after which it is time to flush however long the last one took; a run's first is long."""
+
 BUSY_FLUSH_SHARE = 0.05
-"""The same while frames wait for the classifier: the server works on the cores that classify."""
+"""Part of the time for flushing while frames wait for the classifier, then without that limit: the
+server works on the cores that classify."""
 
 LONGEST_QUEUE = 100_000
 """Documents that may wait; then who hands one over waits as well, so that memory stays bounded."""
@@ -150,8 +154,10 @@ class Delivery:
 
     def _due(self) -> float:
         """Give the time from which on to flush again."""
-        share = BUSY_FLUSH_SHARE if self._busy() else FLUSH_SHARE
-        return self._flushed + max(FLUSH_INTERVAL, self._flush_seconds / share)
+        if self._busy():
+            return self._flushed + max(FLUSH_INTERVAL, self._flush_seconds / BUSY_FLUSH_SHARE)
+        interval = max(FLUSH_INTERVAL, self._flush_seconds / FLUSH_SHARE)
+        return self._flushed + min(interval, LONGEST_INTERVAL)
 
     def _flush(self) -> None:
         """Have all that was delivered saved."""

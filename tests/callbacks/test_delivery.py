@@ -80,3 +80,16 @@ def test_what_is_to_be_delivered_is_flushed_before_it_is_said() -> None:
         assert delivered.wait(5)
     assert len(saver.flushes) == 3
     delivery.close()
+
+
+def test_a_slow_flush_does_not_put_off_the_next_for_long() -> None:
+    delivery, saver = Delivery(), Saver(flush_seconds=2.0)
+    delivery.subscribe(saver, saves=True)
+    delivery.put("event", {})
+    time.sleep(0.1)
+    delivery.put("event", {})
+    deadline = time.monotonic() + 2.0 + 2.0
+    while len(saver.flushes) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(saver.flushes) == 2
+    delivery.close()
