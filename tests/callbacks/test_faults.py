@@ -125,7 +125,10 @@ def pause_before(command: str, plan: Any) -> Any:
     return bpp.plan_mutator(plan, mutate)
 
 
-@pytest.mark.parametrize("ending", ["resume", "abort", "stop", "halt"])
+@pytest.mark.parametrize(
+    "ending",
+    ["resume", "abort", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stop", "halt"))],
+)
 def test_interrupted_at_every_kind_of_message(
     run_engine: Any, store: TiledStore, saved: Any, detector: Any, ending: str
 ) -> None:
@@ -302,7 +305,7 @@ def _leak_check(
             pages = int(file.read().split()[1])
         return threading.active_count(), len(os.listdir("/proc/self/fd")), pages * 4096 / 2**20
 
-    measure(5)  # caches fill
+    measure(3)  # caches fill
     before = held()
     measure(runs)
     after = held()
@@ -312,7 +315,7 @@ def _leak_check(
 def test_short_runs_leave_nothing_behind(
     run_engine: Any, store: TiledStore, saved: Any, detector: Any
 ) -> None:
-    threads, files, mebibytes = _leak_check(run_engine, store, saved, detector, 20)
+    threads, files, mebibytes = _leak_check(run_engine, store, saved, detector, 10)
     assert threads <= 2 and files <= 4 and mebibytes < 30
 
 

@@ -187,6 +187,7 @@ def test_a_folder_of_other_frames_is_not_gone_on_with(tmp_path: Path) -> None:
         retrain(parent, _labelled(_run("a"), _run("b")), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # a process that builds and traces a ResNet-50, with other work going on
 def test_a_retraining_from_the_store(tmp_path: Path, run_engine: RunEngine) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
