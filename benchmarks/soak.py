@@ -28,6 +28,7 @@ from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, Spec
 from speckle_plugin.plans import classify_count, classify_grid_scan
 from speckle_plugin.session import Session, start_session
 from speckle_plugin.storage import find_frames
+from speckle_plugin.storage.results import stored_images
 
 
 class PlannedFailureError(Exception):
@@ -147,13 +148,7 @@ def _problem(session: Session, uid: str) -> str:
         return session.saver.failures[uid]
     run = session.catalog[uid]
     summary = run.metadata.get("stop", {}).get("classification", {})
-    images = [
-        run.base[f"{name}/{key}"]
-        for name, stream in run.base.items()
-        for key in stream.metadata["data_keys"]
-        if key.endswith("_image")
-    ]
-    stored = sum(int(np.prod(image.shape[:-2])) for image in images)
+    stored = sum(map(len, stored_images(run)))
     rows = find_frames(run)
     booked = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
     if stored == len(rows) == booked == summary.get("frames", 0):

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="each variant is timed so often, in turn")
     options = parser.parse_args()
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    from training.precision import has_quick_bfloat16
+    from speckle_plugin.engines.openvino import has_quick_bfloat16
 
     models = {
         name: _model(precision, quick)

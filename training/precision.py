@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["has_quick_bfloat16", "supported_precision"]
+from speckle_plugin.engines.openvino import has_quick_bfloat16
+
+__all__ = ["supported_precision"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +25,6 @@ def supported_precision(wanted: str) -> str:
         return wanted
     logger.warning("training in float32: this machine has no instructions for %s", wanted)
     return "float32"
-
-
-def has_quick_bfloat16() -> bool:
-    """Tell whether this CPU has instructions for bfloat16."""
-    import speckle_plugin  # noqa: F401 before OpenVINO, see there
-    import openvino as ov  # isort: skip
-
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _gpus() -> int:

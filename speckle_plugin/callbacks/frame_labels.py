@@ -15,10 +15,10 @@ from speckle_plugin.preprocessing import view_shape
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["geometry_problem", "label_frames"]
+__all__ = ["label_frames"]
 
 
-def geometry_problem(classifier: Classifier, detector: Detector) -> str:
+def _geometry_problem(classifier: Classifier, detector: Detector) -> str:
     """Tell why the frames of a detector cannot be classified; empty if they can."""
     if detector.geometry is None or detector.problem:
         return detector.problem
@@ -53,7 +53,7 @@ def label_frames(
         geometry or of pixels.
     """
     nothing = np.zeros(len(classifier.bundle.classes), np.float32)
-    if (problem := geometry_problem(classifier, detector)) or detector.geometry is None:
+    if (problem := _geometry_problem(classifier, detector)) or detector.geometry is None:
         unusable = FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNUSABLE_GEOMETRY,))
         return [(unusable, problem)] * len(frames)
     readable = [frame for frame in frames if not isinstance(frame, OSError)]

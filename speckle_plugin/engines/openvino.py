@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from speckle_plugin.engines.base import NetworkOutput
 from speckle_plugin.models import Bundle
 
-__all__ = ["OpenvinoEngine", "operations"]
+__all__ = ["OpenvinoEngine", "has_quick_bfloat16", "operations"]
 
 STAGES = ((2, 3, 1), (3, 4, 2), (4, 6, 2), (5, 3, 2))
 """Number of each stage in the layers' names, its blocks, and the stride of its first block."""
@@ -44,7 +44,7 @@ class OpenvinoEngine:
 
         core = ov.Core()
         self.device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-        fast_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        fast_bfloat16 = has_quick_bfloat16()
         self.precision = "bfloat16" if fast_bfloat16 else "float32"
         network = _resnet50(bundle.weights)
 
@@ -70,6 +70,13 @@ class OpenvinoEngine:
             np.concatenate([request.get_output_tensor(i).data for request in requests]) for i in range(2)
         )
         return NetworkOutput(logits, features)
+
+
+def has_quick_bfloat16() -> bool:
+    """Tell whether this CPU has instructions for bfloat16."""
+    import openvino as ov
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def operations(bundle: Bundle, shape: tuple[int, int]) -> float:
