@@ -43,11 +43,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + 60.0 * options.minutes
     rows: list[dict[str, Any]] = []
     with start_session(options.out / "data", table=False) as session:
         plans = _Plans(session, options.seed)
         session.live.classifier  # noqa: B018 waits until it is loaded
+        end = time.monotonic() + 60.0 * options.minutes
         while time.monotonic() < end:
             rows.append(_measure(session, *plans.draw()))
             (options.out / "soak.json").write_text(json.dumps(rows))
