@@ -49,7 +49,9 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
     from tiled.server.settings import get_settings
 
     from speckle_plugin.storage.access import hide_keys_in_logs
+    from speckle_plugin.storage.new_files import register_in_bulk
 
+    register_in_bulk()
     # Before the server is built, or `run.documents()` answers 406.
     default_serialization_registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
     # Servers of one process share this object, and the key of the last one would be everyone's.

@@ -131,10 +131,13 @@ def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array
     if (
         len(shape) < 2
         or dtype != structure.data_type.to_numpy_dtype()
-        or len(paths) * math.prod(shape) != math.prod(structure.shape)
+        or not math.prod(shape)
+        or math.prod(structure.shape) % math.prod(shape)
+        or len(paths) < (files := math.prod(structure.shape) // math.prod(shape))
         or shape[1:] != structure.shape[len(structure.shape) - len(shape) + 1 :]
     ):
         return None
+    del paths[files:]  # in mid-scan the catalog may name files that the structure does not count yet
 
     def read(path: Any, start: int, stop: int) -> NDArray[Any]:
         with _opened(path, dataset, **access) as node:
