@@ -1,8 +1,9 @@
 """Hours of scans of every kind in one session, with a report of rate, latency, memory and books.
 
-Plans are drawn at random: step scans, bursts, runs that are aborted or fail, frames that are unfit.
-After each the books are checked against Tiled; the first that does not balance ends the soak with
-exit code 1.
+Plans are drawn at random: step scans, bursts, flights, runs that are aborted or fail, frames that
+are unfit. Meanwhile another process reads the frames and results of the newest run through Tiled,
+every two seconds. After each run the books are checked against Tiled; the first that does not
+balance, or a reader that fails, ends the soak with exit code 1.
 
     python benchmarks/soak.py [--minutes 60] [--seed 1] [--out runs/soak]
 """
@@ -12,23 +13,36 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import numpy as np
 
-from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.plans import classify_count, classify_grid_scan
+from simulated_devices import (
+    DetectorResponse,
+    FlySpeckleDetector,
+    SampleMap,
+    SpeckleDetector,
+    SpeckleSample,
+    quadrant,
+)
+from speckle_plugin.plans import classify_count, classify_fly, classify_grid_scan
 from speckle_plugin.session import Session, start_session
 from speckle_plugin.storage import find_frames
 from speckle_plugin.storage.results import stored_images
+
+KINDS = ("step", "burst", "grid", "two", "flight", "dark", "aborted", "failed", "empty")
 
 
 class PlannedFailureError(Exception):
@@ -47,15 +61,71 @@ def main() -> None:
     with start_session(options.out / "data", table=False) as session:
         plans = _Plans(session, options.seed)
         session.live.classifier  # noqa: B018 waits until it is loaded
-        end = time.monotonic() + 60.0 * options.minutes
-        while time.monotonic() < end:
-            rows.append(_measure(session, *plans.draw()))
-            (options.out / "soak.json").write_text(json.dumps(rows))
-            if rows[-1]["problem"]:
-                break
-    _report(rows, options.out / "soak.md")
+        with _Reader(session.store.uri, session.store.api_key or "") as reader:
+            end = time.monotonic() + 60.0 * options.minutes
+            while time.monotonic() < end:
+                rows.append(_measure(session, *plans.draw()))
+                rows[-1]["problem"] = rows[-1]["problem"] or reader.problem()
+                (options.out / "soak.json").write_text(json.dumps(rows))
+                if rows[-1]["problem"]:
+                    break
+            looks = reader.looks
+    _report(rows, looks, options.out / "soak.md")
     if rows[-1]["problem"]:
         raise SystemExit(rows[-1]["problem"])
+
+
+class _Reader:
+    """Another process that reads the newest run again and again, while it is measured."""
+
+    CODE = """
+import sys, time
+from tiled.client import from_uri
+runs = from_uri(sys.argv[1], api_key=sys.argv[2])
+while True:
+    time.sleep(2)
+    if not len(runs):
+        continue
+    run = runs.values().last()
+    for stream, keys in {"primary": ("internal", "det_image"),
+                         "classification": ("internal", "probabilities")}.items():
+        for key in keys:
+            try:
+                node = run[f"{stream}/{key}"]
+            except KeyError:  # not yet, or not in this run
+                continue
+            node.read()
+    print("looked", flush=True)
+"""
+
+    def __init__(self, uri: str, api_key: str) -> None:
+        self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        command = [sys.executable, "-c", self.CODE, uri, api_key]
+        self._process = subprocess.Popen(command, stdout=self._output, stderr=self._errors)
+
+    @property
+    def looks(self) -> int:
+        """How often it has read a run."""
+        self._output.seek(0)
+        return self._output.read().count(b"looked")
+
+    def problem(self) -> str:
+        """Give what it failed with, or nothing."""
+        if self._process.poll() is None:
+            return ""
+        self._errors.seek(0)
+        return f"the reader failed: {self._errors.read().decode()[-2000:]}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
+        self._errors.close()
 
 
 class _Plans:
@@ -69,14 +139,14 @@ class _Plans:
         self._noisy = self._detector("noisy", response=DetectorResponse(photons=1e5, dtype="uint16"))
         self._dark = self._detector("dark", response=DetectorResponse(photons=1e-9))
 
-    def _detector(self, name: str, **settings: Any) -> SpeckleDetector:
+    def _detector(self, name: str, **settings: Any) -> FlySpeckleDetector:
         folder = self._session.store.frames_directory
-        return SpeckleDetector(
+        return FlySpeckleDetector(
             name=name, sample=self._sample, grid=quadrant(), data_directory=folder, seed=1, **settings
         )
 
     def draw(self) -> tuple[str, Any]:
-        kind = str(self._rng.choice(["step", "burst", "grid", "two", "dark", "aborted", "failed", "empty"]))
+        kind = str(self._rng.choice(KINDS))
         self._det.frames_per_trigger.put(int(self._rng.integers(20, 100)) if kind == "burst" else 1)
         self._det.exposure_time.put(0.0 if kind == "burst" else float(self._rng.uniform(0.05, 0.3)))
         points = int(self._rng.integers(2, 20))
@@ -94,6 +164,8 @@ class _Plans:
                 return kind, bp.count([self._dark], points)
             case "empty":
                 return kind, bp.count([], points)
+            case "flight":
+                return kind, classify_fly(self._det, 4 * points, self._sample.x, -1, 1)
         return kind, _broken_off(self._det, points, aborted=kind == "aborted")
 
 
@@ -151,12 +223,13 @@ def _problem(session: Session, uid: str) -> str:
     stored = sum(map(len, stored_images(run)))
     rows = find_frames(run)
     booked = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
-    if stored == len(rows) == booked == summary.get("frames", 0):
+    once = not rows.duplicated(["image_key", "frame_index"]).any()
+    if stored == len(rows) == booked == summary.get("frames", 0) and once:
         return ""
     return f"the books of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
 
 
-def _report(rows: list[dict[str, Any]], path: Path) -> None:
+def _report(rows: list[dict[str, Any]], looks: int, path: Path) -> None:
     frames = sum(row["frames"] for row in rows)
     seconds = rows[-1]["time"] - rows[0]["time"] + rows[0]["seconds"]
     books = sum((Counter(row["books"]) for row in rows), Counter())
@@ -165,6 +238,9 @@ def _report(rows: list[dict[str, Any]], path: Path) -> None:
         "",
         f"{len(rows)} runs, {frames} frames in {seconds / 60:.0f} min ({frames / seconds:.1f} frames/s).",
         f"Books: {dict(books)}, balanced in {sum(not row['problem'] for row in rows)} of {len(rows)} runs.",
+        f"Meanwhile another process read the newest run {looks} times.",
+        "",
+        "Runs: " + ", ".join(f"{n} {kind}" for kind, n in Counter(row["kind"] for row in rows).items()) + ".",
         "",
         "| part | memory (MiB) | open files | threads | label p50, p99 (ms) | stored p50, p99 (ms) |",
         "|---|---|---|---|---|---|",

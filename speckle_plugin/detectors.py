@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
+    BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
+    IMAGE_KEYS,
+    MASKS,
     PITCH_SUFFIX,
     PRIMARY,
     SATURATION_SUFFIX,
@@ -45,6 +48,14 @@ class FrameSettings:
     image_keys: tuple[str, ...] | None = None
     beam_center: tuple[float, float] | None = None
     masks: Mapping[str, NDArray[np.bool_]] | None = None
+
+    def to_configuration(self) -> dict[str, list[Any]]:
+        """Give what stands in the configuration of results; a mask stands there by its SHA-256."""
+        return {
+            IMAGE_KEYS: list(self.image_keys or ()),
+            BEAM_CENTER: [float(value) for value in self.beam_center or ()],
+            MASKS: [f"{key} {hash_mask(mask)}" for key, mask in sorted((self.masks or {}).items())],
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from scipy.fft import dctn
 __all__ = [
     "FrameGeometry",
     "Preprocessing",
+    "hash_mask",
     "map_spacing",
     "prepare",
     "settings_from_dict",
@@ -154,7 +155,12 @@ class FrameGeometry:
     @property
     def mask_hash(self) -> str:
         """SHA-256 of the user's mask, in hexadecimal; empty without a mask."""
-        return "" if self.mask is None else hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()
+        return "" if self.mask is None else hash_mask(self.mask)
+
+
+def hash_mask(mask: ArrayLike) -> str:
+    """Give the SHA-256 of a mask, in hexadecimal."""
+    return hashlib.sha256(np.packbits(np.asarray(mask, dtype=bool)).tobytes()).hexdigest()
 
 
 def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry) -> NDArray[np.float32]:
@@ -238,28 +244,63 @@ def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preproces
 
 def _radial_image(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
     """Draw the weighted radial average over as many pixels as the Patterson map has columns."""
-    means, _, places, known = _rings(pixels, fold, settings)
-    weighted = (known / known[-1]) ** settings.sharpening * means
+    rings = _rings(fold, settings)
+    weighted = rings.weights * rings.average(pixels)
     level = weighted.mean()
     if not level > 0:
-        return np.zeros(places.shape, np.float32)
-    return np.interp(places, known, np.log(weighted / level + RADIAL_OFFSET)).astype(np.float32)
+        return np.zeros(rings.inner.shape, np.float32)
+    return rings.draw(np.log(weighted / level + RADIAL_OFFSET)).astype(np.float32)
 
 
-def _rings(
-    pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
-) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
-    """Give mean and number of unmasked pixels of each ring, |k| of the image's pixels, |k| of the rings."""
+@dataclass(frozen=True, eq=False)
+class _Rings:
+    """Rings of a view's unmasked pixels, a pixel wide, and where an image of their averages lies on them.
+
+    `ring` is the number of each pixel's ring, `counts` how many pixels each ring has. A pixel of the
+    image lies between the rings `inner` and `outer`, by `share` of the way.
+    """
+
+    ring: NDArray[np.intp]
+    counts: NDArray[np.intp]
+    weights: NDArray[np.float64]
+    inner: NDArray[np.intp]
+    outer: NDArray[np.intp]
+    share: NDArray[np.float64]
+
+    def average(self, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.bincount(self.ring, pixels) / self.counts
+
+    def draw(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Interpolate values of the rings at the pixels of the image."""
+        return values[self.inner] + self.share * (values[self.outer] - values[self.inner])
+
+    def gather(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the transpose of `draw`."""
+        inner, outer = (
+            np.bincount(ring.ravel(), part.ravel(), minlength=self.counts.size)
+            for ring, part in ((self.inner, (1.0 - self.share) * image), (self.outer, self.share * image))
+        )
+        return inner + outer
+
+
+@functools.lru_cache(maxsize=16)
+def _rings(fold: _Fold, settings: Preprocessing) -> _Rings:
+    """Work out the rings of a view, once."""
     rows, columns = fold.valid.shape
-    ring = _pixel_weights(rows, columns, settings)[1][fold.valid]
-    counts = np.bincount(ring)
-    known = np.flatnonzero(counts)
-    means = np.bincount(ring, pixels)[known] / counts[known]
+    distances, ring, counts = np.unique(
+        _pixel_weights(rows, columns, settings)[1][fold.valid], return_inverse=True, return_counts=True
+    )
     points = _map_points(fold.valid.shape, settings)[1]
     width = min(points, settings.map_size or points)
-    places = np.hypot(np.arange(settings.radial_rows)[:, None], np.arange(width)[None, :])
     edge = max(columns, settings.crop or columns) - 1.0
-    return means, counts[known], places * (edge / (width - 1)), known
+    places = (
+        np.hypot(np.arange(settings.radial_rows)[:, None], np.arange(width)[None, :]) * edge / (width - 1)
+    )
+    between = np.interp(places, distances, np.arange(distances.size))
+    inner = between.astype(np.intp)
+    outer = np.minimum(inner + 1, distances.size - 1)
+    weights = (distances / distances[-1]) ** settings.sharpening
+    return _Rings(ring, counts, weights, inner, outer, between - inner)
 
 
 def _has_gaps(fold: _Fold, weights: NDArray[np.float32]) -> bool:

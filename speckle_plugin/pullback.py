@@ -135,20 +135,15 @@ def _through_patterson(
 def _through_radial_image(
     gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> Values:
-    means, counts, places, known = _rings(pixels, fold, settings)
-    weights = (known / known[-1]) ** settings.sharpening
-    weighted = weights * means
+    rings = _rings(fold, settings)
+    weighted = rings.weights * rings.average(pixels)
     level = weighted.mean()
     if not level > 0:
         return np.zeros(pixels.shape)
     gradient = _through_standardize(gradient, _radial_image(pixels, fold, settings))
-    by_log = np.array([(np.interp(places, known, row) * gradient).sum() for row in np.eye(known.size)])
-    by_ratio = by_log / (weighted / level + RADIAL_OFFSET)
+    by_ratio = rings.gather(gradient) / (weighted / level + RADIAL_OFFSET)
     by_weighted = by_ratio / level - (by_ratio * weighted).sum() / (level**2 * weighted.size)
-    by_ring = np.zeros(known[-1] + 1)
-    by_ring[known] = by_weighted * weights / counts
-    rows, columns = fold.valid.shape
-    return by_ring[_pixel_weights(rows, columns, settings)[1][fold.valid]]
+    return (by_weighted * rings.weights / rings.counts)[rings.ring]
 
 
 def _through_compress(gradient: Values, values: NDArray[np.float32], settings: Preprocessing) -> Values:

@@ -11,8 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "BEAM_CENTER",
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
+    "IMAGE_KEYS",
+    "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
     "SUMMARY",
@@ -42,6 +45,11 @@ SUMMARY = "classification"
 
 NEWEST_STREAM = "stream"
 """Key in the summary for the name of the newest result stream, which the summary is of."""
+
+IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
+"""What the session was told of the frames, in the classifier's configuration: the data keys to
+classify (none: all), the beam centre of detectors that do not state theirs (none, or row and
+column), and `KEY SHA-256` for each mask."""
 
 SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine")
 """What the summary repeats of the classifier's configuration."""
@@ -189,10 +197,12 @@ def newest_stream(stop: Mapping[str, Any] | None) -> str:
 
 def configuration_keys() -> dict[str, dict[str, Any]]:
     """Give the data keys of the classifier's configuration in the stream's descriptor."""
-    names = ("model", "model_version", "weights_sha256", "preprocessing_hash", "mask_hash")
+    names = ("model", "model_version", "weights_sha256", "preprocessing_hash")
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
     keys["classes"] = _key("array", "<i8", (None,))
+    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
+    keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     return keys
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -24,7 +23,6 @@ from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, quadran
 from speckle_plugin.callbacks import LiveClassifier, PipelineSettings
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.completion import Completion, CompletionError, complete_run, complete_runs
-from speckle_plugin.completion.consistency import check_centers
 from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle
@@ -279,9 +277,9 @@ def test_the_mask_must_be_that_of_the_session(
         assert complete_run(run, classifier(7), masks=given, everything=True).classified == 2
     else:
         assert complete_run(run, classifier(7), masks=given).classified == 1
-    recorded = read_results(run, "classification_2").model["mask_hash"]
+    recorded = read_results(run, "classification_2").model["masks"]
     mask = given if given is None or isinstance(given, np.ndarray) else given.get("det_image")
-    assert bool(recorded) == (mask is not None)
+    assert any(text.startswith("det_image ") for text in recorded) == (mask is not None)
 
 
 def test_the_mask_is_known_also_if_the_first_frame_was_deferred(measure: Callable[..., Any]) -> None:
@@ -291,22 +289,28 @@ def test_the_mask_is_known_also_if_the_first_frame_was_deferred(measure: Callabl
 
 
 @pytest.mark.parametrize(
-    ("assumed", "flags", "message"),
+    ("session", "given", "message"),
     [
-        (True, "", "give the same beam centre"),
-        (False, "saturated,assumed_center", "another one is given"),
-        (True, "assumed_center", ""),
-        (False, "", ""),
+        ((1.0, 2.0), (3.0, 2.0), r"had the beam centre \(1.0, 2.0\), and \(3.0, 2.0\) is given"),
+        (None, (3.0, 2.0), "had no beam centre"),
+        ((1.0, 2.0), (1.0, 2.0), ""),
+        ((1.0, 2.0), None, ""),
     ],
 )
-def test_the_beam_centre_must_be_that_of_the_session(assumed: bool, flags: str, message: str) -> None:
-    detectors: Any = {"det_image": SimpleNamespace(center_assumed=assumed)}
-    row = {"image_key": "det_image", "status": "classified", "flags": flags}
-    if not message:
-        check_centers("uid", [row], detectors)
+def test_the_beam_centre_must_be_that_of_the_session(
+    measure: Callable[..., Any], session: Any, given: Any, message: str
+) -> None:
+    run = measure(classifier(7, fails_after=1), events=2, frames=FrameSettings(beam_center=session))
+    if message:
+        with pytest.raises(CompletionError, match=message):
+            complete_run(run, classifier(7), beam_center=given)
+        assert complete_run(run, classifier(7), beam_center=given, everything=True).classified == 2
+        assert read_results(run, "classification_2").model["beam_center"] == list(given)
         return
-    with pytest.raises(CompletionError, match=message):
-        check_centers("uid", [row], detectors)
+    assert complete_run(run, classifier(7), beam_center=given).classified == 1
+    results = read_results(run, "classification_2")
+    assert results.model["beam_center"] == list(session)
+    assert all(row.data["flags"] == "" for row in results.rows.values())  # not assumed
 
 
 def frame_file(run: Any, index: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -85,36 +86,54 @@ def check(session: Session, uid: str, frames: int | None = None) -> int:
     return count
 
 
+READER = """
+import json, sys
+from tiled.client import from_uri
+runs = from_uri(sys.argv[1], api_key=sys.argv[2])
+before = len(runs)
+print("ready", flush=True)
+stop = None
+while not stop:
+    if len(runs) == before:
+        continue
+    run = runs.values().last()
+    stop = run.metadata.get("stop")
+    try:
+        image, rows = run["primary/det_image"].read(), run["classification/internal"].read()
+    except KeyError:  # no frame or no result yet
+        continue
+    if not stop:
+        print(json.dumps([len(image), len(rows), bool((image.max(axis=(1, 2)) > 0).all())]), flush=True)
+"""
+"""Another process: reads all frames and results of a run again and again until it is over."""
+
+
 def test_frames_are_classified_and_readable_during_the_flight(
     session: Session, det: FlySpeckleDetector
 ) -> None:
     """By the pipeline's thread, and by another process through Tiled."""
     watcher = Watcher(det)
     token = session.live.subscribe(watcher)
-    seen: list[str] = []
-    code = f"""
-from tiled.client import from_uri
-run = from_uri({session.store.uri!r}, api_key={session.store.api_key!r}).values().last()
-image, rows = run["primary/det_image"].read(), run["classification/internal"].read()
-print("ended" if run.metadata.get("stop") or not image.min() >= 0 else "live", len(image), len(rows))
-"""
-
-    def look() -> None:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        seen.append(done.stdout + done.stderr)
-
-    det.exposure_time.put(0.25)  # long enough for a process to start, and to look
-    reader = threading.Timer(2.0, look)
-    reader.start()
-    (uid,) = cast("tuple[str, ...]", session.RE(classify_fly(det, FRAMES, det.sample.x, -1, 1)))
-    reader.join()
+    command = [sys.executable, "-c", READER, session.store.uri, str(session.store.api_key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+        det.exposure_time.put(0.25)  # long enough to look several times
+        (uid,) = cast("tuple[str, ...]", session.RE(classify_fly(det, FRAMES, det.sample.x, -1, 1)))
+        output, errors = reader.communicate(timeout=60)
     det.exposure_time.put(EXPOSURE)
     session.live.unsubscribe(token)
     check(session, uid, FRAMES)
     assert watcher.results_while_flying >= FRAMES // 2
-    assert seen[0].startswith("live "), seen[0]
-    images, rows = (int(part) for part in seen[0].split()[1:])
-    assert 0 < images < FRAMES and 0 < rows < FRAMES
+    assert not errors
+    looks = [json.loads(line) for line in output.splitlines()]
+    assert len(looks) > 1
+    assert all(whole for _, _, whole in looks)
+    images, rows = ([look[i] for look in looks] for i in (0, 1))
+    assert images == sorted(images)
+    assert rows == sorted(rows)
+    assert 0 < images[0] < FRAMES
+    assert any(0 < count < FRAMES for count in rows)
     table = find_frames(session.catalog[uid])
     assert (table["disk_number"] == table["truth_disk_number"]).mean() > 0.9
     assert table["truth_disk_number"].nunique() > 3  # the stage moved

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from speckle_plugin.thread_priority import give_way
+
 __all__ = ["Delivery"]
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Delivery:
         self._flushed_hooks: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="speckle-delivery", daemon=True)
         self._thread.start()
+        give_way(self._thread)
 
     def subscribe(self, function: Callable[[str, dict[str, Any]], Any], saves: bool = False) -> int:
         """Add a subscriber and return a token for :meth:`unsubscribe`.

@@ -135,7 +135,7 @@ class LiveClassifier:
         run = _Run(
             uid,
             FrameFinder(self._frame_settings),
-            RunResults(doc, self._delivery.put),
+            RunResults(doc, self._delivery.put, self._frame_settings),
             when_full,
             self._delivery.seconds_writing,
         )
@@ -274,9 +274,8 @@ class LiveClassifier:
             with times("read"):
                 pixels = read_frames([reference for _, reference in group])
             labelled = label_frames(classifier, detector, pixels, times)
-            mask_hash = detector.geometry.mask_hash if detector.geometry else ""
             with self._lock:
                 group[0][0].results.times.add(times.seconds)
                 for (run, reference), (result, problem) in zip(group, labelled, strict=True):
                     if not run.closed:
-                        run.results.close_frame(reference, result, classifier, mask_hash, problem)
+                        run.results.close_frame(reference, result, classifier, problem)

@@ -16,6 +16,7 @@ import numpy as np
 
 from speckle_plugin.callbacks.frame_finder import FrameReference
 from speckle_plugin.classifier import Classifier, FrameResult
+from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
@@ -47,6 +48,8 @@ class RunResults:
         The run's start document.
     emit : callable
         Given (name, document) in the order in which they are to be delivered.
+    frames : FrameSettings
+        What the user said about frames; it is recorded with the results.
     clock : callable
         Gives the time in seconds since the epoch.
     stream : str
@@ -62,12 +65,14 @@ class RunResults:
         self,
         start: Mapping[str, Any],
         emit: Callable[[str, Any], None],
+        frames: FrameSettings,
         clock: Callable[[], float] = time.time,
         stream: str = CLASSIFICATION_STREAM,
     ) -> None:
         self._start = start
         self._stream = stream
         self._emit = emit
+        self._settings = frames
         self._clock = clock
         self._compose_event: Callable[..., Any] | None = None
         self._classes = 0
@@ -100,7 +105,6 @@ class RunResults:
         reference: FrameReference,
         result: FrameResult,
         classifier: Classifier | None,
-        mask_hash: str = "",
         problem: str = "",
     ) -> None:
         """Emit the result of a frame; a second result for the same frame is dropped.
@@ -111,17 +115,13 @@ class RunResults:
             return
         self._held.append((reference, result, problem))
         if self._compose_event or classifier:
-            self._emit_held(classifier, mask_hash)
+            self._emit_held(classifier)
 
-    def _emit_held(self, classifier: Classifier | None, mask_hash: str = "") -> None:
-        compose_event = self._compose_event or self._describe(classifier, mask_hash or self._held_mask())
+    def _emit_held(self, classifier: Classifier | None) -> None:
+        compose_event = self._compose_event or self._describe(classifier)
         held, self._held = self._held, []
         for reference, result, problem in held:
             self._emit_result(compose_event, reference, result, problem)
-
-    def _held_mask(self) -> str:
-        geometries = (reference.detector.geometry for reference, _, _ in self._held)
-        return next((geometry.mask_hash for geometry in geometries if geometry and geometry.mask_hash), "")
 
     def _emit_result(
         self, compose_event: Callable[..., Any], reference: FrameReference, result: FrameResult, problem: str
@@ -154,11 +154,9 @@ class RunResults:
             self._labels[data["disk_number"]] += 1
             self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
 
-    def take_over(
-        self, data: Mapping[str, Any], when: float, classifier: Classifier, mask_hash: str = ""
-    ) -> None:
+    def take_over(self, data: Mapping[str, Any], when: float, classifier: Classifier) -> None:
         """Emit a row of an earlier result stream as it is, with the time when it was made."""
-        self._emit_row(self._compose_event or self._describe(classifier, mask_hash), data, when)
+        self._emit_row(self._compose_event or self._describe(classifier), data, when)
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""
@@ -191,7 +189,7 @@ class RunResults:
         num_events = {**doc.get("num_events", {}), self._stream: frames}
         return {**doc, "num_events": num_events, SUMMARY: summary}
 
-    def _describe(self, classifier: Classifier | None, mask_hash: str) -> Callable[..., Any]:
+    def _describe(self, classifier: Classifier | None) -> Callable[..., Any]:
         """Emit the stream's descriptor, and give what composes its events."""
         bundle = classifier.bundle if classifier else None
         self._classes = len(bundle.classes) if bundle else 1
@@ -200,12 +198,12 @@ class RunResults:
             "model_version": bundle.version if bundle else "",
             "weights_sha256": bundle.sha256 if bundle else "",
             "preprocessing_hash": bundle.preprocessing.hash if bundle else "",
-            "mask_hash": mask_hash,
             "engine": classifier.engine.name if classifier else UNAVAILABLE,
             "precision": classifier.engine.precision if classifier else "",
             "device": classifier.engine.device if classifier else "",
             "temperature": float(bundle.temperature) if bundle else 1.0,
             "classes": list(bundle.classes) if bundle else [],
+            **self._settings.to_configuration(),
         }
         # event_model's TypedDicts are narrower than what its own validators accept.
         start: Any = self._start

@@ -53,8 +53,8 @@ def complete(
         str | None,
         typer.Option(
             metavar="ROW,COLUMN",
-            help="Pixel of the beam, if the session was told.",
-            show_default="what the detector says",
+            help="Pixel of the beam, for detectors that do not state it.",
+            show_default="that of the session",
         ),
     ] = None,
     everything: Annotated[

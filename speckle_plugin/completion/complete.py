@@ -21,7 +21,7 @@ from speckle_plugin.callbacks.frame_labels import label_frames
 from speckle_plugin.callbacks.frame_reader import FrameReadError
 from speckle_plugin.callbacks.run_results import RunResults
 from speckle_plugin.classifier import Classifier, FrameResult
-from speckle_plugin.completion.consistency import CompletionError, check_centers, check_mask, check_model
+from speckle_plugin.completion.consistency import CompletionError, check_center, check_masks, check_model
 from speckle_plugin.completion.work import Frame, Work, find_work, is_unreadable
 from speckle_plugin.detectors import Detector, FrameSettings
 from speckle_plugin.schema import SUMMARY, Flag, Status, newest_stream
@@ -167,7 +167,7 @@ def complete_run(
     masks : array of bool, or mapping of image key to array, optional
         As in the session: True where a pixel is left out. One array is for all detectors.
     beam_center : (row, column), optional
-        As in the session: for detectors that don't state it.
+        For detectors that don't state it; by default that of the session.
     everything : bool
         Classify every frame again, if need be by another model.
     report : callable, optional
@@ -188,17 +188,18 @@ def complete_run(
         return _completion(work, newest_stream(work.stop))
     if isinstance(masks, np.ndarray):
         masks = {stored.data_key: masks for stored in work.images.values()}
-    detectors = work.describe_detectors(FrameSettings(beam_center=beam_center, masks=masks))
+    settings = FrameSettings(work.image_keys, beam_center or work.beam_center, masks)
+    detectors = work.describe_detectors(settings)
     times = StageTimes()
     if not everything:
         check_model(run.start["uid"], work.earlier.model, classifier.bundle)
-        check_mask(run.start["uid"], work.earlier.model, detectors.values())
-        check_centers(run.start["uid"], (row.data for row in work.kept.values()), detectors)
+        check_masks(run.start["uid"], work.earlier.model, detectors.values())
+        check_center(run.start["uid"], work.earlier.model, settings.beam_center)
         times.add(work.summary.get("seconds_per_frame", {}), work.summary.get("frames", 0))
     results = _classify(work, detectors, classifier, times, report or (lambda done, total: None))
     if work.is_booked and all(_is_unreadable_as_before(work, *item) for item in results.items()):
         return _completion(work, newest_stream(work.stop))
-    stream = _write(work, detectors, results, classifier, times)
+    stream = _write(work, settings, results, classifier, times)
     return _completion(work, stream, [result.status for result, _ in results.values()])
 
 
@@ -267,29 +268,24 @@ def _read(run: BlueskyRun, key: str, indices: Sequence[int]) -> list[NDArray[Any
 
 
 def _write(
-    work: Work,
-    detectors: Mapping[str, Detector],
-    results: Results,
-    classifier: Classifier,
-    times: StageTimes,
+    work: Work, settings: FrameSettings, results: Results, classifier: Classifier, times: StageTimes
 ) -> str:
     """Write a result stream with a row for every frame, and make it the newest; give its name."""
     from speckle_plugin.storage.run_writer import ResultStreamWriter  # imports Tiled
 
     stream = free_stream(work.run)
     writer = ResultStreamWriter(work.run)
-    rows = RunResults(work.run.start, writer, stream=stream)
+    rows = RunResults(work.run.start, writer, settings, stream=stream)
     rows.times.add(times.seconds)
-    geometries = (detector.geometry for detector in detectors.values())
-    mask_hash = next((g.mask_hash for g in geometries if g is not None and g.mask_hash), "")
+    detectors = work.describe_detectors(settings)
     for frame in work.frames:
         if frame in work.kept:
             row = work.kept[frame]
-            rows.take_over(row.data, row.time, classifier, mask_hash)
+            rows.take_over(row.data, row.time, classifier)
             continue
         reference = FrameReference(detectors[frame[0]], frame[1], *work.circumstances(frame))
         rows.book(reference)
         result, problem = results[frame]
-        rows.close_frame(reference, result, classifier, mask_hash, problem)
+        rows.close_frame(reference, result, classifier, problem)
     writer.publish(rows.stop(work.stop))
     return stream

@@ -10,9 +10,9 @@ from typing import Any
 
 from speckle_plugin.detectors import Detector
 from speckle_plugin.models import Bundle
-from speckle_plugin.schema import Flag, Status, split_flags
+from speckle_plugin.schema import BEAM_CENTER, MASKS
 
-__all__ = ["CompletionError", "check_centers", "check_mask", "check_model"]
+__all__ = ["CompletionError", "check_center", "check_masks", "check_model"]
 
 
 class CompletionError(ValueError):
@@ -46,61 +46,45 @@ def check_model(uid: str, model: Mapping[str, Any], bundle: Bundle) -> None:
     )
 
 
-def check_mask(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector]) -> None:
-    """See that the mask is that of the session.
-
-    The descriptor holds the hash of one mask: with several detectors, one of them must have it.
+def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector]) -> None:
+    """See that the mask of each detector is that of the session.
 
     Raises
     ------
     CompletionError
         If it is another, is missing, or there was none.
     """
-    recorded = model.get("mask_hash", "")
-    given = {detector.geometry.mask_hash for detector in detectors if detector.geometry is not None}
-    any_may_be = not model.get("weights_sha256") and not recorded
-    if any_may_be or not given or recorded in given:
-        return
-    now = ", ".join(sorted(mask[:12] for mask in given if mask))
-    raise CompletionError(
-        f"the run {uid} was classified "
-        + (f"with a mask (SHA-256 {recorded[:12]})" if recorded else "without a mask")
-        + (f", and another one is given ({now})" if now else ", and none is given")
-        + f": give {'that mask (--mask)' if recorded else 'none'}, or have every frame of the run classified "
-        "again (--all)"
-    )
+    recorded = dict(text.rsplit(" ", 1) for text in model.get(MASKS) or ())
+    for detector in detectors:
+        before = recorded.get(detector.data_key, "")
+        if detector.geometry is None or detector.geometry.mask_hash == before:
+            continue
+        if not before and not model.get("weights_sha256"):
+            continue  # no frame was classified
+        now = detector.geometry.mask_hash
+        raise CompletionError(
+            f"frames of {detector.image_key!r} in the run {uid} were classified "
+            + (f"with a mask (SHA-256 {before[:12]})" if before else "without a mask")
+            + (f", and another one is given ({now[:12]})" if now else ", and none is given")
+            + f": give {'that mask (--mask)' if before else 'none'}, or have every frame of the run "
+            "classified again (--all)"
+        )
 
 
-def check_centers(uid: str, rows: Iterable[Mapping[str, Any]], detectors: Mapping[str, Detector]) -> None:
-    """See that a beam centre is given for detectors that don't state it, if the session was given one.
-
-    Which one it was is not stored, only whether there was any.
-
-    Parameters
-    ----------
-    uid : str
-        Of the run.
-    rows : iterable of mapping
-        The results that stay.
-    detectors : mapping of image key to Detector
+def check_center(uid: str, model: Mapping[str, Any], given: tuple[float, float] | None) -> None:
+    """See that the beam centre for detectors that do not state theirs is that of the session.
 
     Raises
     ------
     CompletionError
-        If it is missing, or there was none.
+        If it is another, or there was none.
     """
-    for row in rows:
-        detector = detectors.get(row["image_key"])
-        if detector is None or row["status"] != Status.CLASSIFIED:
-            continue
-        assumed = Flag.ASSUMED_CENTER in split_flags(row["flags"])
-        if assumed and not detector.center_assumed:
-            raise CompletionError(
-                f"the session of the run {uid} took pixel (0, 0) for the beam on {row['image_key']!r}, and "
-                "another one is given: give none, or have every frame of the run classified again (--all)"
-            )
-        if detector.center_assumed and not assumed:
-            raise CompletionError(
-                f"the detector of {row['image_key']!r} in the run {uid} does not say where the beam is, and "
-                "the session was told: give the same beam centre (--beam-center ROW,COLUMN)"
-            )
+    before = list(model.get(BEAM_CENTER) or ())
+    if not model.get("weights_sha256") or before == list(given or ()):
+        return
+    raise CompletionError(
+        f"the session of the run {uid} had "
+        + (f"the beam centre {tuple(before)}" if before else "no beam centre")
+        + f", and {given} is given: give none, then that of the session is taken, or have every frame of "
+        "the run classified again (--all)"
+    )

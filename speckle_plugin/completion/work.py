@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.completion.consistency import CompletionError
 from speckle_plugin.detectors import Detector, FrameSettings, describe_detector
-from speckle_plugin.schema import SUMMARY, Flag, Status, newest_stream, split_flags
-from speckle_plugin.storage.recovery import RECOVERED
+from speckle_plugin.schema import BEAM_CENTER, IMAGE_KEYS, SUMMARY, Flag, Status, newest_stream, split_flags
 from speckle_plugin.storage.results import (
     StoredImages,
     StoredResult,
@@ -58,6 +57,17 @@ class Work:
         return self.stop.get(SUMMARY) or {}
 
     @property
+    def image_keys(self) -> tuple[str, ...] | None:
+        """The data keys that the session classified; None for all, or where that is not known."""
+        return tuple(self.earlier.model.get(IMAGE_KEYS) or ()) or None
+
+    @property
+    def beam_center(self) -> tuple[float, float] | None:
+        """What the session was told, for detectors that do not state it."""
+        row_and_column = self.earlier.model.get(BEAM_CENTER)
+        return (row_and_column[0], row_and_column[1]) if row_and_column else None
+
+    @property
     def wanted(self) -> list[Frame]:
         """Frames that are to be classified."""
         return [frame for frame in self.frames if frame not in self.kept]
@@ -104,7 +114,10 @@ def find_work(run: BlueskyRun, *, everything: bool = False) -> Work:
             "whole from its journal (speckle replay)"
         )
     earlier = read_results(run, newest_stream(stop))
-    images = _images_to_classify(run, earlier, killed=stop.get("reason") == RECOVERED)
+    chosen = earlier.model.get(IMAGE_KEYS)
+    images = {
+        stored.image_key: stored for stored in stored_images(run) if not chosen or stored.data_key in chosen
+    }
     counted = [(key, index) for key, stored in images.items() for index in range(len(stored))]
     # Rows may name frames that the stored arrays lack, such as those that no file was written for.
     frames = tuple(dict.fromkeys([*counted, *(frame for frame in earlier.rows if frame[0] in images)]))
@@ -117,19 +130,6 @@ def find_work(run: BlueskyRun, *, everything: bool = False) -> Work:
 def is_unreadable(row: StoredResult) -> bool:
     """Tell whether a frame was flagged since it could not be read."""
     return Flag.UNREADABLE in split_flags(row.data["flags"])
-
-
-def _images_to_classify(run: BlueskyRun, earlier: StoredResults, killed: bool) -> dict[str, StoredImages]:
-    """Give the images of the run, but for cameras that the session left out by choice.
-
-    Those have no rows, while all other frames have one; but not if the process was killed.
-    """
-    with_rows = {key for key, _ in earlier.rows}
-    return {
-        stored.image_key: stored
-        for stored in stored_images(run)
-        if killed or not with_rows or stored.image_key in with_rows
-    }
 
 
 def _is_final(frame: Frame, earlier: StoredResults) -> bool:

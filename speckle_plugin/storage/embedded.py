@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.storage.lock import StorageError
+from speckle_plugin.thread_priority import give_way
 
 if TYPE_CHECKING:
     from tiled.server import SimpleTiledServer
@@ -50,8 +51,10 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
 
     from speckle_plugin.storage.access import hide_keys_in_logs
     from speckle_plugin.storage.new_files import register_in_bulk
+    from speckle_plugin.storage.table_lock import lock_tables
 
     register_in_bulk()
+    lock_tables()
     # Before the server is built, or `run.documents()` answers 406.
     default_serialization_registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
     # Servers of one process share this object, and the key of the last one would be everyone's.
@@ -69,6 +72,7 @@ def start_server(directory: Path, *, readable: Path, api_key: str, port: int = 0
     # Lets the server check a run by itself (`run.validate()`), without a round trip for each frame.
     server.app.include_router(validator.router, prefix="/custom")
     server._server.config.timeout_graceful_shutdown = _SHUTDOWN_TIMEOUT
+    give_way(server._server.thread)
     return server
 
 
@@ -130,9 +134,17 @@ def _guarded(api_key: str, frames: Path, own: Path) -> Iterator[None]:
     import tiled.server.app
 
     from speckle_plugin.storage.access import guard_app
+    from speckle_plugin.storage.growing_arrays import AsManyAsExpected
 
     build_app = tiled.server.app.build_app
-    tiled.server.app.build_app = guard_app(build_app, api_key=api_key, frames=frames, own=own)
+    guarded = guard_app(build_app, api_key=api_key, frames=frames, own=own)
+
+    def build(*arguments: Any, **options: Any) -> Any:
+        app = guarded(*arguments, **options)
+        app.add_middleware(AsManyAsExpected)
+        return app
+
+    tiled.server.app.build_app = build
     try:
         yield
     finally:
