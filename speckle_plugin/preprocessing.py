@@ -277,7 +277,7 @@ class _Rings:
     def gather(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the transpose of `draw`."""
         inner, outer = (
-            np.bincount(ring.ravel(), part.ravel(), minlength=self.counts.size)
+            np.bincount(ring.ravel(), part.ravel(), minlength=self.counts.size).astype(np.float64)
             for ring, part in ((self.inner, (1.0 - self.share) * image), (self.outer, self.share * image))
         )
         return inner + outer
