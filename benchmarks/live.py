@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,6 @@ POINTS = 200
 FRAMES_PER_SECOND = 20.0
 PREDICTED = 60
 SIZES = (257, 513, 1025)
-STEPS = ("start", "engine_and_burst", "paced", "overhead", "sizes", "memory", "naive")
-"""In this order; each is the function of the name below."""
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def main() -> None:
     }
     for name in options.only or STEPS:
         started = time.perf_counter()
-        numbers |= globals()[f"_{name}"](options, numbers)
+        numbers |= STEPS[name](options, numbers)
         print(f"{name:18s} {time.perf_counter() - started:6.0f} s", file=sys.stderr)
     options.out.write_text(json.dumps(numbers, indent=1) + "\n")
     for name, value in numbers.items():
@@ -173,7 +172,12 @@ def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         resident: list[float] = []
-        live.subscribe(lambda name, doc: resident.append(_resident_mebibytes()) if name == "datum" else None)
+
+        def note(name: str, doc: Any) -> None:
+            if name == "datum":
+                resident.append(speeds.resident_mebibytes())
+
+        live.subscribe(note)
         with Session(RunEngine({}), live, store, saver) as session:
             detector = speeds.make_detector(session, "det", 65)
             speeds.live_burst(session, detector, 1000, per_trigger)
@@ -189,11 +193,6 @@ def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
         * 2**20
         / (0.9 * scan.frames),
     }
-
-
-def _resident_mebibytes() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
 
 
 def _naive(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -240,6 +239,17 @@ def _predict_on_batch() -> dict[str, float]:
         run_engine(bp.count([detector], PREDICTED))
         return {"predict_on_batch_frames_per_s": PREDICTED / (time.perf_counter() - started)}
 
+
+STEPS: dict[str, Callable[[argparse.Namespace, dict[str, Any]], dict[str, Any]]] = {
+    "start": _start,
+    "engine_and_burst": _engine_and_burst,
+    "paced": _paced,
+    "overhead": _overhead,
+    "sizes": _sizes,
+    "memory": _memory,
+    "naive": _naive,
+}
+"""In this order, since later ones use the numbers of those before."""
 
 if __name__ == "__main__":
     main()

@@ -37,6 +37,7 @@ from simulated_devices import (
     SpeckleSample,
     quadrant,
 )
+from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.plans import classify_count, classify_fly, classify_grid_scan
 from speckle_plugin.session import Session, start_session
 from speckle_plugin.storage import find_frames
@@ -198,7 +199,6 @@ def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
         session.RE.unsubscribe(token)
     seconds = time.monotonic() - started
     report = session.live.reports[uids[0]]
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "kind": kind,
         "time": time.time(),
@@ -207,7 +207,7 @@ def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
         "books": {k: report.summary.get(k, 0) for k in ("classified", "flagged", "deferred")},
         "label_ms": [1e3 * value for value in report.to_label],
         "stored_ms": [1e3 * value for value in report.to_stored],
-        "memory_mib": pages * 4096 / 2**20,
+        "memory_mib": resident_mebibytes(),
         "files": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "problem": "; ".join(filter(None, (_problem(session, uid) for uid in uids))),

@@ -6,8 +6,10 @@ ratio says something on any machine.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -31,6 +33,7 @@ __all__ = [
     "network_operations",
     "one_frame_latency",
     "preparation_share",
+    "resident_mebibytes",
     "sample_frames",
     "tell_stages",
 ]
@@ -119,6 +122,12 @@ def network_operations(classifier: Classifier, inputs: NDArray[np.float32]) -> f
     from speckle_plugin.engines.openvino import operations
 
     return inputs.shape[1] * operations(classifier.bundle, (inputs.shape[2], inputs.shape[3]))
+
+
+def resident_mebibytes() -> float:
+    """Give the memory that this process holds, in MiB; on Linux only."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def one_frame_latency(classifier: Classifier, inputs: NDArray[np.float32]) -> float:

@@ -27,6 +27,7 @@ from ophyd.sim import SynAxis
 
 from simulated_devices import SpeckleDetector
 from speckle_plugin.callbacks import LiveClassifier
+from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.storage import RunSaver, TiledStore, find_frames
 from speckle_plugin.storage.rows import read_columns
 
@@ -301,9 +302,7 @@ def _leak_check(
 
     def held() -> tuple[int, int, float]:
         gc.collect()
-        with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[1])
-        return threading.active_count(), len(os.listdir("/proc/self/fd")), pages * 4096 / 2**20
+        return threading.active_count(), len(os.listdir("/proc/self/fd")), resident_mebibytes()
 
     measure(3)  # caches fill
     before = held()

@@ -16,12 +16,28 @@ from speckle_plugin.models import Bundle, find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
 
 Speckle = Callable[..., Result]
+Refused = Callable[..., None]
 
 
 @pytest.fixture
 def speckle() -> Speckle:
     """Run a command in this process: `speckle("models", path)`."""
     return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def refused(speckle: Speckle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """Run a command in an empty folder, see that it ends with exit code 2 and an error that says why."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, why: str) -> None:
+        result = speckle(*arguments)
+        assert result.exit_code == 2
+        # Errors of usage stand in a frame that breaks lines.
+        assert "".join(why.split()) in "".join(result.stderr.replace("│", "").split())
+        assert result.stderr.startswith(("Error: ", "Usage: "))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from speckle_plugin.cli.complete import _bundle_of
 from speckle_plugin.models import find_bundle, load_bundle
 from speckle_plugin.storage import TiledStore, find_frames, find_runs
 
-from .conftest import Speckle
+from .conftest import Refused
 
 MEASURE = """
 import os, signal, sys, time
@@ -158,18 +158,8 @@ def test_runs_by_scan_id_and_uid(measured: Path, small_bundle: Path) -> None:
         (("--beam-center", "middle"), "give ROW,COLUMN in pixels"),
     ],
 )
-def test_bad_input(
-    speckle: Speckle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = speckle("complete", *arguments)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Error: ")
-    assert message in result.stderr
+def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -> None:
+    refused("complete", *arguments, why=message)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import training.figures
 from speckle_plugin.cli.figures import FigureName
 from training.figures import confusion_picture, first_moment_picture, first_moments, systems_picture
 
-from .conftest import Speckle
+from .conftest import Refused, Speckle
 
 
 @pytest.fixture
@@ -77,18 +77,9 @@ def test_a_file_that_is_there_stays_unless_forced(speckle: Speckle, tmp_path: Pa
         ((), "Missing option '--out'"),
     ],
 )
-def test_bad_input(
-    speckle: Speckle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -> None:
     Path("file").write_text("no folder")
-    result = speckle("figures", *arguments)
-    assert result.exit_code == 2
-    assert message.replace(" ", "") in "".join(result.stderr.replace("│", "").split())
+    refused("figures", *arguments, why=message)
 
 
 def test_figure_2_shows_as_many_disks_as_it_says() -> None:

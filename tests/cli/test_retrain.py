@@ -19,7 +19,7 @@ import training.stored_frames
 from speckle_plugin.cli import retrain as command
 from speckle_plugin.models import Bundle, load_bundle
 
-from .conftest import Speckle
+from .conftest import Refused, Speckle
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,8 @@ from .conftest import Speckle
         (("--out", "child", "--mask", "none.npy"), "no file none.npy"),
     ],
 )
-def test_bad_input(
-    speckle: Speckle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = speckle("retrain", *arguments)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Error: ")
-    assert message in result.stderr
+def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -> None:
+    refused("retrain", *arguments, why=message)
     assert not Path("child").exists()
 
 

@@ -11,7 +11,7 @@ import training.train
 from speckle_plugin.models import Bundle
 from speckle_plugin.preprocessing import Preprocessing
 
-from .conftest import Speckle
+from .conftest import Refused, Speckle
 
 
 def test_it_trains_by_the_recipe_and_prints_what_came_of_it(
@@ -62,19 +62,9 @@ def test_the_list_of_recipes(speckle: Speckle) -> None:
         (("mono", "--out", "other"), "another recipe"),
     ],
 )
-def test_bad_input(
-    speckle: Speckle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -> None:
     Path("bad.toml").write_text('name = "bad"\nversion = "1"\ncolour = "red"\n')
     Path("broken.toml").write_text("name = \n")
     Path("other").mkdir()
     Path("other", "recipe.json").write_text("{}")
-    result = speckle("train", *arguments)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Error: ")
-    assert message in result.stderr
+    refused("train", *arguments, why=message)
