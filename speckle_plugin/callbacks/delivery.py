@@ -22,18 +22,12 @@ __all__ = ["Delivery"]
 
 logger = logging.getLogger(__name__)
 
-FLUSH_INTERVAL = 0.4
+FLUSH_INTERVAL = 0.2
 """Seconds between flushes at least, so that frames that come fast are written together."""
 
-FLUSH_SHARE = 0.4
-"""Part of the time that may go into flushing."""
-
-LONGEST_INTERVAL = 0.8
-"""Seconds after which it is time to flush however long the last one took; a run's first is long."""
-
 BUSY_FLUSH_SHARE = 0.05
-"""Part of the time for flushing while frames wait for the classifier, then without that limit: the
-server works on the cores that classify."""
+"""Part of the time that may go into flushing while frames wait for the classifier: the server works
+on the cores that classify."""
 
 LONGEST_QUEUE = 100_000
 """Documents that may wait; then who hands one over waits as well, so that memory stays bounded."""
@@ -49,8 +43,8 @@ class _Subscriber:
 class Delivery:
     """A queue of documents and the thread that empties it.
 
-    Savers may have a method `flush()`: it is called when nothing is waiting, but not more than
-    twice a second. They so write a slow scan at once and a fast one in batches. They may
+    Savers may have a method `flush()`: it is called when something is new, `FLUSH_INTERVAL` after it
+    was done last. They so write a slow scan at once and a fast one in batches. They may
     have a method `record(name, doc)` for what must not wait: it is called before a document
     is queued, on the thread that hands it over.
 
@@ -157,10 +151,8 @@ class Delivery:
 
     def _due(self) -> float:
         """Give the time from which on to flush again."""
-        if self._busy():
-            return self._flushed + max(FLUSH_INTERVAL, self._flush_seconds / BUSY_FLUSH_SHARE)
-        interval = max(FLUSH_INTERVAL, self._flush_seconds / FLUSH_SHARE)
-        return self._flushed + min(interval, LONGEST_INTERVAL)
+        interval = self._flush_seconds / BUSY_FLUSH_SHARE if self._busy() else 0.0
+        return self._flushed + max(FLUSH_INTERVAL, interval)
 
     def _flush(self) -> None:
         """Have all that was delivered saved."""

@@ -112,7 +112,7 @@ class RunSaver:
     def flush(self) -> None:
         """Make all documents so far visible in Tiled.
 
-        To be called when there is nothing else to do, and at least twice a second while
+        To be called when there is nothing else to do, and more than once a second while
         documents come: the cost of a flush hardly depends on how many frames are new.
         """
         with self._lock:
