@@ -7,6 +7,7 @@ which value on it is saturated; live, for stored frames, and for training on the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +51,19 @@ class FrameSettings:
     masks: Mapping[str, NDArray[np.bool_]] | None = None
 
     def to_configuration(self) -> dict[str, list[Any]]:
-        """Give what stands in the configuration of results; a mask stands there by its SHA-256."""
-        return {
-            IMAGE_KEYS: list(self.image_keys or ()),
-            BEAM_CENTER: [float(value) for value in self.beam_center or ()],
-            MASKS: [f"{key} {hash_mask(mask)}" for key, mask in sorted((self.masks or {}).items())],
-        }
+        """Give what stands in the configuration of results; a mask stands there by its SHA-256.
+
+        Values that make no sense are left out: the frames are flagged for them, and the scan goes on.
+        """
+        center: list[float] = []
+        with suppress(TypeError, ValueError):
+            center = [] if self.beam_center is None else [float(value) for value in self.beam_center]
+        masks = []
+        for key, mask in sorted((self.masks or {}).items()):
+            with suppress(TypeError, ValueError):
+                if mask is not None:
+                    masks.append(f"{key} {hash_mask(mask)}")
+        return {IMAGE_KEYS: list(self.image_keys or ()), BEAM_CENTER: center, MASKS: masks}
 
 
 @dataclass(frozen=True, eq=False)

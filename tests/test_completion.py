@@ -469,3 +469,14 @@ def test_a_run_without_frames_or_end_is_refused(
     run = store.runs[result.run_start_uids[0]]
     assert complete_run(run, classifier(7)).stream == "classification"
     check_books(store, run.start["uid"], "classification")
+
+
+def test_settings_that_make_no_sense_do_not_cost_the_run(measure: Callable[..., Any]) -> None:
+    frames: Any = FrameSettings(beam_center=np.array([1.0, 2.0]), masks={"det_image": None})  # type: ignore
+    run = measure(classifier(7), events=2, frames=frames)
+    assert run.stop["classification"]["classified"] == 2
+    model = read_results(run, "classification").model
+    assert (model["beam_center"], model["masks"]) == ([1.0, 2.0], [])
+    nonsense: Any = FrameSettings(beam_center="middle", masks={"det_image": [[1, 2], [3]]})  # type: ignore
+    run = measure(classifier(7), events=2, frames=nonsense)
+    assert run.stop["classification"]["flagged"] == 2
