@@ -11,32 +11,30 @@ Importing this module imports Tiled's server.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from typing import Any
 
 from tiled.storage import SQLStorage
 
 __all__ = ["lock_tables"]
 
-_connect = SQLStorage.connect
-_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+_connect, _dispose = SQLStorage.connect, SQLStorage.dispose
+_lock = threading.RLock()
 
 
 def lock_tables() -> None:
     """Have every server of this process use its DuckDB so. Calling it again changes nothing."""
-    SQLStorage.connect = _connect_alone
+    SQLStorage.connect, SQLStorage.dispose = _connect_alone, _dispose_alone
 
 
 class _Connection:
     """A connection that nobody else has until it is closed."""
 
     def __init__(self, storage: SQLStorage) -> None:
-        self._lock = _locks[storage.uri]
-        self._lock.acquire()
+        _lock.acquire()
         try:
             self._connection = _connect(storage)
         except BaseException:
-            self._lock.release()
+            _lock.release()
             raise
 
     def __getattr__(self, name: str) -> Any:
@@ -46,8 +44,14 @@ class _Connection:
         try:
             self._connection.close()
         finally:
-            self._lock.release()
+            _lock.release()
 
 
 def _connect_alone(self: SQLStorage) -> Any:
     return _Connection(self) if self.dialect == "duckdb" else _connect(self)
+
+
+def _dispose_alone(self: SQLStorage) -> None:
+    """Close the connection when nobody uses it: Tiled's server does so before it ends its requests."""
+    with _lock:
+        _dispose(self)
