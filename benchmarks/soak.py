@@ -43,6 +43,9 @@ from speckle_plugin.session import Session, start_session
 from speckle_plugin.storage import find_frames
 from speckle_plugin.storage.results import stored_images
 
+LONGEST_LOOK = 180.0
+"""Seconds after which a reader counts as hung."""
+
 KINDS = ("step", "burst", "grid", "two", "flight", "dark", "aborted", "failed", "empty")
 
 
@@ -80,9 +83,9 @@ class _Reader:
     """Another process that reads the newest run again and again, while it is measured."""
 
     CODE = """
-import sys, time
+import os, time
 from tiled.client import from_uri
-runs = from_uri(sys.argv[1], api_key=sys.argv[2])
+runs = from_uri(os.environ["SOAK_URI"], api_key=os.environ["SOAK_KEY"])
 while True:
     time.sleep(2)
     if not len(runs):
@@ -101,8 +104,13 @@ while True:
 
     def __init__(self, uri: str, api_key: str) -> None:
         self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        command = [sys.executable, "-c", self.CODE, uri, api_key]
-        self._process = subprocess.Popen(command, stdout=self._output, stderr=self._errors)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE],
+            stdout=self._output,
+            stderr=self._errors,
+            env=os.environ | {"SOAK_URI": uri, "SOAK_KEY": api_key},  # a command line is seen by all users
+        )
+        self._looks, self._last_look = 0, time.monotonic()
 
     @property
     def looks(self) -> int:
@@ -111,9 +119,13 @@ while True:
         return self._output.read().count(b"looked")
 
     def problem(self) -> str:
-        """Give what it failed with, or nothing."""
+        """Give what it failed with, or that it hangs, or nothing."""
         if self._process.poll() is None:
-            return ""
+            looks = self.looks
+            if looks > self._looks:
+                self._looks, self._last_look = looks, time.monotonic()
+            waited = time.monotonic() - self._last_look
+            return f"the reader has not read a run for {waited:.0f} s" if waited > LONGEST_LOOK else ""
         self._errors.seek(0)
         return f"the reader failed: {self._errors.read().decode()[-2000:]}"
 

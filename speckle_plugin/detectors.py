@@ -42,7 +42,7 @@ class FrameSettings:
         Data keys to classify; by default every key that holds images.
     beam_center : (row, column), optional
         For detectors without a configuration attribute `NAME_beam_center`.
-    masks : mapping of image key to array of bool
+    masks : mapping of data key to array of bool
         True where a pixel is to be left out.
     """
 

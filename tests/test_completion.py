@@ -23,6 +23,7 @@ from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, quadran
 from speckle_plugin.callbacks import LiveClassifier, PipelineSettings
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.completion import Completion, CompletionError, complete_run, complete_runs
+from speckle_plugin.completion.consistency import check_masks
 from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle
@@ -69,12 +70,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
 
 @pytest.fixture
 def make_detector(store: TiledStore) -> Callable[..., SpeckleDetector]:
-    def make(name: str = "det", **settings: Any) -> SpeckleDetector:
+    def make(
+        name: str = "det", kind: type[SpeckleDetector] = SpeckleDetector, **settings: Any
+    ) -> SpeckleDetector:
         sample = SpeckleSample(name=f"{name}_sample", sample_map=SampleMap("gradient"), seed=1)
         folder = store.frames_directory
-        return SpeckleDetector(
-            name=name, sample=sample, data_directory=folder, seed=2, grid=quadrant(SIZE), **settings
-        )
+        return kind(name=name, sample=sample, data_directory=folder, seed=2, grid=quadrant(SIZE), **settings)
 
     return make
 
@@ -288,19 +289,59 @@ def test_the_mask_is_known_also_if_the_first_frame_was_deferred(measure: Callabl
         complete_run(run, classifier(7))
 
 
+def test_one_mask_is_for_the_cameras_that_had_one(
+    measure: Callable[..., Any], make_detector: Callable[..., SpeckleDetector]
+) -> None:
+    detectors = [make_detector("one"), make_detector("two")]
+    frames = FrameSettings(masks={"two_image": MASK})
+    run = measure(classifier(7, fails_after=1), detectors, events=1, frames=frames)
+    assert complete_run(run, classifier(7), masks=MASK).classified == 1
+    recorded = read_results(run, "classification_2").model["masks"]
+    assert [text.split()[0] for text in recorded] == ["two_image"]
+    complete_run(run, classifier(7), masks=MASK, everything=True)
+    recorded = read_results(run, "classification_3").model["masks"]
+    assert [text.split()[0] for text in recorded] == ["one_image", "two_image"]
+
+
+def test_results_that_do_not_tell_their_masks_are_not_mixed_with_new_ones() -> None:
+    older = {"weights_sha256": "abc", "mask_hash": ""}
+    with pytest.raises(CompletionError, match="older version .*--all"):
+        check_masks("4f0c", older, [])
+    check_masks("4f0c", {}, [])  # nothing was classified
+
+
+class SilentDetector(SpeckleDetector):
+    """Does not say where the beam is."""
+
+    def read_configuration(self) -> Any:
+        return self._without_center(super().read_configuration())
+
+    def describe_configuration(self) -> Any:
+        return self._without_center(super().describe_configuration())
+
+    def _without_center(self, settings: Any) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if key != f"{self.name}_beam_center"}
+
+
 @pytest.mark.parametrize(
     ("session", "given", "message"),
     [
-        ((1.0, 2.0), (3.0, 2.0), r"had the beam centre \(1.0, 2.0\), and \(3.0, 2.0\) is given"),
-        (None, (3.0, 2.0), "had no beam centre"),
+        ((1.0, 2.0), (3.0, 2.0), r"with the beam centre \(1.0, 2.0\), and \(3.0, 2.0\) is given"),
+        (None, (3.0, 2.0), "with no beam centre"),
         ((1.0, 2.0), (1.0, 2.0), ""),
         ((1.0, 2.0), None, ""),
+        (None, None, ""),
     ],
 )
 def test_the_beam_centre_must_be_that_of_the_session(
-    measure: Callable[..., Any], session: Any, given: Any, message: str
+    measure: Callable[..., Any],
+    make_detector: Callable[..., SpeckleDetector],
+    session: Any,
+    given: Any,
+    message: str,
 ) -> None:
-    run = measure(classifier(7, fails_after=1), events=2, frames=FrameSettings(beam_center=session))
+    silent = make_detector("silent", kind=SilentDetector)
+    run = measure(classifier(7, fails_after=1), [silent], events=2, frames=FrameSettings(beam_center=session))
     if message:
         with pytest.raises(CompletionError, match=message):
             complete_run(run, classifier(7), beam_center=given)
@@ -309,8 +350,14 @@ def test_the_beam_centre_must_be_that_of_the_session(
         return
     assert complete_run(run, classifier(7), beam_center=given).classified == 1
     results = read_results(run, "classification_2")
-    assert results.model["beam_center"] == list(session)
-    assert all(row.data["flags"] == "" for row in results.rows.values())  # not assumed
+    assert results.model["beam_center"] == list(session or ())
+    flags = {row.data["flags"] for row in results.rows.values()}
+    assert flags == ({""} if session else {"assumed_center"})
+
+
+def test_a_centre_is_not_refused_where_detectors_state_theirs(measure: Callable[..., Any]) -> None:
+    run = measure(classifier(7, fails_after=1), events=2, frames=FrameSettings(beam_center=(1.0, 2.0)))
+    assert complete_run(run, classifier(7), beam_center=(3.0, 2.0)).classified == 1
 
 
 def frame_file(run: Any, index: int) -> Path:

@@ -68,9 +68,9 @@ def complete(
     directory are replayed first.
 
     The labels go into a new stream of the run, classification_2 and so on, which holds all earlier results
-    too; nothing is overwritten, and queries read the newest. Model and mask must be those of the session;
-    with **--all** every frame of the runs is classified again, by any model. Stopped, the run that it was at
-    stays as it was.
+    too; nothing is overwritten, and queries read the newest. Model and masks must be those of the session, as
+    must a beam centre, if one is given; with **--all** every frame of the runs is classified again, by any
+    model. Stopped, the run that it was at stays as it was.
 
     **Examples**: whatever is left; two runs; every frame of a run by another network.
 

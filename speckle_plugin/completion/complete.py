@@ -21,7 +21,13 @@ from speckle_plugin.callbacks.frame_labels import label_frames
 from speckle_plugin.callbacks.frame_reader import FrameReadError
 from speckle_plugin.callbacks.run_results import RunResults
 from speckle_plugin.classifier import Classifier, FrameResult
-from speckle_plugin.completion.consistency import CompletionError, check_center, check_masks, check_model
+from speckle_plugin.completion.consistency import (
+    CompletionError,
+    check_centers,
+    check_masks,
+    check_model,
+    recorded_masks,
+)
 from speckle_plugin.completion.work import Frame, Work, find_work, is_unreadable
 from speckle_plugin.detectors import Detector, FrameSettings
 from speckle_plugin.schema import SUMMARY, Flag, Status, newest_stream
@@ -164,8 +170,9 @@ def complete_run(
         Of any store, also on a remote server: the frames are read through Tiled.
     classifier : Classifier
         With the model that classified the other frames.
-    masks : array of bool, or mapping of image key to array, optional
-        As in the session: True where a pixel is left out. One array is for all detectors.
+    masks : array of bool, or mapping of data key to array, optional
+        As in the session: True where a pixel is left out. One array is for all detectors that had a
+        mask in the session, or simply for all if none had or with `everything`.
     beam_center : (row, column), optional
         For detectors that don't state it; by default that of the session.
     everything : bool
@@ -187,14 +194,16 @@ def complete_run(
     if not work.wanted and work.is_booked:
         return _completion(work, newest_stream(work.stop))
     if isinstance(masks, np.ndarray):
-        masks = {stored.data_key: masks for stored in work.images.values()}
+        with_mask = () if everything else recorded_masks(work.earlier.model)
+        masks = dict.fromkeys(with_mask or (stored.data_key for stored in work.images.values()), masks)
     settings = FrameSettings(work.image_keys, beam_center or work.beam_center, masks)
     detectors = work.describe_detectors(settings)
     times = StageTimes()
     if not everything:
         check_model(run.start["uid"], work.earlier.model, classifier.bundle)
         check_masks(run.start["uid"], work.earlier.model, detectors.values())
-        check_center(run.start["uid"], work.earlier.model, settings.beam_center)
+        session = work.describe_detectors(FrameSettings(work.image_keys, work.beam_center, masks))
+        check_centers(run.start["uid"], work.earlier.model, detectors.values(), session.values())
         times.add(work.summary.get("seconds_per_frame", {}), work.summary.get("frames", 0))
     results = _classify(work, detectors, classifier, times, report or (lambda done, total: None))
     if work.is_booked and all(_is_unreadable_as_before(work, *item) for item in results.items()):

@@ -10,9 +10,9 @@ from typing import Any
 
 from speckle_plugin.detectors import Detector
 from speckle_plugin.models import Bundle
-from speckle_plugin.schema import BEAM_CENTER, MASKS
+from speckle_plugin.schema import MASKS
 
-__all__ = ["CompletionError", "check_center", "check_masks", "check_model"]
+__all__ = ["CompletionError", "check_centers", "check_masks", "check_model", "recorded_masks"]
 
 
 class CompletionError(ValueError):
@@ -46,15 +46,26 @@ def check_model(uid: str, model: Mapping[str, Any], bundle: Bundle) -> None:
     )
 
 
+def recorded_masks(model: Mapping[str, Any]) -> dict[str, str]:
+    """Give the SHA-256 of the session's masks by data key, from the configuration of its results."""
+    return dict(text.rsplit(" ", 1) for text in model.get(MASKS) or ())
+
+
 def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector]) -> None:
     """See that the mask of each detector is that of the session.
 
     Raises
     ------
     CompletionError
-        If it is another, is missing, or there was none.
+        If it is another, is missing, or there was none; or if the results do not tell.
     """
-    recorded = dict(text.rsplit(" ", 1) for text in model.get(MASKS) or ())
+    if model.get("weights_sha256") and MASKS not in model:
+        raise CompletionError(
+            f"the results of the run {uid} do not tell which masks and which beam centre they are with, "
+            "since an older version of this package wrote them: have every frame of the run classified "
+            "again (--all)"
+        )
+    recorded = recorded_masks(model)
     for detector in detectors:
         before = recorded.get(detector.data_key, "")
         if detector.geometry is None or detector.geometry.mask_hash == before:
@@ -71,20 +82,38 @@ def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector
         )
 
 
-def check_center(uid: str, model: Mapping[str, Any], given: tuple[float, float] | None) -> None:
-    """See that the beam centre for detectors that do not state theirs is that of the session.
+def check_centers(
+    uid: str, model: Mapping[str, Any], now: Iterable[Detector], before: Iterable[Detector]
+) -> None:
+    """See that the beam stands where it did in the session, on each detector.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    model : mapping
+        The classifier's configuration in the descriptor of the run's results.
+    now, before : iterable of Detector
+        As they are to be classified, and as in the session; in the same order.
 
     Raises
     ------
     CompletionError
-        If it is another, or there was none.
+        If it is elsewhere. A centre given for a detector that states its own changes nothing, and is
+        not refused.
     """
-    before = list(model.get(BEAM_CENTER) or ())
-    if not model.get("weights_sha256") or before == list(given or ()):
+    if not model.get("weights_sha256"):
         return
-    raise CompletionError(
-        f"the session of the run {uid} had "
-        + (f"the beam centre {tuple(before)}" if before else "no beam centre")
-        + f", and {given} is given: give none, then that of the session is taken, or have every frame of "
-        "the run classified again (--all)"
-    )
+    for given, recorded in zip(now, before, strict=True):
+        if _center(given) != _center(recorded):
+            raise CompletionError(
+                f"frames of {given.image_key!r} in the run {uid} were classified with "
+                + (f"the beam centre {_center(recorded)}" if _center(recorded) else "no beam centre")
+                + f", and {_center(given)} is given: give none, then that of the session is taken, or have "
+                "every frame of the run classified again (--all)"
+            )
+
+
+def _center(detector: Detector) -> tuple[float, float] | None:
+    """Give where the beam stands, if anyone said so."""
+    return None if detector.geometry is None or detector.center_assumed else detector.geometry.beam_center

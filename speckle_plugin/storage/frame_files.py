@@ -142,8 +142,10 @@ def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array
     def read(path: Any, start: int, stop: int) -> NDArray[Any]:
         with _opened(path, dataset, **access) as node:
             if node.shape != shape:
-                raise ValueError(
-                    f"{path} has the shape {node.shape}, but the first file of the stream {shape}"
+                raise HTTPException(
+                    409,
+                    f"{path}: {dataset} has the shape {node.shape}, but in the first file of the stream "
+                    f"{shape}; files of one stream must hold equally many frames of one shape",
                 )
             return np.asarray(node[start:stop])
 

@@ -247,8 +247,8 @@ def test_only_the_files_that_are_asked_for_are_opened(
     assert len(opened) == 2  # the first, for the shape, and the third
 
 
-def test_files_of_other_shapes_are_an_error_of_the_server(store: TiledStore) -> None:
-    """Files that are not alike are read by Tiled's own adapter, or not at all, never wrongly."""
+def test_files_of_other_shapes_are_refused(store: TiledStore) -> None:
+    """Files that are not alike are not read at all, never wrongly."""
     import h5py
     from httpx import HTTPStatusError
 
@@ -260,5 +260,5 @@ def test_files_of_other_shapes_are_an_error_of_the_server(store: TiledStore) -> 
         file["/entry/data/data"] = np.zeros((2, 8, 6), dtype="<f4")
     image = store.runs[uid]["primary/det_image"]
     assert image[2, 0, 0] == 2
-    with pytest.raises(HTTPStatusError):
+    with pytest.raises(HTTPStatusError, match="must hold equally many frames of one shape"):
         image[1]
