@@ -290,41 +290,46 @@ def test_a_classifier_that_hangs_and_comes_back(
         assert time.monotonic() < deadline, "the classifier was not used again"
 
 
-def _leak_check(
-    run_engine: Any, store: TiledStore, saved: Any, detector: Any, runs: int
-) -> tuple[int, int, float]:
-    """Count threads, open files and MiB of memory that short runs leave behind."""
+LeakCheck = Callable[[int], tuple[int, int, float]]
+
+
+@pytest.fixture
+def leak_check(
+    run_engine: Any, saved: Any, detector: Any, documents: Any, caplog: pytest.LogCaptureFixture
+) -> LeakCheck:
+    """Give a function that counts threads, open files and MiB of memory that short runs leave behind."""
+    caplog.set_level(logging.WARNING, "uvicorn.access")  # pytest keeps what is logged
     run_engine.subscribe(saved())
     det = detector()
 
     def measure(count: int) -> None:
         for _ in range(count):
             run_engine(bp.count([det], 1))
+            documents.clear()  # the tests' own recorder
 
     def held() -> tuple[int, int, float]:
         gc.collect()
         return threading.active_count(), len(os.listdir("/proc/self/fd")), resident_mebibytes()
 
-    measure(3)  # caches fill
-    before = held()
-    measure(runs)
-    after = held()
-    return after[0] - before[0], after[1] - before[1], after[2] - before[2]
+    def check(runs: int) -> tuple[int, int, float]:
+        measure(3)  # caches fill
+        before = held()
+        measure(runs)
+        threads, files, mebibytes = held()
+        left = threads - before[0], files - before[1], mebibytes - before[2]
+        print(f"after {runs} runs more: {left[0]} threads, {left[1]} files, {left[2]:.1f} MiB")
+        return left
+
+    return check
 
 
-def test_short_runs_leave_nothing_behind(
-    run_engine: Any, store: TiledStore, saved: Any, detector: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING, "uvicorn.access")  # pytest keeps what is logged
-    threads, files, mebibytes = _leak_check(run_engine, store, saved, detector, 10)
+def test_short_runs_leave_nothing_behind(leak_check: LeakCheck) -> None:
+    threads, files, mebibytes = leak_check(10)
     assert threads <= 2 and files <= 4 and mebibytes < 30
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_thousand_short_runs_leave_nothing_behind(
-    run_engine: Any, store: TiledStore, saved: Any, detector: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING, "uvicorn.access")  # pytest keeps what is logged
-    threads, files, mebibytes = _leak_check(run_engine, store, saved, detector, 1000)
-    assert threads <= 2 and files <= 4 and mebibytes < 60
+def test_a_thousand_short_runs_leave_nothing_behind(leak_check: LeakCheck) -> None:
+    threads, files, mebibytes = leak_check(1000)
+    assert threads <= 2 and files <= 4 and mebibytes < 40
