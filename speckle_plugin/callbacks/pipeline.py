@@ -28,6 +28,7 @@ from speckle_plugin.callbacks.run_report import RunReports
 from speckle_plugin.callbacks.run_results import RunResults
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.detectors import FrameSettings
+from speckle_plugin.open_runs import OpenRuns
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["LiveClassifier"]
@@ -78,8 +79,7 @@ class LiveClassifier:
         self._delivery = Delivery(busy=self._is_saturated)
         self._delivery.subscribe(self.reports)
         self._delivery.on_flush(self.reports.note_stored)
-        self._runs: dict[str, _Run] = {}
-        self._run_of: dict[str, _Run] = {}
+        self._runs: OpenRuns[_Run] = OpenRuns()
         self._lock = threading.Condition()
         self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
         self._pending_bytes = 0
@@ -120,13 +120,13 @@ class LiveClassifier:
             self._stop(doc)
             return
         self._delivery.put(name, doc)
-        run = self._start(doc) if name == "start" else self._find_run(name, doc)
-        if run is None:
-            return
-        for reference in run.finder(name, doc):
-            self._book(run, reference)
+        if name == "start":
+            self._start(doc)
+        for run in self._runs.find(name, doc):
+            for reference in run.finder(name, doc):
+                self._book(run, reference)
 
-    def _start(self, doc: dict[str, Any]) -> _Run:
+    def _start(self, doc: dict[str, Any]) -> None:
         choices = doc.get("classification")
         when_full = choices.get("when_full") if isinstance(choices, Mapping) else None
         if when_full not in ("wait", "defer"):
@@ -139,20 +139,8 @@ class LiveClassifier:
             when_full,
             self._delivery.seconds_writing,
         )
-        self._runs[uid] = run
-        return run
-
-    def _find_run(self, name: str, doc: Mapping[str, Any]) -> _Run | None:
-        """Tell which open run a document belongs to."""
-        for key in ("run_start", "descriptor", "resource", "stream_resource"):
-            if key in doc:
-                run = self._runs.get(doc[key]) if key == "run_start" else self._run_of.get(doc[key])
-                break
-        else:
-            run = None
-        if run is not None and name in ("descriptor", "resource", "stream_resource"):
-            self._run_of[doc["uid"]] = run
-        return run
+        self._runs.close(uid)  # started twice: the saver says so, the results begin anew
+        self._runs.open(uid, run)
 
     def _book(self, run: _Run, reference: FrameReference) -> None:
         size = reference.detector.frame_bytes
@@ -185,7 +173,7 @@ class LiveClassifier:
         return not self._pending_bytes or self._pending_bytes + size <= self.settings.pending_bytes
 
     def _stop(self, doc: dict[str, Any]) -> None:
-        run = self._runs.pop(doc.get("run_start", ""), None)
+        run = self._runs.close(doc.get("run_start", ""))
         saved = threading.Event()
         if run is None:
             self._delivery.put("stop", doc, saved)
@@ -200,8 +188,6 @@ class LiveClassifier:
                 run.closed = True
                 run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
                 self._delivery.put("stop", run.results.stop(doc), saved)
-            for uid in [uid for uid, owner in self._run_of.items() if owner is run]:
-                del self._run_of[uid]
         if not saved.wait(self.settings.save_timeout):
             logger.error(
                 "run %s is not saved %g s after its end: saving goes on in the background",

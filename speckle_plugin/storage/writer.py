@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from speckle_plugin.open_runs import OpenRuns
 from speckle_plugin.storage.connection import limit_retries
 from speckle_plugin.storage.journal import Journal
 from speckle_plugin.storage.lock import StorageError
@@ -72,7 +73,7 @@ class RunSaver:
         self._runs = runs
         self._outage = Outage(runs)
         self._directory = Path(journal_directory)
-        self._open: dict[str, _OpenRun] = {}
+        self._open: OpenRuns[_OpenRun] = OpenRuns()
         self._lock = threading.RLock()
         self._journal_lock = threading.Lock()
 
@@ -84,15 +85,15 @@ class RunSaver:
         with self._journal_lock:
             if name == "start":
                 self._begin(doc).recorded_ahead = True
-            for run in self._runs_of(name, doc):
+            for run in self._open.find(name, doc):
                 run.record(name, doc)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Save a document."""
         with self._lock:
-            if name == "start" and doc["uid"] not in self._open:
-                self._begin(doc)
-            runs = self._runs_of(name, doc)
+            runs = self._open.find(name, doc)
+            if not runs and name == "start":
+                runs = [self._begin(doc)]
             if not runs:
                 raise StorageError(
                     f"a document {name!r} came that belongs to no open run ({doc}). Subscribe the saver "
@@ -102,12 +103,12 @@ class RunSaver:
                 for run in runs:
                     run(name, doc)
             finally:
-                if name == "stop" and (ended := self._open.pop(doc["run_start"], None)) is not None:
+                if name == "stop" and (ended := self._open.close(doc["run_start"])) is not None:
                     ended.close()
 
     def _begin(self, doc: Mapping[str, Any]) -> _OpenRun:
         run = _OpenRun(doc["uid"], self._new_writer, self._outage, self._directory, self.failures)
-        return self._open.setdefault(doc["uid"], run)
+        return self._open.open(doc["uid"], run)
 
     def flush(self) -> None:
         """Make all documents so far visible in Tiled.
@@ -116,7 +117,7 @@ class RunSaver:
         documents come: the cost of a flush hardly depends on how many frames are new.
         """
         with self._lock:
-            for run in list(self._open.values()):
+            for _, run in self._open.items():
                 run.flush()
 
     def close(self) -> None:
@@ -125,40 +126,15 @@ class RunSaver:
             try:
                 self.flush()
             finally:
-                for uid, run in list(self._open.items()):
+                for uid, run in self._open.items():
                     logger.warning("the run %s has no stop document; its journal is kept", uid)
                     run.close()
-                self._open.clear()
+                    self._open.close(uid)
 
     def _new_writer(self) -> _Writer:
         from speckle_plugin.storage.run_writer import TiledRunWriter  # imports Tiled
 
         return TiledRunWriter(self._runs)
-
-    def _runs_of(self, name: str, doc: Mapping[str, Any]) -> list[_OpenRun]:
-        """Find the run of a document by what it refers to.
-
-        event_model's RunRouter does this as well, but packs events into pages, keeps each
-        reference to a frame in memory twice, and never forgets a resource.
-        """
-        if name == "start":
-            return [self._open[doc["uid"]]]
-        open_runs = list(self._open.items())
-        parent = doc.get(_PARENT.get(name, ""))
-        found = [run for uid, run in open_runs if doc.get("run_start") == uid or parent in run.members]
-        if not found and name == "resource" and "run_start" not in doc:
-            return [run for _, run in open_runs]  # old ones do not say; keep it with all runs
-        return found
-
-
-_PARENT = {
-    "event": "descriptor",
-    "event_page": "descriptor",
-    "datum": "resource",
-    "datum_page": "resource",
-    "stream_datum": "stream_resource",
-}
-"""Where a document names the descriptor or resource that it belongs to."""
 
 
 class _OpenRun:
@@ -172,7 +148,6 @@ class _OpenRun:
         directory: Path,
         failures: dict[str, str],
     ) -> None:
-        self.members: set[str] = set()
         self.recorded_ahead = False
         self._started = False
         self._uid = uid
@@ -189,8 +164,6 @@ class _OpenRun:
             self._lose_journal(error)
 
     def record(self, name: str, doc: Mapping[str, Any]) -> None:
-        if name in ("descriptor", "resource", "stream_resource"):
-            self.members.add(doc["uid"])
         if self._whole and self._journal is not None:
             try:
                 self._journal.append(name, doc)
