@@ -20,9 +20,19 @@ MOMENTUM = 0.9
 """Of the moving batch statistics: runs are short, and Keras's 0.99 would lag behind."""
 
 
+class WithoutBias(keras.layers.Conv2D):
+    """A convolution that leaves its bias out and untrained, also when it is loaded from a checkpoint."""
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables."""
+        super().build(input_shape)
+        if self.bias is not None:
+            self.bias.trainable = False
+
+
 @keras.saving.register_keras_serializable("training")
-class PointwiseConvolution(keras.layers.Conv2D):
-    """A convolution of 1 x 1 pixels, as the matrix product that it is; its bias stays as it is."""
+class PointwiseConvolution(WithoutBias):
+    """A convolution of 1 x 1 pixels, as the matrix product that it is."""
 
     def call(self, inputs: Any) -> Any:
         """Map (N, rows, columns, channels) to (N, rows / stride, columns / stride, filters)."""
@@ -35,8 +45,8 @@ class PointwiseConvolution(keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("training")
-class UnbiasedConvolution(keras.layers.Conv2D):
-    """A convolution that leaves out its bias."""
+class UnbiasedConvolution(WithoutBias):
+    """A convolution of more pixels."""
 
     def call(self, inputs: Any) -> Any:
         """Convolve (N, rows, columns, channels)."""
@@ -73,11 +83,10 @@ def quicken(network: keras.Model) -> keras.Model:
     quick = keras.models.clone_model(network, clone_function=_quicker)
     quick.set_weights(network.get_weights())
     for layer in quick.layers:
-        if isinstance(layer, PointwiseConvolution | UnbiasedConvolution):
+        if isinstance(layer, WithoutBias):
             normalization = quick.get_layer(layer.name.removesuffix("_conv") + "_bn")
             normalization.moving_mean.assign(normalization.moving_mean - layer.bias)
             layer.bias.assign(tf.zeros_like(layer.bias))
-            layer.bias.trainable = False
     return quick
 
 

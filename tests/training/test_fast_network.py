@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_they_train_the_same(networks: tuple[Any, Any]) -> None:
     assert set(plain) == set(quick)
     for path, gradient in plain.items():
         np.testing.assert_allclose(quick[path], gradient, rtol=1e-2, atol=1e-3, err_msg=path)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_biases_stay_untrained_when_a_checkpoint_is_loaded(networks: tuple[Any, Any], tmp_path: Path) -> None:
+    """Else the optimizer, which has nothing for them, would begin anew."""
+    import keras
+
+    _, quick = networks
+    quick.save(tmp_path / "checkpoint.keras")
+    loaded = keras.models.load_model(tmp_path / "checkpoint.keras")
+    trained = [variable.path for variable in loaded.trainable_variables]
+    assert trained == [variable.path for variable in quick.trainable_variables]
+    assert not any(path.endswith("_conv/bias") for path in trained)
 
 
 def test_the_statistics_follow_the_batch(networks: tuple[Any, Any]) -> None:
