@@ -114,7 +114,6 @@ def describe_detector(
         item_size = np.dtype(data_key.get("dtype_numpy") or "<f8").itemsize
     except TypeError:
         item_size = 8
-    saturation = configuration.get(f"{name}{SATURATION_SUFFIX}")
     return Detector(
         image_key=image_key_of(stream, key),
         data_key=key,
@@ -122,7 +121,15 @@ def describe_detector(
         frame_bytes=shape[-2] * shape[-1] * item_size,
         geometry=geometry,
         problem=problem,
-        saturation_level=float(saturation) if saturation else None,
-        pitch=configuration.get(f"{name}{PITCH_SUFFIX}"),
+        saturation_level=_number(configuration.get(f"{name}{SATURATION_SUFFIX}")),
+        pitch=_number(configuration.get(f"{name}{PITCH_SUFFIX}")),
         center_assumed=center is None,
     )
+
+
+def _number(stated: Any) -> float | None:
+    """Give a number that a detector states; text, arrays and 0 count as not stated."""
+    try:
+        return float(stated) or None
+    except (TypeError, ValueError):
+        return None

@@ -89,6 +89,7 @@ def start_session(
     frames: FrameSettings | None = None,
     settings: PipelineSettings | None = None,
     store: Store | None = None,
+    run_engine: RunEngine | None = None,
     profile: str | None = None,
     table: bool = True,
 ) -> Session:
@@ -106,6 +107,8 @@ def start_session(
     settings : PipelineSettings, optional
     store : Store, optional
         Another store than the embedded server, from :func:`speckle_plugin.storage.connect`.
+    run_engine : RunEngine, optional
+        Yours, with its metadata and subscriptions; by default one whose scan ids go on from the last run.
     profile : str, optional
         Name of a Tiled profile to write, so that ``databroker.catalog[profile]`` reads the
         runs in other processes while the session is open.
@@ -129,7 +132,7 @@ def start_session(
         classifier = _in_background(lambda: _load_classifier(bundle, engine))
         if profile is not None:
             write_profile(store, profile)
-        run_engine = RunEngine({"scan_id": _last_scan_id(store.runs)})
+        run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
         live = LiveClassifier(classifier, frames, settings)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)

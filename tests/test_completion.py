@@ -303,6 +303,16 @@ def test_one_mask_is_for_the_cameras_that_had_one(
     assert [text.split()[0] for text in recorded] == ["one_image", "two_image"]
 
 
+def test_a_mask_that_fits_no_frame_is_refused(measure: Callable[..., Any]) -> None:
+    """Else all frames would be flagged, for good."""
+    run = measure(classifier(7, fails_after=0), events=2)
+    wrong = np.zeros((SIZE, SIZE + 1), bool)
+    for everything in (False, True):
+        with pytest.raises(CompletionError, match=r"the mask has the shape \(65, 66\)"):
+            complete_run(run, classifier(7), masks=wrong, everything=everything)
+    assert complete_run(run, classifier(7)).classified == 2
+
+
 def test_results_that_do_not_tell_their_masks_are_not_mixed_with_new_ones() -> None:
     older = {"weights_sha256": "abc", "mask_hash": ""}
     with pytest.raises(CompletionError, match="older version .*--all"):

@@ -14,6 +14,7 @@ import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
+from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
 
 from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, regenerate_frame
@@ -148,6 +149,28 @@ def test_scan_ids_go_on_and_runs_stay(tmp_path: Path) -> None:
     assert ids == [1, 2]
     with TiledStore(tmp_path) as store:
         assert len(find_frames(store.runs)) == 2
+
+
+def test_a_run_engine_of_ones_own(tmp_path: Path) -> None:
+    """It keeps what it has, and is left alone when the session ends."""
+    mine, documents = RunEngine({"scan_id": 41, "beamline": "X"}), []
+    mine.subscribe(lambda name, doc: documents.append(name))
+    with start_session(tmp_path, run_engine=mine, table=False) as session:
+        assert session.RE is mine
+        det = SpeckleDetector(
+            name="det",
+            sample=SpeckleSample(name="sample", seed=1),
+            data_directory=session.store.frames_directory,
+            seed=1,
+        )
+        uid = measure(session, bp.count([det]))
+        start = session.catalog[uid].metadata["start"]
+        assert (start["scan_id"], start["beamline"]) == (42, "X")
+        assert session.catalog[uid].metadata["stop"]["classification"]["classified"] == 1
+    assert "stop" in documents
+    documents.clear()
+    mine(bp.count([det]))
+    assert documents[-1] == "stop" and not session.saver.failures
 
 
 CTRL_C = """

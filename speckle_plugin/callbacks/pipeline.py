@@ -115,16 +115,28 @@ class LiveClassifier:
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take one document from the RunEngine."""
-        self._delivery.raise_error()
         if name == "stop":
             self._stop(doc)
-            return
-        self._delivery.put(name, doc)
-        if name == "start":
-            self._start(doc)
-        for run in self._runs.find(name, doc):
+        else:
+            self._delivery.put(name, doc)
+            if name == "start":
+                self._start(doc)
+            for run in self._runs.find(name, doc):
+                self._find_frames(run, name, doc)
+        # Last, since the error may be of another run: what this document says is not to be lost by it.
+        self._delivery.raise_error()
+
+    def _find_frames(self, run: _Run, name: str, doc: dict[str, Any]) -> None:
+        """Book the frames of a document. One that makes no sense costs their results, not the scan."""
+        try:
             for reference in run.finder(name, doc):
                 self._book(run, reference)
+        except Exception:
+            logger.exception(
+                "frames in a document %r of the run %s cannot be found; they are stored, but not classified",
+                name,
+                run.uid,
+            )
 
     def _start(self, doc: dict[str, Any]) -> None:
         choices = doc.get("classification")
@@ -194,7 +206,6 @@ class LiveClassifier:
                 doc.get("run_start"),
                 self.settings.save_timeout,
             )
-        self._delivery.raise_error()
 
     def _ready(self) -> Classifier | None:
         """Give the classifier if it is loaded, without waiting."""

@@ -113,6 +113,7 @@ class RunResults:
         """
         if self._open.pop(self._key(reference), None) is None:
             return
+        reference.pixels = None  # results may be held back for long, and bytes count frames that wait only
         self._held.append((reference, result, problem))
         if self._compose_event or classifier:
             self._emit_held(classifier)

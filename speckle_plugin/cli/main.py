@@ -69,8 +69,8 @@ def speckle(
         speckle demo
         speckle simulate --disk-numbers 2-20 --count 5 --out frames.h5
         speckle classify frames.h5 --out results.csv
-        speckle train quadrant --out my-network
-        speckle evaluate my-network/quadrant.bundle --out report
+        speckle train mono --out my-network
+        speckle evaluate my-network/mono.bundle --out report
 
     **speckle COMMAND --help** explains each command by an example.
     """

@@ -97,9 +97,11 @@ def retrain(
 
     Stopped, it goes on from the last checkpoint when the same command is given again.
 
-    **Example**: on all runs of a sample; then live, with the child.
+    **Example**: on all runs of a sample, two or more; then live, with the child.
 
-        speckle retrain --parent quadrant --store demo-output --where family=poly --out poly-child
+        speckle demo --family poly --seed 1 --data poly-data
+        speckle demo --family poly --seed 2 --data poly-data
+        speckle retrain --parent quadrant --store poly-data --where family=poly --out poly-child
 
         speckle demo --model poly-child/quadrant-retrained.bundle --family poly --data check
     """

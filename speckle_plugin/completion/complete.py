@@ -26,6 +26,7 @@ from speckle_plugin.completion.consistency import (
     check_centers,
     check_masks,
     check_model,
+    check_usable,
     recorded_masks,
 )
 from speckle_plugin.completion.work import Frame, Work, find_work, is_unreadable
@@ -198,12 +199,13 @@ def complete_run(
         masks = dict.fromkeys(with_mask or (stored.data_key for stored in work.images.values()), masks)
     settings = FrameSettings(work.image_keys, beam_center or work.beam_center, masks)
     detectors = work.describe_detectors(settings)
+    plain = work.describe_detectors(FrameSettings(work.image_keys, work.beam_center))
+    check_usable(run.start["uid"], detectors.values(), plain.values())
     times = StageTimes()
     if not everything:
         check_model(run.start["uid"], work.earlier.model, classifier.bundle)
         check_masks(run.start["uid"], work.earlier.model, detectors.values())
-        session = work.describe_detectors(FrameSettings(work.image_keys, work.beam_center, masks))
-        check_centers(run.start["uid"], work.earlier.model, detectors.values(), session.values())
+        check_centers(run.start["uid"], work.earlier.model, detectors.values(), plain.values())
         times.add(work.summary.get("seconds_per_frame", {}), work.summary.get("frames", 0))
     results = _classify(work, detectors, classifier, times, report or (lambda done, total: None))
     if work.is_booked and all(_is_unreadable_as_before(work, *item) for item in results.items()):

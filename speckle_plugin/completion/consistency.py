@@ -12,7 +12,7 @@ from speckle_plugin.detectors import Detector
 from speckle_plugin.models import Bundle
 from speckle_plugin.schema import MASKS
 
-__all__ = ["CompletionError", "check_centers", "check_masks", "check_model", "recorded_masks"]
+__all__ = ["CompletionError", "check_centers", "check_masks", "check_model", "check_usable", "recorded_masks"]
 
 
 class CompletionError(ValueError):
@@ -111,6 +111,28 @@ def check_centers(
                 + (f"the beam centre {_center(recorded)}" if _center(recorded) else "no beam centre")
                 + f", and {_center(given)} is given: give none, then that of the session is taken, or have "
                 "every frame of the run classified again (--all)"
+            )
+
+
+def check_usable(uid: str, now: Iterable[Detector], plain: Iterable[Detector]) -> None:
+    """See that what is given fits the detectors: else all their frames would be flagged, for good.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    now, plain : iterable of Detector
+        As they are to be classified, and without what is given; in the same order.
+
+    Raises
+    ------
+    CompletionError
+        If a mask or centre makes frames unusable that can be used without it.
+    """
+    for given, without in zip(now, plain, strict=True):
+        if given.problem and not without.problem:
+            raise CompletionError(
+                f"frames of the run {uid} cannot be classified with what is given: {given.problem}"
             )
 
 

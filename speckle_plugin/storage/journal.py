@@ -50,7 +50,9 @@ class Journal:
         self.path = directory / f"{uid}.jsonl"
         # "x", since another file of this name can only be this run's earlier part.
         self._file = self.path.open("x", encoding="utf-8", buffering=1)
-        lock_file(self._file)
+        if not lock_file(self._file):
+            self._file.close()
+            raise OSError(f"{self.path} is held by another process")
 
     def append(self, name: str, doc: Mapping[str, Any]) -> None:
         """Add a document, at once visible to other processes.

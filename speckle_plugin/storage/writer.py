@@ -116,9 +116,15 @@ class RunSaver:
         To be called when there is nothing else to do, and more than once a second while
         documents come: the cost of a flush hardly depends on how many frames are new.
         """
+        lost: StorageError | None = None
         with self._lock:
             for _, run in self._open.items():
-                run.flush()
+                try:
+                    run.flush()
+                except StorageError as error:  # that one is lost does not cost the others
+                    lost = error
+        if lost is not None:
+            raise lost
 
     def close(self) -> None:
         """Flush, and let go of runs that have no stop document; their journals stay."""
@@ -158,6 +164,7 @@ class _OpenRun:
         self._journal: Journal | None = None
         self._whole = True
         self._in_tiled = True
+        self._told = False
         try:
             self._journal = Journal(directory, uid)
         except OSError as error:
@@ -197,7 +204,8 @@ class _OpenRun:
     def flush(self) -> None:
         if self._writer is not None:
             self._try_tiled(self._writer.flush)
-        self._see_that_it_is_saved()
+        if not self._told:
+            self._see_that_it_is_saved()
 
     def _try_tiled(self, action: Callable[[], object]) -> None:
         """Do something in Tiled, unless this run or the server is lost already."""
@@ -238,6 +246,7 @@ class _OpenRun:
 
     def _see_that_it_is_saved(self) -> None:
         if not self._in_tiled and not self._whole:
+            self._told = True
             raise StorageError(
                 f"the run {self._uid} can be saved neither in Tiled nor in {self._path}; the log says why "
                 "(a full disk, missing rights, a server that is gone). Mend that and measure again"

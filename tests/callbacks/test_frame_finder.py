@@ -157,6 +157,13 @@ def test_what_the_detector_says_of_itself() -> None:
     assert (detector.pitch, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
 
 
+@pytest.mark.parametrize("stated", [[1.0, 2.0], "65535 counts", {}, None, 0])
+def test_numbers_that_are_none_are_as_if_not_stated(stated: Any) -> None:
+    configuration = {"det_pitch": stated, "det_saturation_level": stated}
+    (reference,) = find([("descriptor", descriptor([40, 50], **configuration)), event(1, "x")])
+    assert reference.detector.pitch is reference.detector.saturation_level is None
+
+
 @pytest.mark.parametrize(
     ("shape", "frames"),
     [([40, 50], 1), ([3, 40, 50], 3), ([], 0), ([50], 0), ([5, 5], 0), ([2, 2, 40, 50], 0)],

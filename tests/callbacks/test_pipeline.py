@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import RequestStop
 
-from simulated_devices import PixelGrid
+from simulated_devices import PixelGrid, SpeckleDetector
 from speckle_plugin.callbacks import LiveClassifier
+from speckle_plugin.callbacks.frame_finder import FrameFinder
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.plans import classify_count, classify_grid_scan, classify_scan
+from speckle_plugin.storage import RunSaver
 
 
 def test_each_frame_of_a_scan_has_a_row(run_engine: RunEngine, make_live, make_detector, documents) -> None:
@@ -447,3 +450,62 @@ def test_ctrl_c_in_a_scan(run_engine, make_live, make_detector, documents) -> No
 
     run_engine(bpp.finalize_wrapper(bpp.stage_wrapper(plan(), [det]), bps.null()))
     assert documents.books()[0]["classified"] == 1
+
+
+def test_a_document_that_makes_no_sense_does_not_cost_the_scan(
+    run_engine: Any,
+    make_live: Callable[..., LiveClassifier],
+    make_detector: Callable[..., SpeckleDetector],
+    documents: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    find = FrameFinder.__call__
+
+    def fail_once(self: FrameFinder, name: str, doc: Any) -> Any:
+        if name == "event" and doc["seq_num"] == 2:
+            raise TypeError("a strange document")
+        return find(self, name, doc)
+
+    monkeypatch.setattr(FrameFinder, "__call__", fail_once)
+    run_engine.subscribe(make_live())
+    run_engine(bp.count([make_detector()], 3))
+    assert [row["frame_index"] for row in documents.rows()] == [0, 1]
+    assert "stored, but not classified" in caplog.text
+
+
+def test_scans_go_on_when_saving_works_again(
+    run_engine: Any,
+    make_live: Callable[..., LiveClassifier],
+    make_detector: Callable[..., SpeckleDetector],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that was lost, and ended long after that was told, does not fail those after it."""
+
+    class Writer:
+        works = False
+
+        def __call__(self, name: str, doc: Any) -> None:
+            if not self.works:
+                raise ValueError("no Tiled")
+
+        def flush(self) -> None:
+            pass
+
+    journals = tmp_path / "journals"
+    journals.touch()  # no folder: no journal can be made
+    saver = RunSaver(None, journals)
+    monkeypatch.setattr(saver, "_new_writer", Writer)
+    live = make_live()
+    live.subscribe(saver, saves=True)
+    run_engine.subscribe(live)
+    det = make_detector()
+    plan = bpp.finalize_wrapper(bp.count([det], 20, delay=0.05), bps.sleep(0.7))
+    with pytest.raises(RuntimeError, match="can't be saved"):
+        run_engine(plan)
+    Writer.works = True
+    for _ in range(3):
+        run_engine(bp.count([det], 2))
+    assert not saver._open.items()
+    assert len(saver.failures) == 1

@@ -164,8 +164,9 @@ def test_neither_journal_nor_tiled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         saver(name, doc)
     with pytest.raises(StorageError, match="neither in Tiled nor in"):
         saver(*documents[2])
+    saver.flush()  # once told is enough; but each document that is lost is told of
     with pytest.raises(StorageError, match="neither in Tiled nor in"):
-        saver.flush()
+        saver(*documents[3])
 
 
 def test_tiled_alone_will_do(
@@ -214,3 +215,69 @@ def test_recorded_before_it_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [name for name, _ in read_journal(journal)] == [name for name, _ in documents], "written twice"
     saver(*documents[-1])
     assert not journal.exists()
+
+
+def test_rows_are_not_doubled_when_an_answer_is_lost(
+    store: TiledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have arrived: the run stays in its journal, from which it is written anew."""
+    import httpx
+    from tiled.client.dataframe import DataFrameClient
+
+    appended: list[int] = []
+    append = DataFrameClient.append_partition
+
+    def lose_the_answer(self: Any, *arguments: Any, **options: Any) -> None:
+        append(self, *arguments, **options)
+        appended.append(1)
+        if len(appended) == 1:
+            raise httpx.ReadTimeout("timed out")
+
+    monkeypatch.setattr(DataFrameClient, "append_partition", lose_the_answer)
+    saver, uid = RunSaver(store.runs, store.journal_directory), str(uuid.uuid4())
+    monkeypatch.setattr(saver._outage, "_answers", lambda: True)
+    for name, doc in documents_of(uid, [1, 2, 3], store.frames_directory):
+        saver(name, doc)
+    assert len(appended) == 1
+    assert "ReadTimeout" in saver.failures[uid]
+    assert replay(store.journal_directory, store.runs) == {uid: "replayed"}
+    assert store.runs[uid]["primary/internal"].read()["seq_num"].tolist() == [1, 2, 3]
+
+
+def test_a_run_that_is_lost_does_not_cost_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush goes on with the next run, and tells once of the one that is lost."""
+
+    class Writer:
+        def __init__(self) -> None:
+            self.flushed = 0
+
+        def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+            if doc.get("uid") == "d-lost":
+                raise ValueError("not in Tiled")
+
+        def flush(self) -> None:
+            self.flushed += 1
+
+    writers: list[Writer] = []
+    saver = RunSaver(None, tmp_path)
+
+    def new_writer() -> Writer:
+        writers.append(Writer())
+        return writers[-1]
+
+    monkeypatch.setattr(saver, "_new_writer", new_writer)
+    (tmp_path / "lost.jsonl").touch()  # so that this run has no journal
+    lost, kept = documents_of("lost", [1]), documents_of("kept", [1])
+    saver(*lost[0])
+    saver(*kept[0])
+    with pytest.raises(StorageError, match="neither in Tiled"):
+        saver(*lost[1])
+    saver.flush()
+    assert [writer.flushed for writer in writers] == [0, 1]
+    with pytest.raises(StorageError):
+        saver(*lost[-1])
+    for name, doc in kept[1:]:
+        saver(name, doc)
+    saver.flush()
+    saver.close()
+    assert list(saver.failures) == ["lost"]
