@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import bluesky.plan_stubs as bps
 import bluesky.plans as bp
+import bluesky.preprocessors as bpp
 import h5py
 import numpy as np
 import pytest
@@ -92,13 +94,14 @@ def measure(
         events: int = 5,
         frames: FrameSettings | None = None,
         first: Callable[[str, dict[str, Any]], None] | None = None,
+        plan: Callable[..., Any] = bp.count,
     ) -> Any:
         live = LiveClassifier(live_classifier, frames, PipelineSettings(batch=1))
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         tokens = [] if first is None else [run_engine.subscribe(first)]
         tokens.append(run_engine.subscribe(live))
-        result: Any = run_engine(bp.count(list(detectors) or [make_detector()], events))
+        result: Any = run_engine(plan(list(detectors) or [make_detector()], events))
         for token in tokens:
             run_engine.unsubscribe(token)
         live.close()
@@ -363,6 +366,48 @@ def test_the_beam_centre_must_be_that_of_the_session(
     assert results.model["beam_center"] == list(session or ())
     flags = {row.data["flags"] for row in results.rows.values()}
     assert flags == ({""} if session else {"assumed_center"})
+
+
+class MovingDetector(SilentDetector):
+    """Says where the beam is, and may be told anew."""
+
+    center = (0.0, 0.0)
+
+    def read_configuration(self) -> Any:
+        center = {"value": list(self.center), "timestamp": 1.0}
+        return {**super().read_configuration(), f"{self.name}_beam_center": center}
+
+    def describe_configuration(self) -> Any:
+        center = {"source": "test", "dtype": "array", "shape": [2]}
+        return {**super().describe_configuration(), f"{self.name}_beam_center": center}
+
+    def configure(self, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        old = self.read_configuration()
+        self.center = settings["center"]
+        return old, self.read_configuration()
+
+
+@pytest.mark.parametrize(("center", "refused"), [((0.0, 0.0), False), ((5.0, 5.0), True)])
+def test_a_run_in_which_a_detector_was_configured_anew_is_refused(
+    measure: Callable[..., Any], make_detector: Callable[..., SpeckleDetector], center: Any, refused: bool
+) -> None:
+    moving: Any = make_detector("moving", kind=MovingDetector)
+
+    def plan(detectors: Sequence[Any], events: int) -> Any:
+        for number in range(events):
+            if number == 2:
+                yield from bps.configure(moving, {"center": center})
+            yield from bps.trigger_and_read(detectors)
+
+    run = measure(classifier(7, fails_after=1), [moving], events=4, plan=bpp.run_decorator()(plan))
+    assert run.base["primary"].metadata["_config_updates"]
+    if not refused:
+        assert complete_run(run, classifier(7)).classified == 3
+        return
+    with pytest.raises(CompletionError, match="configured anew"):
+        complete_run(run, classifier(7))
+    run.refresh()
+    assert "classification_2" not in run.base
 
 
 def test_a_centre_is_not_refused_where_detectors_state_theirs(measure: Callable[..., Any]) -> None:

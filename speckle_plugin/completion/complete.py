@@ -26,6 +26,7 @@ from speckle_plugin.completion.consistency import (
     check_centers,
     check_masks,
     check_model,
+    check_steady,
     check_usable,
     recorded_masks,
 )
@@ -188,12 +189,13 @@ def complete_run(
     Raises
     ------
     CompletionError
-        If the run is not finished or holds no frames, or if other frames of it were classified by
-        another model, or with another mask or beam centre.
+        If the run is not finished or holds no frames, if other frames of it were classified by another
+        model, or with another mask or beam centre, or if a detector was configured anew in mid-run.
     """
     work = find_work(run, everything=everything)
     if not work.wanted and work.is_booked:
         return _completion(work, newest_stream(work.stop))
+    check_steady(run.start["uid"], work.images.values())
     if isinstance(masks, np.ndarray):
         with_mask = () if everything else recorded_masks(work.earlier.model)
         masks = dict.fromkeys(with_mask or (stored.data_key for stored in work.images.values()), masks)
