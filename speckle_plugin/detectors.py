@@ -26,7 +26,7 @@ from speckle_plugin.schema import (
     image_key_of,
 )
 
-__all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images"]
+__all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
 
 SMALLEST_FRAME = 32
 """Arrays with fewer rows or columns are no frames; they pass by unclassified."""
@@ -125,6 +125,26 @@ def describe_detector(
         pitch=_number(configuration.get(f"{name}{PITCH_SUFFIX}")),
         center_assumed=center is None,
     )
+
+
+def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PRIMARY) -> bool:
+    """Tell whether a detector got another beam centre, pitch or saturation level during a stored run.
+
+    Live, each frame is classified with the configuration of its time. The descriptor of a stored stream
+    is the first one; `bluesky_tiled_plugins` keeps what later ones changed beside it.
+    """
+    before = _stated(key, descriptor, stream)
+    for update in descriptor.get("_config_updates", ()):
+        configuration = {**descriptor.get("configuration", {}), **update.get("configuration", {})}
+        if _stated(key, {**descriptor, "configuration": configuration}, stream) != before:
+            return True
+    return False
+
+
+def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, ...]:
+    detector = describe_detector(key, descriptor, FrameSettings(), stream)
+    center = None if detector.geometry is None else detector.geometry.beam_center
+    return center, detector.center_assumed, detector.pitch, detector.saturation_level
 
 
 def _number(stated: Any) -> float | None:

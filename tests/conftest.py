@@ -14,7 +14,8 @@ from bluesky import RunEngine
 from numpy.typing import NDArray
 
 # Tiled reads this when it is imported; profiles of tests must not land among the user's own.
-os.environ["TILED_PROFILES"] = tempfile.mkdtemp(prefix="speckle-test-profiles-")
+_profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
+os.environ["TILED_PROFILES"] = _profiles.name
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.detectors import FrameSettings, describe_detector
+from speckle_plugin.detectors import FrameSettings, describe_detector, is_configured_anew
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.schema import Status, image_key_of, split_image_key
 from speckle_plugin.storage import find_frames, read_frames
@@ -320,6 +320,11 @@ class _Detectors:
         detector = describe_detector(data_key, descriptor, FrameSettings(masks=masks), stream)
         if detector.geometry is None:
             raise ValueError(f"frames of the run {uid}: {detector.problem}")
+        if is_configured_anew(data_key, descriptor, stream):
+            raise ValueError(
+                f"the detector of {key!r} was configured anew during the run {uid}, so that beam centre or "
+                "pitch are not the same for all its frames: choose the other runs (--where, --since, --until)"
+            )
         # Runs of one detector share a geometry, so that frames are prepared together.
         known = detector.geometry.shape, detector.geometry.beam_center
         geometry = self._geometries.setdefault(known, detector.geometry)

@@ -10,6 +10,16 @@ import typer
 from speckle_plugin.cli.console import print_table, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import new_file
+from speckle_plugin.cli.run_selection import (
+    ConfidenceOption,
+    LabelOption,
+    ModelOption,
+    PlanOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    run_selection,
+)
 
 if TYPE_CHECKING:
     from speckle_plugin.storage import Store
@@ -31,17 +41,16 @@ ServerOption = Annotated[
 def query(
     data: DataOption = Path("~/speckle-data"),
     server: ServerOption = None,
-    label: Annotated[
-        int | None, typer.Option(help="Disk number that a frame got.", show_default=False)
-    ] = None,
-    max_confidence: Annotated[
-        float | None, typer.Option(help="A frame's confidence is below this, 0 to 1.", show_default=False)
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the model.", show_default=False)] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help='Such as "2026-11-22 14:30".', show_default=False)
-    ] = None,
-    frames: Annotated[bool, typer.Option("--frames", help="A row for each frame, not for each run.")] = False,
+    label: LabelOption = None,
+    max_confidence: ConfidenceOption = None,
+    model: ModelOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    plan: PlanOption = None,
+    where: WhereOption = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="A row for each such frame, not for each run.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the rows into a .csv file.", show_default=False)
     ] = None,
@@ -54,13 +63,18 @@ def query(
         speckle query --data demo-output --label 7
 
         speckle query --data demo-output --frames --max-confidence 0.8 --out unsure.csv
+
+        speckle query --data demo-output --where family=mono --since 2026-11-01
     """
     import pandas as pd
 
-    from speckle_plugin.storage import find_frames, find_runs
+    from speckle_plugin.storage import find_frames
 
+    wanted = run_selection(
+        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+    )
     with open_store(data, server) as store:
-        runs = find_runs(store.runs, label=label, max_confidence=max_confidence, model=model, since=since)
+        runs = wanted.find(store.runs)
         if frames:
             rows = find_frames(runs, label=label, max_confidence=max_confidence)
         else:

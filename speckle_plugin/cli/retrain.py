@@ -11,10 +11,18 @@ import typer
 from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.query import open_store
+from speckle_plugin.cli.run_selection import (
+    ConfidenceOption,
+    LabelOption,
+    ModelOption,
+    PlanOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    run_selection,
+)
 
 if TYPE_CHECKING:
-    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
-
     from speckle_plugin.models import Bundle
     from speckle_plugin.storage import Store
 
@@ -41,26 +49,13 @@ def retrain(
     store: Annotated[
         str, typer.Option(metavar="PATH|URL|PROFILE", help="Data directory of a closed session, or a server.")
     ] = "~/speckle-data",
-    label: Annotated[
-        int | None, typer.Option(help="Runs with a frame that got this disk number.", show_default=False)
-    ] = None,
-    max_confidence: Annotated[
-        float | None, typer.Option(help="Runs with a frame of less confidence.", show_default=False)
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Runs that this model classified.", show_default=False)
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help='Such as "2026-11-22 14:30".', show_default=False)
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before it.", show_default=False)] = None,
-    plan: Annotated[str | None, typer.Option(help="Name of the plan.", show_default=False)] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="What the run's metadata say; may be repeated.", show_default=False
-        ),
-    ] = None,
+    label: LabelOption = None,
+    max_confidence: ConfidenceOption = None,
+    model: ModelOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    plan: PlanOption = None,
+    where: WhereOption = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -117,17 +112,14 @@ def retrain(
 
     bundle = find_bundle(parent)
     left_out = None if mask is None else read_mask(mask)
-    filters = {
-        "label": label,
-        "max_confidence": max_confidence,
-        "model": model,
-        "since": since,
-        "until": until,
-        "plan": plan,
+    wanted = run_selection(
+        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+    )
+    selection: dict[str, Any] = {
+        "store": store.partition("?")[0],
+        "query": wanted.query,
+        "metadata": wanted.metadata,
     }
-    query = {key: value for key, value in filters.items() if value is not None}
-    metadata = dict(_key_value(text) for text in where or ())
-    selection: dict[str, Any] = {"store": store.partition("?")[0], "query": query, "metadata": metadata}
     selection["labels"] = "recorded truth" if labels is None else _describe(labels)
     if mask is not None:
         selection["mask"] = _describe(mask)
@@ -139,7 +131,7 @@ def retrain(
         from training.retrain import retrain as run_retraining
         from training.stored_frames import frames_of_labels, frames_of_truth
 
-        runs = _find(opened.runs, query, metadata)
+        runs = wanted.find(opened.runs)
         labelled = (
             frames_of_truth(runs, left_out) if labels is None else frames_of_labels(runs, labels, left_out)
         )
@@ -176,32 +168,6 @@ def _open_store(store: str) -> Store:
         if store in load_profiles():
             return open_store(Path("~/speckle-data"), store)
     return open_store(Path(store), None)
-
-
-def _key_value(text: str) -> tuple[str, Any]:
-    """Read `family=poly` or `scan_id=3`."""
-    import json
-
-    key, equals, value = text.partition("=")
-    if not (key.strip() and equals and value.strip()):
-        raise ValueError(f"--where {text!r} can't be read: give KEY=VALUE, such as family=poly")
-    try:
-        return key.strip(), json.loads(value)
-    except json.JSONDecodeError:
-        return key.strip(), value.strip()
-
-
-def _find(
-    runs: CatalogOfBlueskyRuns, query: dict[str, Any], metadata: dict[str, Any]
-) -> CatalogOfBlueskyRuns:
-    from tiled.queries import Key
-
-    from speckle_plugin.storage import find_runs
-
-    found = find_runs(runs, **query)
-    for key, value in metadata.items():
-        found = found.search(Key(f"start.{key}") == value)
-    return found
 
 
 def _describe(path: Path) -> dict[str, str]:

@@ -26,12 +26,11 @@ from speckle_plugin.completion.consistency import (
     check_centers,
     check_masks,
     check_model,
-    check_steady,
     check_usable,
     recorded_masks,
 )
 from speckle_plugin.completion.work import Frame, Work, find_work, is_unreadable
-from speckle_plugin.detectors import Detector, FrameSettings
+from speckle_plugin.detectors import Detector, FrameSettings, is_configured_anew
 from speckle_plugin.schema import SUMMARY, Flag, Status, newest_stream
 from speckle_plugin.stage_times import StageTimes
 from speckle_plugin.storage import StorageError, read_frames
@@ -195,7 +194,14 @@ def complete_run(
     work = find_work(run, everything=everything)
     if not work.wanted and work.is_booked:
         return _completion(work, newest_stream(work.stop))
-    check_steady(run.start["uid"], work.images.values())
+    for key, stored in work.images.items():
+        if is_configured_anew(stored.data_key, stored.descriptor, stored.stream):
+            raise CompletionError(
+                f"the detector of {key!r} was configured anew during the run {run.start['uid']}, so that "
+                "beam centre, pitch or saturation level are not the same for all its frames: such a run "
+                "cannot be completed yet. Its frames and results stay as they are; to label the frames, read them "
+                "(read_frames) and hand them to a Classifier with their geometry"
+            )
     if isinstance(masks, np.ndarray):
         with_mask = () if everything else recorded_masks(work.earlier.model)
         masks = dict.fromkeys(with_mask or (stored.data_key for stored in work.images.values()), masks)

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from speckle_plugin.detectors import Detector, FrameSettings, describe_detector
+from speckle_plugin.detectors import Detector
 from speckle_plugin.models import Bundle
 from speckle_plugin.schema import MASKS
-from speckle_plugin.storage.results import StoredImages
 
 __all__ = [
     "CompletionError",
     "check_centers",
     "check_masks",
     "check_model",
-    "check_steady",
     "check_usable",
     "recorded_masks",
 ]
@@ -121,37 +119,6 @@ def check_centers(
                 + f", and {_center(given)} is given: give none, then that of the session is taken, or have "
                 "every frame of the run classified again (--all)"
             )
-
-
-def check_steady(uid: str, images: Iterable[StoredImages]) -> None:
-    """See that no detector got another beam centre, pitch or saturation level during the run.
-
-    Live, each frame is classified with the configuration of its time; what is stored of later ones is
-    not read here.
-
-    Raises
-    ------
-    CompletionError
-        If one did.
-    """
-    for stored in images:
-        first = stored.descriptor
-        known = _stated(stored, first)
-        for update in first.get("_config_updates", ()):
-            now = {**first.get("configuration", {}), **update.get("configuration", {})}
-            if _stated(stored, {**first, "configuration": now}) != known:
-                raise CompletionError(
-                    f"the detector of {stored.image_key!r} was configured anew during the run {uid}, so that beam "
-                    "centre, pitch or saturation level are not the same for all its frames: such a run cannot be "
-                    "completed yet. Its frames and results stay as they are; to label the frames, read them "
-                    "(read_frames) and hand them to a Classifier with their geometry"
-                )
-
-
-def _stated(stored: StoredImages, descriptor: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Give what a descriptor says of a detector."""
-    detector = describe_detector(stored.data_key, descriptor, FrameSettings(), stored.stream)
-    return _center(detector), detector.pitch, detector.saturation_level
 
 
 def check_usable(uid: str, now: Iterable[Detector], plain: Iterable[Detector]) -> None:

@@ -63,9 +63,14 @@ def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) ->
         (["--max-confidence", "0.0001"], 0, "nothing stored matches"),
         (["--max-confidence", "80"], 2, "probability from 0 to 1"),
         (["--since", "yesterday"], 2, "must be a time such as"),
+        (["--where", "family=mono", "--plan", "classify_grid_scan"], 0, "classify_grid_scan"),
+        (["--where", "family=poly"], 0, "nothing stored matches"),
+        (["--plan", "count"], 0, "nothing stored matches"),
+        (["--until", "2026-11-01"], 0, "nothing stored matches"),
+        (["--where", "family"], 2, "KEY=VALUE"),
     ],
 )
-def test_query_of_nothing_and_of_nonsense(
+def test_query_by_what_is_given_and_of_nonsense(
     demo: tuple[Path, str], arguments: list[str], code: int, words: str
 ) -> None:
     result = _speckle("query", "--data", str(demo[0]), *arguments)

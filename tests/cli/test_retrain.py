@@ -17,6 +17,7 @@ import pytest
 import training.retrain
 import training.stored_frames
 from speckle_plugin.cli import retrain as command
+from speckle_plugin.cli.run_selection import RunSelection
 from speckle_plugin.models import Bundle, load_bundle
 
 from .conftest import Refused, Speckle
@@ -86,8 +87,8 @@ def test_it_retrains_on_what_the_query_finds_and_prints_parent_beside_child(
         asked.append(store)
         yield SimpleNamespace(runs=["a", "b"])
 
-    def find(runs: Any, query: dict[str, Any], metadata: dict[str, Any]) -> Any:
-        asked.append((query, metadata))
+    def find(selection: RunSelection, runs: Any) -> Any:
+        asked.append(tuple(selection))
         return runs[:1]
 
     def labelled(runs: Any, path: Path, mask: Any) -> Any:
@@ -103,7 +104,7 @@ def test_it_retrains_on_what_the_query_finds_and_prints_parent_beside_child(
         return replace(parent, name="child", metrics=metrics)
 
     monkeypatch.setattr(command, "_open_store", open_store)
-    monkeypatch.setattr(command, "_find", find)
+    monkeypatch.setattr(RunSelection, "find", find)
     monkeypatch.setattr(training.stored_frames, "frames_of_labels", labelled)
     monkeypatch.setattr(training.retrain, "retrain", retrain)
     labels = tmp_path / "labels.csv"

@@ -84,6 +84,14 @@ def test_a_mask_goes_with_every_frame_and_must_fit(catalog: Any, named: dict[str
         frames_of_truth(catalog, mask[:60])
 
 
+def test_a_run_in_which_the_detector_was_configured_anew_is_refused(
+    catalog: Any, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_frames, "is_configured_anew", lambda key, descriptor, stream: True)
+    with pytest.raises(ValueError, match=f"configured anew during the run {named['corner']}"):
+        frames_of_truth(catalog)
+
+
 def test_labels_from_a_file(catalog: Any, named: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(

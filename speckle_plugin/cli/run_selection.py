@@ -1,0 +1,90 @@
+"""Options that choose stored runs, alike in every command that has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+
+__all__ = [
+    "ConfidenceOption",
+    "LabelOption",
+    "ModelOption",
+    "PlanOption",
+    "RunSelection",
+    "SinceOption",
+    "UntilOption",
+    "WhereOption",
+    "run_selection",
+]
+
+LabelOption = Annotated[
+    int | None, typer.Option(help="Runs with a frame that got this disk number.", show_default=False)
+]
+ConfidenceOption = Annotated[
+    float | None,
+    typer.Option(help="Runs with a frame of less confidence than this, 0 to 1.", show_default=False),
+]
+ModelOption = Annotated[str | None, typer.Option(help="Runs that this model classified.", show_default=False)]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help='Runs since then, such as "2026-11-22 14:30".', show_default=False),
+]
+UntilOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Runs that began before it.", show_default=False)
+]
+PlanOption = Annotated[
+    str | None, typer.Option(help="Runs of the plan of this name, such as count.", show_default=False)
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE", help="What the runs' metadata say; may be repeated.", show_default=False
+    ),
+]
+
+
+class RunSelection(NamedTuple):
+    """What runs must have, as given; both go into a child's provenance."""
+
+    query: dict[str, Any]
+    metadata: dict[str, Any]
+
+    def find(self, runs: CatalogOfBlueskyRuns) -> CatalogOfBlueskyRuns:
+        """Find the runs for which all of it holds."""
+        from tiled.queries import Key
+
+        from speckle_plugin.storage import find_runs
+
+        found = find_runs(runs, **self.query)
+        for key, value in self.metadata.items():
+            found = found.search(Key(f"start.{key}") == value)
+        return found
+
+
+def run_selection(where: list[str] | None, **query: Any) -> RunSelection:
+    """Read the options; those of `find_runs` that are None were not given.
+
+    Raises
+    ------
+    ValueError
+        If one of `where` is not KEY=VALUE.
+    """
+    given = {key: value for key, value in query.items() if value is not None}
+    return RunSelection(given, dict(_key_value(text) for text in where or ()))
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    """Read `family=poly` or `scan_id=3`."""
+    import json
+
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals and value.strip()):
+        raise ValueError(f"--where {text!r} can't be read: give KEY=VALUE, such as family=poly")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip(), value.strip()
