@@ -199,8 +199,8 @@ def complete_run(
             raise CompletionError(
                 f"the detector of {key!r} was configured anew during the run {run.start['uid']}, so that "
                 "beam centre, pitch or saturation level are not the same for all its frames: such a run "
-                "cannot be completed yet. Its frames and results stay as they are; to label the frames, read them "
-                "(read_frames) and hand them to a Classifier with their geometry"
+                "cannot be completed yet. Its frames and results stay as they are; to label the frames, read "
+                "them (read_frames) and hand them to a Classifier with their geometry"
             )
     if isinstance(masks, np.ndarray):
         with_mask = () if everything else recorded_masks(work.earlier.model)
