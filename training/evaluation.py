@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ def evaluate_bundle(
     seeds: Sequence[int],
     studies: Sequence[str] = tuple(STUDIES),
     report: Report | None = None,
+    keep: Callable[[dict[str, Any]], object] | None = None,
 ) -> dict[str, Any]:
     """Run studies on a bundle.
 
@@ -34,6 +35,8 @@ def evaluate_bundle(
         Names of `training.studies.STUDIES`.
     report : callable, optional
         Told of the progress.
+    keep : callable, optional
+        Given the results so far after every study, so that one that fails costs only itself.
 
     Returns
     -------
@@ -59,4 +62,10 @@ def evaluate_bundle(
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{engine.device}, {engine.name} {engine.precision}, Python {platform.python_version()}",
     }
-    return {"about": about} | {name: STUDIES[name](study) for name in STUDIES if name in studies}
+    results: dict[str, Any] = {"about": about}
+    for name in STUDIES:
+        if name in studies:
+            results[name] = STUDIES[name](study)
+            if keep is not None:
+                keep(results)
+    return results

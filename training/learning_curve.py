@@ -46,13 +46,18 @@ def curve_points(bundles: Iterable[Bundle]) -> list[CurvePoint]:
     Raises
     ------
     ValueError
-        If a bundle does not hold its recipe and test.
+        If a bundle does not hold its recipe and test, or did not begin with random weights.
     """
     points = []
     for bundle in bundles:
         recipe, test = bundle.training.get("recipe"), bundle.metrics.get("test")
         if not recipe or not test:
             raise ValueError(f"the bundle {bundle.name!r} does not hold its recipe and test: train it again")
+        if bundle.parent:
+            raise ValueError(
+                f"the bundle {bundle.name!r} was trained on from another: how many frames it took in all is "
+                "not known. Leave it out, or train from random weights (speckle train without --parent)"
+            )
         seen = int(bundle.training["frames_seen"])
         points.append(
             CurvePoint(

@@ -150,6 +150,13 @@ class TrainingRecipe:
             )
         if not 0 <= self.ema_momentum < 1:
             raise ValueError(f"ema_momentum must be from 0 to below 1, not {self.ema_momentum}")
+        if self.test_per_class < 1 or self.validation_per_class < 1:
+            raise ValueError(
+                "test_per_class and validation_per_class must be at least 1, not "
+                f"{self.test_per_class} and {self.validation_per_class}"
+            )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1 epoch, not {self.patience}")
         if self.training_frames is not None and self.training_frames < self.batch:
             raise ValueError(f"training_frames must be at least one batch, not {self.training_frames}")
 

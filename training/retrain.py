@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,18 @@ from training.frames import DrawnFrame, generator, stream
 from training.recipe import FrameRecipe, TrainingRecipe, stored_frame_recipe
 from training.report import Report
 from training.retrain_checks import Say, check_geometry, check_labels, leave_out_unfit
-from training.run_split import split_by_run
+from training.run_split import split_by_run, together
 from training.stored_frames import LabelledFrames
 from training.train import train
+from training.workers import place_among_workers
 
 __all__ = ["retrain"]
 
 SET_ASIDE = 8
 """One of so many training frames is not trained on: confidences are calibrated on them."""
+
+LEAST_GROUPS = 4
+"""Of so many runs (or groups of them that show the same disks) a whole one is set aside for it."""
 
 MOST_FOR_VALIDATION = 400
 STEPS_PER_EPOCH = 50
@@ -109,13 +113,21 @@ def retrain(
             "the child is trained and measured on stored frames only"
         )
         simulated_share = 0.0
+    if place_among_workers()[1] > 1:
+        raise ValueError(
+            "retraining runs on one machine, with all its GPUs: unset TF_CONFIG (speckle train takes several)"
+        )
     check_labels(parent, labelled)
     check_geometry(parent, labelled, simulated if simulated_share else None)
     labelled = leave_out_unfit(parent, labelled, report, say)
     trained_on = parent.training.get("origin", {}).get("trained_on", [])
-    train_side, held_out = split_by_run(labelled, held_out_share, seed, trained_on)
+    groups = together(labelled)
+    for group in groups:
+        if len(group) > 1:
+            say(f"{len(group)} runs show the same disks and stay together: {', '.join(u[:8] for u in group)}")
+    train_side, held_out = split_by_run(labelled, held_out_share, seed, trained_on, groups)
     _tell_split(train_side, held_out, say)
-    training_set, calibration_set = _set_aside(train_side, seed)
+    training_set, calibration_set = _set_aside(train_side, seed, groups, say)
     recipe = _recipe(parent, simulated, steps, batch, learning_rate, test_per_class, seed)
     parts = {"training": training_set, "calibration": calibration_set, "held_out": held_out}
     origin = {
@@ -211,8 +223,23 @@ def _tell_split(train_side: LabelledFrames, held_out: LabelledFrames, say: Say) 
             say(f"disk numbers {names}: {', '.join(map(str, missing))}")
 
 
-def _set_aside(train_side: LabelledFrames, seed: int) -> tuple[LabelledFrames, LabelledFrames]:
-    """Give the frames that are trained on, and those by which confidences are calibrated."""
+def _set_aside(
+    train_side: LabelledFrames, seed: int, groups: Sequence[Collection[str]], say: Say
+) -> tuple[LabelledFrames, LabelledFrames]:
+    """Give the frames that are trained on, and those by which confidences are calibrated.
+
+    The latter are whole runs if there are enough: frames of runs that were trained on would make the
+    child too sure of itself.
+    """
+    apart = [group for group in groups if set(group) & set(train_side.run_uids)]
+    if len(apart) >= LEAST_GROUPS:
+        training_set, calibration_set = split_by_run(train_side, 1 / SET_ASIDE, seed, groups=apart)
+        if set(training_set.disk_numbers) == set(train_side.disk_numbers):
+            return training_set, calibration_set
+    say(
+        f"confidences are fitted on frames of runs that are trained on as well, since there are {len(apart)} "
+        "to train on: they may come out too high; more runs mend it"
+    )
     order = generator(seed, "calibration of stored frames").permutation(len(train_side))
     count = max(1, len(order) // SET_ASIDE)
     return train_side.select(sorted(order[count:])), train_side.select(sorted(order[:count]))
@@ -255,7 +282,7 @@ def _generation(parent: Bundle) -> int:
 def _calibration_frames(
     stored: LabelledFrames, simulated: FrameRecipe | None, simulated_share: float, seed: int
 ) -> list[DrawnFrame]:
-    """Give frames as they were mixed in training, none of which was trained on."""
+    """Give frames mixed as in training, none of which was trained on."""
     frames = list(stored.read())
     if simulated is not None and simulated_share:
         count = round(len(frames) * simulated_share / (1.0 - simulated_share))

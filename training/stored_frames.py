@@ -128,7 +128,8 @@ class LabelledFrames:
         while block := list(itertools.islice(wanted, max(1, BLOCK_BYTES // frame_bytes))):
             missing = [i for i in dict.fromkeys(block) if i not in self._kept]
             pixels = self._kept if keep else {}
-            pixels.update(self._read(missing))
+            if missing:
+                pixels.update(self._read(missing))
             for i in block:
                 frame = self.frames[i]
                 yield DrawnFrame(pixels[i], frame.geometry, frame.disk_number)

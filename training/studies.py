@@ -25,7 +25,7 @@ from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe, stored_frame_recipe
 from training.report import Report
 from training.shortcut_audit import audit_recipe
-from training.unknowns import UNKNOWNS, unknown_frames
+from training.unknowns import FAULT_PHOTONS, FAULTS, UNKNOWNS, unknown_frames
 
 __all__ = ["STUDIES", "Study", "frame_recipe_of"]
 
@@ -227,7 +227,7 @@ def novelty(study: Study) -> dict[str, Any]:
 
     The scores: `novelty` (distance of the features), `confidence` (one minus the largest
     probability) and `energy` (minus the logarithm of the summed exponentials of the logits).
-    Each is told from known frames of the first family.
+    Each is told from known frames of the first family, with as much photon noise.
     """
     classifier = Classifier(study.bundle)
     statistics = study.bundle.feature_statistics
@@ -237,7 +237,11 @@ def novelty(study: Study) -> dict[str, Any]:
     per_class = max(1, min(UNKNOWN_FRAMES // classes, study.per_class))
     count = per_class * classes
     recipe = replace(study.recipe, families=study.recipe.families[:1], shares=())
-    known = _score_set(classifier, balanced_set(recipe, per_class, study.seeds[0], "known"))
+    counted = replace(recipe, photons=(FAULT_PHOTONS, FAULT_PHOTONS), noisy_share=1.0)
+    known, known_counted = (
+        _score_set(classifier, balanced_set(frames, per_class, study.seeds[0], "known"))
+        for frames in (recipe, counted)
+    )
     found: dict[str, Any] = {
         "threshold": statistics.threshold,
         "false_alarms": float((known["novelty"] > statistics.threshold).mean()),
@@ -250,11 +254,12 @@ def novelty(study: Study) -> dict[str, Any]:
             sets[f"family {family.value}"] = balanced_set(other, per_class, study.seeds[0], "known")
     for done, (kind, frames) in enumerate(sets.items(), start=1):
         unknown = _score_set(classifier, frames)
-        truth = np.repeat([0, 1], [len(known["novelty"]), len(unknown["novelty"])])
+        beside = known_counted if kind in FAULTS else known
+        truth = np.repeat([0, 1], [len(beside["novelty"]), len(unknown["novelty"])])
         found["kinds"][kind] = {
             "area_under_roc": {
-                name: float(roc_auc_score(truth, np.concatenate([known[name], unknown[name]])))
-                for name in known
+                name: float(roc_auc_score(truth, np.concatenate([beside[name], unknown[name]])))
+                for name in beside
             },
             "flagged": float((unknown["novelty"] > statistics.threshold).mean()),
         }

@@ -83,11 +83,17 @@ def train(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if parent is not None and parent.classes != recipe.frames.disk_numbers:
+        raise ValueError(
+            f"the parent {parent.name!r} knows the disk numbers {parent.classes}, "
+            f"the recipe is for {recipe.frames.disk_numbers}: they must be the same"
+        )
     _claim(folder, recipe, parent, origin)
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on CPUs without AVX-512
     import keras
 
-    keras.mixed_precision.set_dtype_policy(supported_precision(recipe.precision))
+    precision = supported_precision(recipe.precision)
+    keras.mixed_precision.set_dtype_policy(precision)
     keras.utils.set_random_seed(recipe.seed)
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
     state: dict[str, Any] = {"epoch": 0, "curves": [], "best": math.inf, "waited": 0}
@@ -105,29 +111,34 @@ def train(
     data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch, source)
     if place_among_workers()[1] > 1:
         prepare_for_workers(model, strategy, data)
-    model.fit(
-        data,
-        initial_epoch=state["epoch"],
-        epochs=recipe.steps // recipe.steps_per_epoch,
-        steps_per_epoch=recipe.steps_per_epoch,
-        validation_data=_validation_set(recipe, validation),
-        validation_batch_size=recipe.batch,
-        callbacks=[
-            _checkpoints(checkpoint, state_file, state, recipe.patience),
-            _learning_rate(recipe, state["epoch"] * recipe.steps_per_epoch),
-            _progress(recipe, report),
-            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
-        ],
-        shuffle=False,
-        verbose=0,
-    )
+    # One that was stopped early, and then killed before its bundle was written, is not trained on.
+    if recipe.patience is None or state["waited"] < recipe.patience:
+        model.fit(
+            data,
+            initial_epoch=state["epoch"],
+            epochs=recipe.steps // recipe.steps_per_epoch,
+            steps_per_epoch=recipe.steps_per_epoch,
+            validation_data=_validation_set(recipe, validation),
+            validation_batch_size=recipe.batch,
+            callbacks=[
+                _checkpoints(checkpoint, state_file, state, recipe.patience),
+                _learning_rate(recipe, state["epoch"] * recipe.steps_per_epoch),
+                _progress(recipe, report),
+                keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+            ],
+            shuffle=False,
+            verbose=0,
+        )
     if recipe.patience is not None:
         model = keras.models.load_model(folder / state["best_checkpoint"])
-    _settle_batch_statistics(model, data, report)
+    if recipe.ema_momentum:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    _settle_batch_statistics(model, _dataset(recipe, 0, source), report)
     keras.mixed_precision.set_dtype_policy("float32")
     path = folder / f"{recipe.name}.bundle"
+    seen = state["epoch"] * recipe.steps_per_epoch * recipe.batch // _view_shape(recipe, source)[0]
     # Calibrated and measured with the weights as they are shipped, rounded to float16.
-    bundle = save_bundle(_bundle(recipe, model, state["curves"], parent, origin), path)
+    bundle = save_bundle(_bundle(recipe, model, seen, precision, state["curves"], parent, origin), path)
     if finish is not None:
         return save_bundle(finish(bundle), path)
     bundle = calibrate(bundle, recipe.frames, recipe.seed, report)
@@ -141,11 +152,6 @@ def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
     from training.fast_network import quicken
 
     model = build_resnet50(len(recipe.frames.disk_numbers)) if parent is None else parent.build_network()
-    if parent is not None and parent.classes != recipe.frames.disk_numbers:
-        raise ValueError(
-            f"the parent {parent.name!r} knows the disk numbers {parent.classes}, "
-            f"the recipe is for {recipe.frames.disk_numbers}: they must be the same"
-        )
     if recipe.quick:
         model = quicken(model)
     averaging = (
@@ -182,8 +188,7 @@ def _prepared(
 def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> Any:
     import tensorflow as tf
 
-    geometry = frame_geometry(recipe.frames) if source is None else next(source(0)).geometry
-    views, *shape = view_shape(recipe.preprocessing, geometry)
+    views, *shape = _view_shape(recipe, source)
     start = first_step * recipe.batch // views
     worker, workers = place_among_workers()
 
@@ -206,6 +211,12 @@ def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> 
         .prefetch(4)
         .with_options(options)
     )
+
+
+def _view_shape(recipe: TrainingRecipe, source: Source | None) -> tuple[int, int, int]:
+    """Give (views, rows, columns) of what a training frame becomes."""
+    geometry = frame_geometry(recipe.frames) if source is None else next(source(0)).geometry
+    return view_shape(recipe.preprocessing, geometry)
 
 
 def _validation_set(
@@ -299,7 +310,7 @@ def _progress(recipe: TrainingRecipe, report: Report | None) -> keras.callbacks.
             if not math.isfinite(self.numbers["loss"]):
                 raise ValueError(
                     f"the loss is not finite after {batch + 1} steps of epoch {self.epoch + 1}: "
-                    "give a lower learning_rate; the checkpoint of the last epoch is kept"
+                    "give a lower learning_rate, and another folder"
                 )
             if report:
                 report("train", self.epoch * recipe.steps_per_epoch + batch + 1, recipe.steps, self.numbers)
@@ -310,8 +321,9 @@ def _progress(recipe: TrainingRecipe, report: Report | None) -> keras.callbacks.
 def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | None) -> None:
     """Let the moving means and variances catch up with the final weights.
 
-    They lag behind while the weights move; frames are seen, and no weight is changed. Source:
-    Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3.
+    They lag behind while the weights move; frames are seen, and no weight is changed. The frames are the
+    first of the training, so that a training that was resumed comes to the same. Source: Wu and Johnson,
+    Rethinking "Batch" in BatchNorm, 2021, section 3.
     """
     for step, (inputs, _) in enumerate(data.take(SETTLING_STEPS)):
         model(inputs, training=True)
@@ -322,6 +334,8 @@ def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | Non
 def _bundle(
     recipe: TrainingRecipe,
     model: keras.Model,
+    frames_seen: int,
+    precision: str,
     curves: list[dict[str, float]],
     parent: Bundle | None,
     origin: Mapping[str, Any] | None,
@@ -340,7 +354,8 @@ def _bundle(
         training={
             "recipe": asdict(recipe),
             "seed": recipe.seed,
-            "frames_seen": recipe.steps * recipe.batch,
+            "precision": precision,
+            "frames_seen": frames_seen,
             "curves": curves,
             "date": datetime.now(UTC).date().isoformat(),
             "versions": {
@@ -357,13 +372,13 @@ def _bundle(
 def _claim(
     folder: Path, recipe: TrainingRecipe, parent: Bundle | None, origin: Mapping[str, Any] | None
 ) -> None:
-    """Write the recipe into the folder, or check that the checkpoint there is of this recipe."""
+    """Write the recipe into the folder, or check that a checkpoint there is of this recipe."""
     claim = {"recipe": asdict(recipe), "parent": parent.sha256 if parent else ""}
     if origin is not None:
         claim["origin"] = origin
     text = json.dumps(claim, indent=1, sort_keys=True)
     file = folder / "recipe.json"
-    if file.is_file() and file.read_text() != text:
+    if (folder / "state.json").is_file() and (not file.is_file() or file.read_text() != text):
         raise ValueError(
             f"{folder} holds a training run of another recipe{', parent or frames' if origin else ''}: "
             "give another folder, or remove it to start anew"

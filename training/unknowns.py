@@ -12,7 +12,10 @@ from simulated_devices import DetectorResponse, PixelGrid, draw_system, grid_by_
 from training.frames import DrawnFrame, frame_geometry, generator
 from training.recipe import FrameRecipe
 
-__all__ = ["UNKNOWNS", "unknown_frames"]
+__all__ = ["FAULTS", "FAULT_PHOTONS", "UNKNOWNS", "unknown_frames"]
+
+FAULT_PHOTONS = 1e6
+"""Photons in a frame of a detector with a fault; known frames beside which it is told have as many."""
 
 Draw = Callable[[FrameRecipe, PixelGrid, np.random.Generator], NDArray[np.floating]]
 
@@ -28,8 +31,11 @@ def _one_disk(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) ->
     return _system(recipe, grid, rng, (1,))
 
 
-def _too_many(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
-    return _system(recipe, grid, rng, tuple(range(26, 36)))
+def _other_numbers(first: int, last: int) -> Draw:
+    def draw(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+        return _system(recipe, grid, rng, tuple(range(first, last + 1)))
+
+    return draw
 
 
 def _other_pitch(factor: float) -> Draw:
@@ -55,7 +61,7 @@ def _shuffled(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) ->
 
 def _response(**settings: float) -> Draw:
     def draw(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.floating]:
-        response = DetectorResponse(photons=1e6, defect_seed=int(rng.integers(1 << 30)), **settings)  # type: ignore[arg-type]
+        response = DetectorResponse(photons=FAULT_PHOTONS, defect_seed=int(rng.integers(1 << 30)), **settings)  # type: ignore[arg-type]
         return response.respond(_system(recipe, grid, rng), rng)
 
     return draw
@@ -78,19 +84,25 @@ def _beam_off(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) ->
     return _system(recipe, replace(grid, beam_center=(float(row), float(column))), rng)
 
 
-UNKNOWNS: dict[str, Draw] = {
-    "one disk": _one_disk,
-    "26 to 35 disks": _too_many,
-    "pitch 1.5 times as large": _other_pitch(1.5),
-    "pitch 0.5 times as large": _other_pitch(0.5),
-    "flat Poisson noise": _flat_noise,
-    "uncorrelated speckle": _speckle_noise,
-    "pixels of a frame shuffled": _shuffled,
+FAULTS: dict[str, Draw] = {
     "hot pixels (1 of 1000)": _response(hot_fraction=1e-3, hot_level=1000.0),
     "dead pixels not masked (1 of 20)": _response(dead_fraction=0.05),
     "saturated at 20 counts": _response(saturation_level=20.0),
     "readout noise of 5 counts": _response(readout_noise=5.0),
     "blurred by 1.5 pixels": _response(point_spread=1.5),
+}
+"""Faults of a detector that counts photons, by name."""
+
+UNKNOWNS: dict[str, Draw] = {
+    "one disk": _one_disk,
+    "21 to 25 disks": _other_numbers(21, 25),
+    "26 to 35 disks": _other_numbers(26, 35),
+    "pitch 1.5 times as large": _other_pitch(1.5),
+    "pitch 0.5 times as large": _other_pitch(0.5),
+    "flat Poisson noise": _flat_noise,
+    "uncorrelated speckle": _speckle_noise,
+    "pixels of a frame shuffled": _shuffled,
+    **FAULTS,
     "eight dead rows": _dead_rows,
     "gain step of 3": _gain_step,
     "beam off by 10 pixels": _beam_off,

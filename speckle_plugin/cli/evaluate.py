@@ -35,7 +35,7 @@ def evaluate(
     The frames are of the kind that the network was trained on, and of other families; without and with photon
     noise, of other sizes, with the beam off its centre, masked in part, with the beam inside; and frames that
     the network was not made for. Beside it stand baselines without a network. The report is report.md with
-    pictures; results.json holds the numbers.
+    pictures; results.json holds the numbers; both are written anew after every study.
 
     **Example**
 
@@ -55,21 +55,25 @@ def evaluate(
         raise ValueError(f"there is no study {unknown[0]!r}: expected one of {', '.join(STUDIES)}")
     from speckle_plugin.models import find_bundle
     from training.evaluation import evaluate_bundle
+    from training.evaluation_report import write_report
 
     chosen = _numbers(seeds)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # that it can't be made must be known before, not after
+
+    def keep(results: dict[str, Any]) -> None:
+        if out is not None:
+            write_report(results, out)
+
     with progress_bar() as progress:
         task = progress.add_task("loading the network", total=None, numbers="")
 
         report = reporter(progress, task)
 
-        results = evaluate_bundle(find_bundle(model), per_class, chosen, only or tuple(STUDIES), report)
-        if out is not None:
-            from training.evaluation_report import write_report
-
-            written = write_report(results, out)
+        results = evaluate_bundle(find_bundle(model), per_class, chosen, only or tuple(STUDIES), report, keep)
     _print_families(results)
     if out is not None:
-        stdout().print(f"{written}, {written.with_name('results.json')}", markup=False, soft_wrap=True)
+        stdout().print(f"{out / 'report.md'}, {out / 'results.json'}", markup=False, soft_wrap=True)
 
 
 def _print_families(results: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ def _trained(folder: Path, frames: int | None, accuracy: float) -> Path:
     save_bundle(
         replace(
             bundle,
+            parent="",
             training={**bundle.training, "recipe": recipe, "frames_seen": 8000},
             metrics={"test": test},
         ),
@@ -44,6 +45,12 @@ def test_a_network_without_its_recipe_is_refused(speckle, tmp_path) -> None:
     result = speckle("curve", path)
     assert result.exit_code == 2
     assert "does not hold its recipe and test" in result.stderr
+
+
+def test_a_network_that_was_trained_on_from_another_is_refused(speckle) -> None:
+    result = speckle("curve", "quadrant")
+    assert result.exit_code == 2
+    assert "'quadrant' was trained on from another" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("name", ["curve.gif", "missing/curve.png"])

@@ -20,7 +20,7 @@ def test_it_trains_by_the_recipe_and_prints_what_came_of_it(
     asked: list[Any] = []
 
     def train(recipe: Any, folder: Path, report: Any, parent: Any) -> Bundle:
-        asked.append((recipe.name, folder))
+        asked.append((recipe.name, recipe.steps, folder, parent and parent.name))
         report("train", 1, 2, {"loss": 0.5})
         report("test", 1, 1, {"accuracy": 0.9})
         test = {
@@ -37,9 +37,10 @@ def test_it_trains_by_the_recipe_and_prints_what_came_of_it(
         )
 
     monkeypatch.setattr(training.train, "train", train)
-    result = speckle("train", "mono", "--out", tmp_path / "run")
+    options = ("--set", "steps=100", "--parent", "published")
+    result = speckle("train", "mono", "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
-    assert asked == [("mono", tmp_path / "run")]
+    assert asked == [("mono", 100, tmp_path / "run", "published")]
     assert str(tmp_path / "run" / "mono.bundle") in result.stdout
     assert "0.9000" in result.stdout
 
@@ -67,4 +68,5 @@ def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -
     Path("broken.toml").write_text("name = \n")
     Path("other").mkdir()
     Path("other", "recipe.json").write_text("{}")
+    Path("other", "state.json").write_text("{}")
     refused("train", *arguments, why=message)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.storage import TiledStore
 from tests.training.stored_runs import CLASSES, FRAMES, measure, small_parent
 from training.recipe import stored_frame_recipe
-from training.retrain import _Mixture, retrain
+from training.retrain import _Mixture, _set_aside, retrain
 from training.retrain_checks import check_geometry, check_labels, leave_out_unfit
 from training.stored_frames import LabelledFrame, LabelledFrames, frames_of_truth
 
@@ -37,7 +39,9 @@ def _run(uid: str, count: int = 6, geometry: FrameGeometry = CORNER, **more: Any
 def _labelled(*runs: list[LabelledFrame]) -> LabelledFrames:
     """Give frames that are in memory: all pixels of frame i are i, but for one."""
     frames = tuple(itertools.chain(*runs))
-    labelled = LabelledFrames({}, frames)
+    # No detector here states from which sample its frames are.
+    run: Any = SimpleNamespace(base={"primary": SimpleNamespace(metadata={"data_keys": {}})})
+    labelled = LabelledFrames({frame.run_uid: run for frame in frames}, frames)
     for i, frame in enumerate(frames):
         pixels = np.full(frame.geometry.shape, i, np.float32)
         pixels[20, 20] = 1000.0
@@ -183,8 +187,32 @@ def test_arguments_that_are_refused(tmp_path: Path, arguments: dict[str, Any], m
 def test_a_folder_of_other_frames_is_not_gone_on_with(tmp_path: Path) -> None:
     parent = replace(PARENT, sha256="abc")
     (tmp_path / "recipe.json").write_text("{}")
+    (tmp_path / "state.json").write_text("{}")  # so there is a checkpoint
     with pytest.raises(ValueError, match="a training run of another recipe, parent or frames"):
         retrain(parent, _labelled(_run("a"), _run("b")), tmp_path)
+
+
+def test_confidences_are_fitted_on_runs_of_their_own_if_there_are_enough() -> None:
+    said: list[str] = []
+    labelled = _labelled(*(_run(uid) for uid in "abcdefgh"))
+    groups = [("a", "b"), *((uid,) for uid in "cdefgh")]
+    for seed in range(5):
+        training, calibration = _set_aside(labelled, seed, groups, said.append)
+        assert len(calibration) in (6, 12) and len(training) + len(calibration) == 48
+        assert not set(training.run_uids) & set(calibration.run_uids)
+        assert ("a" in training.run_uids) == ("b" in training.run_uids)
+    assert said == []
+    few = _labelled(*(_run(uid) for uid in "abc"))
+    training, calibration = _set_aside(few, 0, [("a",), ("b",), ("c",)], said.append)
+    assert (len(training), len(calibration)) == (16, 2)
+    assert len(said) == 1 and "runs that are trained on as well" in said[0]
+
+
+def test_retraining_on_several_machines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    with pytest.raises(ValueError, match="unset TF_CONFIG"):
+        retrain(PARENT, _labelled(_run("a"), _run("b")), tmp_path)
 
 
 @pytest.mark.slow

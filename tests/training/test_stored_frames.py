@@ -18,7 +18,7 @@ from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.storage import TiledStore, find_frames
 from tests.training.stored_runs import measure
 from training import stored_frames
-from training.run_split import split_by_run
+from training.run_split import _joined, split_by_run, together
 from training.stored_frames import LabelledFrame, LabelledFrames, frames_of_labels, frames_of_truth
 
 
@@ -187,12 +187,33 @@ def test_a_split_keeps_every_disk_number_in_training(seed: int) -> None:
     assert set(held_out.disk_numbers) == {2, 7}
 
 
+def test_scans_of_the_same_disks_stay_on_one_side(tmp_path: Path, run_engine: RunEngine) -> None:
+    with TiledStore(tmp_path / "data") as store:
+        first, other, again = (measure(run_engine, store, 6, seed=seed) for seed in (1, 2, 1))
+        labelled = frames_of_truth(store.runs)
+        groups = together(labelled)
+        assert sorted(map(sorted, groups)) == sorted([sorted([first, again]), [other]])
+        for seed in range(5):
+            train_side, held_out = split_by_run(labelled, 0.3, seed, groups=groups)
+            assert set(train_side.run_uids) == {first, again} and held_out.run_uids == (other,)
+        twins = labelled.select([i for i, f in enumerate(labelled.frames) if f.run_uid != other])
+        with pytest.raises(ValueError, match="the 2 runs show the same disks"):
+            split_by_run(twins, 0.5, 0, groups=together(twins))
+
+
+def test_groups_are_joined_over_others() -> None:
+    seen = {"a": {1}, "b": {2}, "c": {1, 2}, "d": {3}, "e": set(), "f": set()}
+    assert sorted(map(sorted, _joined(seen))) == [["a", "b", "c"], ["d"], ["e"], ["f"]]
+
+
 def test_runs_of_the_parent_are_not_held_out() -> None:
     labelled = _labelled([2, 7], [2, 7], [2, 7])
     for seed in range(5):
         assert split_by_run(labelled, 0.6, seed, ["run0", "run2"])[1].run_uids == ("run1",)
     with pytest.raises(ValueError, match="trained on all 3 runs already"):
         split_by_run(labelled, 0.5, 0, labelled.run_uids)
+    with pytest.raises(ValueError, match="trained on all 3 runs already"):
+        split_by_run(labelled, 0.5, 0, ["run0", "run2"], groups=[("run0", "run1"), ("run2",)])
 
 
 def test_what_cannot_be_split() -> None:
