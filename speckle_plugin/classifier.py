@@ -15,7 +15,7 @@ from speckle_plugin.preprocessing import FrameGeometry, prepare, usable_pixels
 from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["Classifier", "FrameResult", "Posterior"]
+__all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
 
 PITCH_TOLERANCE = 0.01
 """Relative difference in pitch from which on a frame is flagged."""
@@ -101,11 +101,7 @@ class Classifier:
         return prepare(frames, self.bundle.preprocessing, geometry)
 
     def infer(self, inputs: NDArray[np.float32]) -> Posterior:
-        """Classify prepared inputs, shape (N, views, rows, columns).
-
-        The views of a frame are independent given the disk number, so their posteriors
-        multiply (all disk numbers being equally probable beforehand).
-        """
+        """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`."""
         count, views = inputs.shape[:2]
         output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
         if output.logits.shape != (count * views, len(self.bundle.classes)):
@@ -117,10 +113,12 @@ class Classifier:
 
     def posterior(self, output: NetworkOutput, views: int) -> Posterior:
         """Join what the network gave for the views of each frame, one frame after the other."""
-        log_p = _log_softmax(output.logits / self.bundle.temperature)
-        joined = _log_softmax(log_p.reshape(-1, views, len(self.bundle.classes)).sum(axis=1))
+        logits = output.logits.reshape(-1, views, len(self.bundle.classes))
+        joined = join_views(logits, self.bundle.temperature)
         statistics = self.bundle.feature_statistics
-        novelty = statistics.distances(output.features) if statistics else np.zeros(len(log_p), np.float32)
+        novelty = (
+            statistics.distances(output.features) if statistics else np.zeros(len(output.logits), np.float32)
+        )
         return Posterior(
             self.bundle.classes,
             np.exp(joined).astype(np.float32),
@@ -218,6 +216,28 @@ class Classifier:
 
 UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY})
 """Flags of :meth:`Classifier.label` that leave a frame without a label."""
+
+
+def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Give the logarithm of the probabilities of N frames, by what the network says of their views.
+
+    The views of a frame, its quadrants, are independent in their speckle, and their posteriors would
+    multiply (all disk numbers being equally probable beforehand). But they show the same disks: where radii
+    are unlike, what misleads the network in one misleads it in the other. So the sum of the logarithms is
+    divided by the square root of the number of views, between 1 (independent) and that number (wholly
+    alike). `docs/results.md` has the calibration errors.
+
+    Parameters
+    ----------
+    logits : array, shape (N, views, classes)
+    temperature : float
+
+    Returns
+    -------
+    array, shape (N, classes)
+    """
+    log_p = _log_softmax(logits / temperature).sum(axis=1)
+    return _log_softmax(log_p / np.sqrt(logits.shape[1]))
 
 
 def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ Both are fitted on frames of their own, which neither training nor tests ever dr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.decomposition import PCA
 
-from speckle_plugin.classifier import Classifier
+from speckle_plugin.classifier import Classifier, join_views
 from speckle_plugin.engines import NetworkOutput
 from speckle_plugin.models import Bundle, FeatureStatistics
 from speckle_plugin.preprocessing import prepare
@@ -68,11 +68,11 @@ def calibrate_on(
     for done, (frame, geometry, disk_number) in enumerate(frames, start=1):
         output = classifier.engine.run(prepare(frame, bundle.preprocessing, geometry)[0])
         outputs.append(output)
-        classes += [bundle.classes.index(disk_number)] * len(output.logits)
+        classes.append(bundle.classes.index(disk_number))
         if report:
             report("calibrate", done, total, {})
-    logits = np.concatenate([output.logits for output in outputs])
-    bundle = replace(bundle, temperature=fit_temperature(logits, np.array(classes)), feature_statistics=None)
+    temperature = fit_temperature([output.logits for output in outputs], classes)
+    bundle = replace(bundle, temperature=temperature, feature_statistics=None)
     if len(outputs) < LEAST_FOR_STATISTICS:
         return bundle
     statistics = _fit_statistics(np.concatenate([output.features for output in outputs[::2]]))
@@ -81,25 +81,32 @@ def calibrate_on(
     return replace(bundle, feature_statistics=replace(statistics, threshold=threshold))
 
 
-def fit_temperature(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
-    """Give the temperature at which the softmax of the logits is most likely to give the classes.
+def fit_temperature(logits: Sequence[NDArray[np.floating]], classes: Sequence[int]) -> float:
+    """Give the temperature at which frames are most likely to be of their classes.
 
     Parameters
     ----------
-    logits : array, shape (N, classes)
-    classes : array of int, shape (N,)
-        Indices of the true classes.
+    logits : sequence of array, each of shape (views, classes)
+        What the network says of the views of each frame; they are joined as in the classifier.
+    classes : sequence of int
+        Index of the true class of each frame.
 
     Notes
     -----
     Source: Guo et al., On calibration of modern neural networks, ICML 2017.
     """
+    by_views: dict[int, tuple[list[NDArray[np.floating]], list[int]]] = {}
+    for views, true in zip(logits, classes, strict=True):
+        frames, truth = by_views.setdefault(len(views), ([], []))
+        frames.append(views)
+        truth.append(true)
+    groups = [(np.stack(frames), np.array(truth)) for frames, truth in by_views.values()]
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        log_p = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-        return -float(log_p[np.arange(len(classes)), classes].mean())
+        return -sum(
+            float(join_views(frames, np.exp(log_temperature))[np.arange(len(truth)), truth].sum())
+            for frames, truth in groups
+        )
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 

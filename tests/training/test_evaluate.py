@@ -58,8 +58,11 @@ def test_the_temperature_makes_confidence_agree_with_accuracy() -> None:
     true_logits = rng.normal(0.0, 2.0, (20000, 5))
     p = np.exp(true_logits) / np.exp(true_logits).sum(axis=1, keepdims=True)
     classes = (p.cumsum(axis=1) > rng.random((len(p), 1))).argmax(axis=1)
-    found = calibration.fit_temperature((3.0 * true_logits).astype(np.float32), classes)
+    found = calibration.fit_temperature(list((3.0 * true_logits)[:, None]), classes.tolist())
     assert found == pytest.approx(3.0, rel=0.03)
+    # Two views that say the same are no more than one, and joined they are too sure by the square root of 2.
+    views = [np.stack([row, row]) for row in 3.0 * true_logits]
+    assert calibration.fit_temperature(views, classes.tolist()) == pytest.approx(3.0 * 2**0.5, rel=0.03)
 
 
 class DistanceEngine:
