@@ -48,6 +48,7 @@ def _families(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
         "errors",
         "accuracy",
         "within_one",
+        "off_by_more_than_one",
         "off_by_more_than_two",
         "precision",
         "recall",
@@ -142,16 +143,22 @@ def _masked(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
 
 def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    columns = {
+        "accuracy": "accuracy",
+        "within one": "within_one",
+        "calibration error": "expected_calibration_error",
+    }
     yield from _table(
-        ("family", "photons", "one quadrant", "within one", "both joined", "within one"),
+        (
+            "family",
+            "photons",
+            *(f"{column}, {how}" for how in ("one quadrant", "both") for column in columns),
+        ),
         (
             (
                 family,
                 name,
-                s["one quadrant"]["accuracy"],
-                s["one quadrant"]["within_one"],
-                s["both"]["accuracy"],
-                s["both"]["within_one"],
+                *(s[how][key] for how in ("one quadrant", "both") for key in columns.values()),
             )
             for family, values in found.items()
             for name, s in values.items()
