@@ -257,6 +257,46 @@ def test_a_killed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
             bundle.training["curves"],
             left_alone.training["curves"],
         )
+    # The batch statistics are settled on the same frames.
+    deviation = np.sqrt(left_alone.weights["conv1_bn/moving_variance"].astype(float))
+    gap = np.abs(bundle.weights["conv1_bn/moving_mean"] - left_alone.weights["conv1_bn/moving_mean"])
+    assert (gap / deviation).max() < 0.05
+
+
+AVERAGED = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+import keras
+import numpy as np
+from test_training import TINY
+from training.train import train
+
+recipe = replace(TINY, ema_momentum=0.9, patience=1, steps=4)
+bundle = train(recipe, sys.argv[1])
+folder = Path(sys.argv[1])
+best = json.loads((folder / "state.json").read_text())["best_checkpoint"]
+model = keras.models.load_model(folder / best)
+raw = model.get_layer("logits").kernel.numpy()
+model.optimizer.finalize_variable_values(model.trainable_variables)
+average = model.get_layer("logits").kernel.numpy()
+came = bundle.weights["logits/kernel"]
+print(np.abs(came - average).max(), np.abs(came - raw).max(), np.abs(raw).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_average_of_the_weights_comes_out_of_the_best_epoch(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AVERAGED, str(tmp_path)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    from_average, from_raw, largest = map(float, done.stdout.split()[-3:])
+    assert from_average < 1e-3 * largest < from_raw  # float16 rounds by less
 
 
 TRAIN_TOGETHER = """
