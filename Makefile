@@ -11,6 +11,7 @@ STAMP := $(VENV)/.installed
 RECIPE ?= quadrant
 OUT ?= runs/$(RECIPE)
 MINUTES ?= 60
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-slow lint bench soak train clean
 
@@ -22,8 +23,8 @@ setup: $(STAMP) ## make the environment in .venv (the other targets do this by t
 demo: setup ## scan a simulated sample, classify live, store, query, draw demo.png
 	@$(BIN)/speckle demo
 
-test: setup ## run the tests
-	@$(BIN)/python -m pytest -m "not slow"
+test: setup ## run the tests, in WORKERS=2 processes
+	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: setup ## run all tests, those that take minutes as well
 	@$(BIN)/python -m pytest
