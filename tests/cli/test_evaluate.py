@@ -11,12 +11,12 @@ def test_it_measures_and_writes_a_report(speckle, tmp_path) -> None:
     out = tmp_path / "report"
     studies = ("shortcut audit", "families", "calibration", "partly masked", "unknown frames")
     options = [part for name in studies for part in ("--only", name)]
-    result = speckle("evaluate", "--per-class", "1", "--seeds", "5,6", "--out", out, *options)
+    result = speckle("evaluate", "--per-class", "2", "--seeds", "5,6", "--out", out, *options)
     assert result.exit_code == 0, result.output
     results = json.loads((out / "results.json").read_text())
     assert set(results) == {"about", *studies}
     mono = results["families"]["mono"]
-    assert mono["all"]["frames"] == 38
+    assert mono["all"]["frames"] == 76
     assert set(mono["seeds"]) == {"5", "6"}
     assert mono["all"]["accuracy"] == pytest.approx(sum(s["accuracy"] for s in mono["seeds"].values()) / 2)
     assert results["unknown frames"]["kinds"]["flat Poisson noise"]["area_under_roc"]["novelty"] > 0.9
