@@ -25,7 +25,7 @@ def write_report(results: Mapping[str, Any], folder: Path) -> Path:
     Parameters
     ----------
     results : mapping
-        `about` (name, version, sha256, seeds, date, machine, command) and the numbers of each study.
+        `about` (name, version, sha256, seeds, date, machine) and the numbers of each study.
     folder : path
         Made if it is not there; files of an earlier report in it are replaced.
     """
@@ -35,8 +35,10 @@ def write_report(results: Mapping[str, Any], folder: Path) -> Path:
     lines = [f"# {about['name']} {about['version']}", ""]
     lines += [f"- {key}: {value}" for key, value in about.items()]
     for name, write in SECTIONS.items():
-        if results.get(name):
-            lines += ["", f"## {name[0].upper()}{name[1:]}", "", *write(results[name], folder)]
+        if name in results:
+            found = results[name]
+            text = write(found, folder) if found else ["The bundle is not made for this study."]
+            lines += ["", f"## {name[0].upper()}{name[1:]}", "", *text]
     path = folder / "report.md"
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -20,8 +20,8 @@ class CurvePoint:
 
     Parameters
     ----------
-    families, intensity : str
-        What it was trained on, and how it looks at it.
+    families, how : str
+        What it was trained on, and how it looks at it and was trained.
     frames : int
         How many different frames it was trained on.
     updates : int
@@ -32,7 +32,7 @@ class CurvePoint:
     """
 
     families: str
-    intensity: str
+    how: str
     frames: int
     updates: int
     accuracy: float
@@ -62,7 +62,7 @@ def curve_points(bundles: Iterable[Bundle]) -> list[CurvePoint]:
         points.append(
             CurvePoint(
                 ", ".join(recipe["frames"]["families"]),
-                bundle.preprocessing.intensity,
+                _how(bundle),
                 min(recipe.get("training_frames") or seen, seen),
                 seen,
                 float(test["accuracy"]),
@@ -73,6 +73,19 @@ def curve_points(bundles: Iterable[Bundle]) -> list[CurvePoint]:
     return sorted(points)
 
 
+def _how(bundle: Bundle) -> str:
+    """Name what sets a training apart from others on the same frames."""
+    recipe, preprocessing = bundle.training["recipe"], bundle.preprocessing
+    parts = [preprocessing.intensity]
+    if preprocessing.radial_rows:
+        parts.append("radial image")
+    if recipe["optimizer"] != "adamw":
+        parts.append(recipe["optimizer"])
+    if recipe["ema_momentum"]:
+        parts.append("averaged weights")
+    return ", ".join(parts)
+
+
 def curve_picture(points: Iterable[CurvePoint]) -> Figure:
     """Draw accuracy (full) and within one (broken) against the number of different frames."""
     from matplotlib.figure import Figure
@@ -81,10 +94,10 @@ def curve_picture(points: Iterable[CurvePoint]) -> Figure:
     axes = figure.subplots()
     lines: dict[tuple[str, str], list[CurvePoint]] = {}
     for point in sorted(points):
-        lines.setdefault((point.families, point.intensity), []).append(point)
-    for (families, intensity), line in lines.items():
+        lines.setdefault((point.families, point.how), []).append(point)
+    for (families, how), line in lines.items():
         frames = [p.frames for p in line]
-        (drawn,) = axes.plot(frames, [p.accuracy for p in line], "o-", label=f"{families} ({intensity})")
+        (drawn,) = axes.plot(frames, [p.accuracy for p in line], "o-", label=f"{families} ({how})")
         axes.plot(frames, [p.within_one for p in line], "o--", color=drawn.get_color(), alpha=0.5)
     axes.set(xscale="log", ylim=(0.0, 1.03), xlabel="training frames", ylabel="accuracy; broken: within one")
     axes.grid(alpha=0.3)

@@ -91,10 +91,9 @@ def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
 def by_family(study: Study) -> dict[str, Any]:
     """Measure every family of simulated disks, each seed by itself and all of them together."""
     classifier = Classifier(study.bundle)
-    cases: dict[str, dict[str, Any]] = {family.value: {"families": (family.value,)} for family in Family}
+    cases = _cases(study)
     if study.recipe.grid == "quadrant":
         cases["mono, 513 x 513"] = {"families": ("mono",), "size": 513}
-        cases["mono, 1e4 photons"] = {"families": ("mono",), "photons": (1e4, 1e4), "noisy_share": 1.0}
     found: dict[str, Any] = {}
     for name, changes in cases.items():
         sets = [study.measure(name, classifier, seed, shares=(), **changes) for seed in study.seeds]
@@ -104,6 +103,14 @@ def by_family(study: Study) -> dict[str, Any]:
             "all": {**scores(joined := Predictions.join(sets)), "reliability": reliability_curve(joined)},
         }
     return found
+
+
+def _cases(study: Study) -> dict[str, dict[str, Any]]:
+    """Give every family, and equal disks with few photons: what each changes in the recipe."""
+    cases: dict[str, dict[str, Any]] = {family.value: {"families": (family.value,)} for family in Family}
+    if study.recipe.grid == "quadrant":
+        cases["mono, 1e4 photons"] = {"families": ("mono",), "photons": (1e4, 1e4), "noisy_share": 1.0}
+    return cases
 
 
 def by_photons(study: Study) -> dict[str, Any]:
@@ -216,7 +223,8 @@ def calibration(study: Study) -> dict[str, Any]:
             name,
             Classifier(bundle),
             photons=trained.photons,
-            noisy_share=trained.noisy_share,
+            beam_offset=trained.beam_offset,
+            masked_share=trained.masked_share,
         )
         found[name] = {"reliability": reliability_curve(predictions), **_brief(predictions)}
     return found
@@ -271,14 +279,14 @@ def novelty(study: Study) -> dict[str, Any]:
 def beside_baselines(study: Study) -> dict[str, Any]:
     """Train baselines without a network, and test them on the frames of the first seed."""
     return {
-        family: baselines(
-            replace(study.recipe, families=(family,), shares=()),
+        name: baselines(
+            replace(study.recipe, shares=(), **changes),
             2 * study.per_class,
             study.per_class,
             study.seeds[0],
             study.report,
         )["scores"]
-        for family in study.recipe.families
+        for name, changes in _cases(study).items()
     }
 
 

@@ -130,6 +130,11 @@ def train(
             verbose=0,
         )
     if recipe.patience is not None:
+        if "best_checkpoint" not in state:
+            raise ValueError(
+                f"the validation loss was not finite in any of {state['epoch']} epochs: give a lower "
+                "learning_rate, and another folder"
+            )
         model = keras.models.load_model(folder / state["best_checkpoint"])
     if recipe.ema_momentum:
         model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -252,7 +257,7 @@ def _checkpoints(
             partial = state_file.with_suffix(".partial")
             partial.write_text(json.dumps(state, indent=1))
             partial.replace(state_file)
-            kept = {target.name, state["best_checkpoint"] if patience is not None else None}
+            kept = {target.name, state.get("best_checkpoint") if patience is not None else None}
             for old in checkpoint.parent.glob("checkpoint-*.keras"):
                 if old.name not in kept:
                     old.unlink()
@@ -325,6 +330,13 @@ def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | Non
     first of the training, so that a training that was resumed comes to the same. Source: Wu and Johnson,
     Rethinking "Batch" in BatchNorm, 2021, section 3.
     """
+    import keras
+
+    from training.fast_network import MOMENTUM
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM  # Keras's own 0.99 would leave three quarters of the old ones
     for step, (inputs, _) in enumerate(data.take(SETTLING_STEPS)):
         model(inputs, training=True)
         if report:

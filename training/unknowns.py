@@ -45,6 +45,11 @@ def _other_pitch(factor: float) -> Draw:
     return draw
 
 
+def _other_grid(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+    other = grid_by_name("quadrant" if recipe.grid == "published" else "published", 513)
+    return _system(recipe, replace(grid, pitch=other.pitch), rng)
+
+
 def _flat_noise(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
     return rng.poisson(5.0, grid.shape).astype(np.float64)
 
@@ -99,6 +104,7 @@ UNKNOWNS: dict[str, Draw] = {
     "26 to 35 disks": _other_numbers(26, 35),
     "pitch 1.5 times as large": _other_pitch(1.5),
     "pitch 0.5 times as large": _other_pitch(0.5),
+    "pitch of the other grid": _other_grid,
     "flat Poisson noise": _flat_noise,
     "uncorrelated speckle": _speckle_noise,
     "pixels of a frame shuffled": _shuffled,

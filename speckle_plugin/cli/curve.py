@@ -37,10 +37,10 @@ def curve(
 
     points = curve_points(find_bundle(model) for model in models)
     columns = ("frames", "frames seen", "test frames", "accuracy", "within one")
-    shown = table("families", "intensity", *columns, right=columns)
+    shown = table("families", "how", *columns, right=columns)
     for p in points:
         numbers = (p.frames, p.updates, p.test_frames)
-        shown.add_row(p.families, p.intensity, *map(str, numbers), f"{p.accuracy:.4f}", f"{p.within_one:.4f}")
+        shown.add_row(p.families, p.how, *map(str, numbers), f"{p.accuracy:.4f}", f"{p.within_one:.4f}")
     print_table(shown)
     if out is not None:
         with new_file(out, (".png",), force) as partial:

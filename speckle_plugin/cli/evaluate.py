@@ -20,7 +20,9 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the report, its pictures and numbers.", show_default="table only"),
+        typer.Option(
+            help="Folder for the report, its pictures and numbers.", show_default="table of families only"
+        ),
     ] = None,
     per_class: Annotated[int, typer.Option(min=2, help="Frames of each disk number in every set.")] = 100,
     seeds: Annotated[str, typer.Option(help="Of the test sets, by commas.")] = "1,2,3",
@@ -58,6 +60,8 @@ def evaluate(
     from training.evaluation_report import write_report
 
     chosen = _numbers(seeds)
+    if out is None and "families" not in (only or STUDIES):
+        raise ValueError("only the study 'families' has a table to print: give --out FOLDER for the report")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # that it can't be made must be known before, not after
 

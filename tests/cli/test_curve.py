@@ -10,11 +10,11 @@ import pytest
 from speckle_plugin.models import find_bundle, load_bundle, save_bundle
 
 
-def _trained(folder: Path, frames: int | None, accuracy: float) -> Path:
+def _trained(folder: Path, frames: int | None, accuracy: float, **settings: object) -> Path:
     bundle = find_bundle()
-    recipe = {**bundle.training["recipe"], "training_frames": frames}
+    recipe = {**bundle.training["recipe"], "training_frames": frames, **settings}
     test = {**bundle.metrics["test"], "accuracy": accuracy}
-    path = folder / f"{frames}.bundle"
+    path = folder / f"{frames}{''.join(settings)}.bundle"
     save_bundle(
         replace(
             bundle,
@@ -37,6 +37,17 @@ def test_networks_are_compared_by_their_training_frames(speckle, tmp_path) -> No
         ["8000", "8000", "1900", "0.7500"],
     ]
     assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_trainings_of_other_kinds_are_named(speckle, tmp_path) -> None:
+    paths = [
+        _trained(tmp_path, 1000, 0.25),
+        _trained(tmp_path, 1000, 0.2, optimizer="adam"),
+        _trained(tmp_path, 1000, 0.3, ema_momentum=0.9),
+    ]
+    result = speckle("curve", *paths)
+    assert "radial image, adam " in result.stdout
+    assert "radial image, averaged weights " in result.stdout
 
 
 def test_a_network_without_its_recipe_is_refused(speckle, tmp_path) -> None:
