@@ -76,7 +76,7 @@ def curve_points(bundles: Iterable[Bundle]) -> list[CurvePoint]:
 def _how(bundle: Bundle) -> str:
     """Name what sets a training apart from others on the same frames."""
     recipe, preprocessing = bundle.training["recipe"], bundle.preprocessing
-    parts = [preprocessing.intensity]
+    parts: list[str] = [preprocessing.intensity]
     if preprocessing.radial_rows:
         parts.append("radial image")
     if recipe["optimizer"] != "adamw":
