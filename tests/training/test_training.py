@@ -341,6 +341,36 @@ def test_two_machines_train_one_network(tmp_path: Path) -> None:
     assert [line.split()[0] for line in told[0][:-1]] == [str(step) for step in range(1, 7)]
 
 
+TRAIN_MIRRORED = """
+import sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import training.train
+from test_training import TINY
+
+training.train.choose_strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+print(training.train.train(TINY, sys.argv[1]).training["frames_seen"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_devices_of_a_machine_train_one_network(tmp_path: Path) -> None:
+    """By MirroredStrategy, as on several GPUs: here the CPU stands in for both."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_MIRRORED, str(tmp_path)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout.split()[-1]) == TINY.steps * TINY.batch
+    assert load_bundle(tmp_path / f"{TINY.name}.bundle").metrics["test"]["frames"] > 0
+    assert list((tmp_path / "tensorboard" / "train").glob("events*"))
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
