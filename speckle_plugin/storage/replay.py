@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.storage.connection import limit_retries
-from speckle_plugin.storage.journal import held_journal, journal_files, read_journal
+from speckle_plugin.storage.journal import Document, held_journal, journal_files, read_journal
 from speckle_plugin.storage.recovery import recovered_stop
 
 if TYPE_CHECKING:
-    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+    from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
 __all__ = ["replay"]
 
@@ -28,7 +28,8 @@ def replay(path: str | os.PathLike[str], runs: CatalogOfBlueskyRuns) -> dict[str
     """Write journals into Tiled and remove them.
 
     What Tiled holds of a run without a stop document is deleted first (never the frames,
-    which are the detector's files). A run that has its stop document is left as it is.
+    which are the detector's files). A run that has its stop document is left as it is. Of a run whose
+    journal could not be written to its end Tiled may hold more: that stays, and gets a stop document.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def replay(path: str | os.PathLike[str], runs: CatalogOfBlueskyRuns) -> dict[str
     -------
     dict
         Uid of each run (the journal's name, where it cannot be read) -> "replayed", "was
-        whole already", "still being measured", or "failed: ..." with the reason; the
+        whole already", "ended as stored" (Tiled held more than the journal), "still being measured", or "failed: ..." with the reason; the
         journals of the last two stay.
 
     Raises
@@ -74,6 +75,9 @@ def _replay_one(file: Path, runs: CatalogOfBlueskyRuns) -> str:
     if uid in runs:
         if "stop" in runs[uid].metadata:
             return "was whole already"
+        if (stop := _stop_beyond(documents, runs[uid])) is not None:
+            runs[uid].update_metadata({"stop": stop})
+            return "ended as stored"
         runs.delete_contents(uid, recursive=True, external_only=False)
     if documents[-1][0] != "stop":
         documents.append(("stop", recovered_stop(documents)))
@@ -81,3 +85,13 @@ def _replay_one(file: Path, runs: CatalogOfBlueskyRuns) -> str:
     for name, doc in documents:
         writer(name, doc)
     return "replayed"
+
+
+def _stop_beyond(documents: list[Document], run: BlueskyRun) -> dict[str, Any] | None:
+    """Give a stop document for a stored run that goes on where its journal could not be written; else None."""
+    if documents[-1][0] == "stop":
+        return None
+    stop = recovered_stop([(name, doc) for name, doc in run.documents() if name != "stop"])
+    in_journal = recovered_stop(documents)["num_events"]
+    goes_on = any(count > in_journal.get(stream, 0) for stream, count in stop["num_events"].items())
+    return stop if goes_on else None

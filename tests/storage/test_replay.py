@@ -104,6 +104,34 @@ def test_what_becomes_of_journals(store: TiledStore, tmp_path: Path) -> None:
         replay(tmp_path / "nothing", store.runs)
 
 
+def test_what_tiled_holds_beyond_the_journal_stays(
+    store: TiledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the journal is full in mid-run, and then the process is killed."""
+    uid = str(uuid.uuid4())
+    append, appended = Journal.append, []
+
+    def fill(self: Journal, name: str, doc: Any) -> None:
+        appended.append(name)
+        if appended.count("event") > 2:
+            raise OSError(28, "No space left on device")
+        append(self, name, doc)
+
+    monkeypatch.setattr(Journal, "append", fill)
+    saver = RunSaver(store.runs, tmp_path)
+    for name, doc in documents_of(uid, [1, 2, 3, 4, 5], store.frames_directory)[:-1]:
+        saver(name, doc)
+    saver.close()
+    assert len([name for name, _ in read_journal(tmp_path / f"{uid}.jsonl") if name == "event"]) == 2
+
+    assert replay(tmp_path, store.runs) == {uid: "ended as stored"}
+    run = store.runs[uid]
+    assert run["primary/internal"].read()["seq_num"].tolist() == [1, 2, 3, 4, 5]
+    assert run.stop["num_events"] == {"primary": 5}
+    assert run.stop["reason"] == RECOVERED
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
 def test_a_damaged_line_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, documents_of("run-1", [1, 2]))
     lines = path.read_text().splitlines()
