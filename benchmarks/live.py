@@ -30,7 +30,7 @@ from speckle_plugin.cli.bench import measure_engine
 from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.models import find_bundle
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.session import start_session
+from speckle_plugin.session import Session, start_session
 
 POINTS = 200
 FRAMES_PER_SECOND = 20.0
@@ -44,25 +44,30 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000, help="of the burst")
     parser.add_argument("--memory-frames", type=int, default=20000)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("latest.json"))
-    parser.add_argument("--only", action="append", choices=STEPS, help="the rest stays as it is in --out")
+    parser.add_argument(
+        "--only", action="append", choices=STEPS, help="the rest stays as it is in --out, with its date"
+    )
     parser.add_argument("--predict-on-batch", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.predict_on_batch:
         print(json.dumps(_predict_on_batch()))
         return
     numbers: dict[str, Any] = json.loads(options.out.read_text()) if options.only else {}
-    numbers |= {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": platform.platform(),
-        "seed": speeds.SEED,
-    }
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    numbers |= {"machine": platform.platform(), "seed": speeds.SEED}
+    dates: dict[str, str] = numbers.setdefault("date", {})
     for name in options.only or STEPS:
         started = time.perf_counter()
         numbers |= STEPS[name](options, numbers)
+        dates[name] = today
         print(f"{name:18s} {time.perf_counter() - started:6.0f} s", file=sys.stderr)
     options.out.write_text(json.dumps(numbers, indent=1) + "\n")
     for name, value in numbers.items():
         print(f"{name:36s} {value:.4g}" if isinstance(value, float) else f"{name:36s} {value}")
+
+
+def _session(folder: str, frames: FrameSettings | None = None) -> Session:
+    return start_session(folder, frames=frames, settings=speeds.PATIENT, table=False)
 
 
 def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +85,10 @@ def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder, start_session(folder, table=False) as session:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _session(folder) as session,
+    ):
         classifier = session.live.classifier
         detector = speeds.make_detector(session, "det")
         speeds.live_burst(session, detector, 4)
@@ -105,7 +113,10 @@ def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[st
 def _paced(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
     """Measure a step scan at 20 frames/s, or where the network would fill a fifth of the machine."""
     rate = min(FRAMES_PER_SECOND, 200.0 / numbers["one_frame_ms"])
-    with tempfile.TemporaryDirectory() as folder, start_session(folder, table=False) as session:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _session(folder) as session,
+    ):
         session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
         detector = speeds.make_detector(session, "det", exposure_time=1.0 / rate)
         speeds.live_scan(session, bp.count([detector], 5), 5)
@@ -128,7 +139,7 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         for classified in (True, False) * 2:
             frames = FrameSettings() if classified else FrameSettings(image_keys=())
-            with start_session(folder, frames=frames, table=False) as session:
+            with _session(folder, frames) as session:
                 session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
                 detector = speeds.make_detector(session, "det", exposure_time=exposure_time)
                 speeds.live_scan(session, bp.count([detector], 2), 2)
@@ -143,7 +154,10 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
 
 def _sizes(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, start_session(folder, table=False) as session:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _session(folder) as session,
+    ):
         for size in SIZES:
             detector = speeds.make_detector(session, f"det{size}", size)
             speeds.live_burst(session, detector, 2)
@@ -161,14 +175,13 @@ def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 
     from speckle_plugin.callbacks import LiveClassifier
     from speckle_plugin.preprocessing import Preprocessing
-    from speckle_plugin.session import Session
     from speckle_plugin.storage import RunSaver, TiledStore
 
     bundle = replace(find_bundle(), preprocessing=Preprocessing(crop=33), feature_statistics=None)
     per_trigger = 100
     with tempfile.TemporaryDirectory() as folder:
         store = TiledStore(folder)
-        live = LiveClassifier(Classifier(bundle))
+        live = LiveClassifier(Classifier(bundle), settings=speeds.PATIENT)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         resident: list[float] = []

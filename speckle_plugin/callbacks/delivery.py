@@ -100,7 +100,7 @@ class Delivery:
         self._subscribers.pop(token, None)
 
     def on_flush(self, hook: Callable[[], None]) -> None:
-        """Call `hook` whenever all that was delivered so far has been saved."""
+        """Call `hook` whenever all that was delivered so far has been flushed, and no flush failed."""
         self._flushed_hooks.append(hook)
 
     def put(self, name: str, doc: dict[str, Any], delivered: threading.Event | None = None) -> None:
@@ -157,19 +157,22 @@ class Delivery:
     def _flush(self) -> None:
         """Have all that was delivered saved."""
         started = self._clock()
-        for subscriber in list(self._subscribers.values()):
-            flush = getattr(subscriber.function, "flush", None)
-            if flush is not None:
-                self._call(subscriber, flush)
-        for hook in self._flushed_hooks:
-            hook()
+        flushes = (
+            (subscriber, getattr(subscriber.function, "flush", None))
+            for subscriber in list(self._subscribers.values())
+        )
+        if all([self._call(subscriber, flush) for subscriber, flush in flushes if flush is not None]):
+            for hook in self._flushed_hooks:
+                hook()
         self._flushed = self._clock()
         self._flush_seconds = self._flushed - started
 
-    def _call(self, subscriber: _Subscriber, function: Callable[..., Any], *args: Any) -> None:
+    def _call(self, subscriber: _Subscriber, function: Callable[..., Any], *args: Any) -> bool:
+        """Call, tell whether it succeeded, and keep or log the error if it did not."""
         started = self._clock()
         try:
             function(*args)
+            return True
         except Exception as error:
             if subscriber.saves:
                 logger.exception("a document could not be saved")
@@ -181,6 +184,7 @@ class Delivery:
                     subscriber.function,
                     args[0] if args else "flush",
                 )
+            return False
         finally:
             if subscriber.saves:
                 self.seconds_writing += self._clock() - started

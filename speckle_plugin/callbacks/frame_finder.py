@@ -7,6 +7,7 @@ detector took them, and their running index. It reads no pixels.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter, OrderedDict
@@ -23,6 +24,8 @@ from speckle_plugin.detectors import Detector, FrameSettings, describe_detector,
 from speckle_plugin.schema import PRIMARY
 
 __all__ = ["FrameFinder", "FrameReference"]
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_DATASET = "/entry/data/data"
 """Where AreaDetector's HDF5 plugin puts frames, unless the resource says otherwise."""
@@ -132,12 +135,23 @@ class FrameFinder:
                 for image in pixels.reshape(-1, *pixels.shape[-2:]):
                     yield self._reference(detector, seq_num, timestamp, pixels=image)
                 continue
-            datum = datums.get(key)
-            location = self._find_resource(datum["resource"]) if datum else None
-            kwargs = datum.get("datum_kwargs", {}) if datum else {}
-            first = kwargs.get("point_number", 0) * detector.frames_per_event
+            location, first = self._place(datums.get(key), detector)
             for index in range(first, first + detector.frames_per_event):
                 yield self._reference(detector, seq_num, timestamp, location, index)
+
+    def _place(self, datum: Mapping[str, Any] | None, detector: Detector) -> tuple[_Location | None, int]:
+        """Give the file of a datum and the index of its first frame; no file if the datum makes no sense.
+
+        The frame counts all the same: those after it would else take its place.
+        """
+        if datum is None:
+            return None, 0
+        try:
+            row = _row_in_file(datum.get("datum_kwargs", {}))
+            return self._find_resource(datum["resource"]), row * detector.frames_per_event
+        except Exception:
+            logger.exception("the datum %s can't be read: its frames are flagged as unreadable", datum)
+            return None, 0
 
     def _stream_datum(self, doc: Mapping[str, Any]) -> Iterator[FrameReference]:
         location = self._find_resource(doc["stream_resource"])
@@ -171,6 +185,19 @@ class FrameFinder:
         return FrameReference(
             detector, frame_index, seq_num, timestamp, path, dataset, index, pixels, timestamps=times
         )
+
+
+def _row_in_file(datum_kwargs: Mapping[str, Any]) -> int:
+    """Give the row of an event in its file, by the keys that bluesky-tiled-plugins' RunNormalizer reads.
+
+    Without any of them the file is the event's own.
+    """
+    if indices := datum_kwargs.get("indices"):
+        return int(indices["start"])
+    for key in ("point_number", "frame"):
+        if datum_kwargs.get(key) is not None:
+            return int(datum_kwargs[key])
+    return 0
 
 
 def _locate(resource: Mapping[str, Any]) -> _Location:

@@ -29,6 +29,7 @@ from speckle_plugin.callbacks.run_results import RunResults
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.open_runs import OpenRuns
+from speckle_plugin.schema import SUMMARY
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["LiveClassifier"]
@@ -199,7 +200,11 @@ class LiveClassifier:
                 )
                 run.closed = True
                 run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
-                self._delivery.put("stop", run.results.stop(doc), saved)
+                stop = run.results.stop(doc)
+                if SUMMARY in stop:
+                    bounds = {"when_full": run.when_full, "pending_bytes": self.settings.pending_bytes}
+                    stop[SUMMARY] |= bounds
+                self._delivery.put("stop", stop, saved)
         if not saved.wait(self.settings.save_timeout):
             logger.error(
                 "run %s is not saved %g s after its end: saving goes on in the background",

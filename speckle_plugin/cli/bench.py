@@ -47,7 +47,7 @@ def bench(
     remark("measuring, half a minute or more ...")
     with (
         tempfile.TemporaryDirectory() as folder,
-        start_session(folder, model=model, engine=engine, table=False) as session,
+        start_session(folder, model=model, engine=engine, settings=speeds.PATIENT, table=False) as session,
     ):
         classifier = session.live.classifier
         detector = speeds.make_detector(session, "det", size)

@@ -65,7 +65,7 @@ def complete(
 
     Frames are left without a label (status **deferred**) when they come faster than they can be classified,
     when the classifier fails, and when the process is killed. Journals that a killed process left in the data
-    directory are replayed first.
+    directory are replayed first, but not into another server (**--server**): speckle replay does that.
 
     The labels go into a new stream of the run, classification_2 and so on, which holds all earlier results
     too; nothing is overwritten, and queries read the newest. Model and masks must be those of the session, as

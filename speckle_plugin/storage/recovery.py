@@ -26,10 +26,13 @@ from speckle_plugin.storage.lock import StorageError
 if TYPE_CHECKING:
     from event_model.documents import EventPage
 
-__all__ = ["RECOVERED", "recovered_stop"]
+__all__ = ["RECOVERED", "count_events", "recovered_stop"]
 
 RECOVERED = "recovered from journal"
 """The `reason` in the stop document of a run whose end was never measured."""
+
+_TOLD = {"image_key", "status", "disk_number", "confidence"}
+"""What a summary takes from a result."""
 
 
 def recovered_stop(documents: list[Document]) -> dict[str, Any]:
@@ -51,16 +54,7 @@ def recovered_stop(documents: list[Document]) -> dict[str, Any]:
     StorageError
         If an event refers to a descriptor that is not there.
     """
-    descriptors = {doc["uid"]: doc for name, doc in documents if name == "descriptor"}
-    counts = dict.fromkeys((doc["name"] for doc in descriptors.values()), 0)
-    for name, doc in documents:
-        if name in ("event", "event_page", "stream_datum"):
-            if doc["descriptor"] not in descriptors:
-                raise StorageError(
-                    f"{name} {doc['uid']} refers to a descriptor that the journal does not hold"
-                )
-            stream = descriptors[doc["descriptor"]]["name"]
-            counts[stream] = max(counts[stream], _last_seq_num(name, doc))
+    counts = count_events(documents)
     stop = {
         "uid": str(uuid.uuid4()),
         "run_start": documents[0][1]["uid"],
@@ -70,10 +64,35 @@ def recovered_stop(documents: list[Document]) -> dict[str, Any]:
         "num_events": counts,
     }
     # Killed before the first result, a run has none, though it was being classified.
-    summary = _summary(documents, descriptors)
+    summary = _summary(documents)
     if CLASSIFICATION_STREAM in counts or summary["frames"]:
         stop[SUMMARY] = summary
     return stop
+
+
+def count_events(documents: list[Document]) -> dict[str, int]:
+    """Give the number of events of each stream, as a stop document has it.
+
+    Raises
+    ------
+    StorageError
+        If an event refers to a descriptor that is not there.
+    """
+    descriptors = _descriptors(documents)
+    counts = dict.fromkeys((doc["name"] for doc in descriptors.values()), 0)
+    for name, doc in documents:
+        if name in ("event", "event_page", "stream_datum"):
+            if doc["descriptor"] not in descriptors:
+                raise StorageError(
+                    f"{name} {doc['uid']} refers to a descriptor that the journal does not hold"
+                )
+            stream = descriptors[doc["descriptor"]]["name"]
+            counts[stream] = max(counts[stream], _last_seq_num(name, doc))
+    return counts
+
+
+def _descriptors(documents: list[Document]) -> dict[str, dict[str, Any]]:
+    return {doc["uid"]: doc for name, doc in documents if name == "descriptor"}
 
 
 def _last_seq_num(name: str, doc: dict[str, Any]) -> int:
@@ -89,7 +108,8 @@ def _time(doc: dict[str, Any]) -> float:
     return float(max(time, default=0.0) if isinstance(time, list) else time)
 
 
-def _summary(documents: list[Document], descriptors: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _summary(documents: list[Document]) -> dict[str, Any]:
+    descriptors = _descriptors(documents)
     results: list[dict[str, Any]] = []
     frames: Counter[str] = Counter()
     model: dict[str, Any] = {}
@@ -102,6 +122,8 @@ def _summary(documents: list[Document], descriptors: dict[str, dict[str, Any]]) 
             frames[image_key_of(descriptor["name"], key)] += rows * _frames_per_row(descriptor, key)
         for event in _events(name, doc):
             if descriptor["name"] == CLASSIFICATION_STREAM:
+                if not _TOLD <= event["data"].keys():
+                    continue  # of a row whose writing was cut off, Tiled has the probabilities alone
                 results.append(event["data"])
                 model = descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
             else:

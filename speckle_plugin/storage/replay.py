@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.storage.connection import limit_retries
 from speckle_plugin.storage.journal import Document, held_journal, journal_files, read_journal
-from speckle_plugin.storage.recovery import recovered_stop
+from speckle_plugin.storage.recovery import count_events, recovered_stop
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
@@ -42,8 +42,8 @@ def replay(path: str | os.PathLike[str], runs: CatalogOfBlueskyRuns) -> dict[str
     -------
     dict
         Uid of each run (the journal's name, where it cannot be read) -> "replayed", "was
-        whole already", "ended as stored" (Tiled held more than the journal), "still being measured", or "failed: ..." with the reason; the
-        journals of the last two stay.
+        whole already", "ended as stored" (Tiled held more than the journal), "still being measured", or
+        "failed: ..." with the reason; the journals of the last two stay.
 
     Raises
     ------
@@ -88,10 +88,10 @@ def _replay_one(file: Path, runs: CatalogOfBlueskyRuns) -> str:
 
 
 def _stop_beyond(documents: list[Document], run: BlueskyRun) -> dict[str, Any] | None:
-    """Give a stop document for a stored run that goes on where its journal could not be written; else None."""
+    """Give a stop document for a stored run that goes on where its journal was cut off, else None."""
     if documents[-1][0] == "stop":
         return None
-    stop = recovered_stop([(name, doc) for name, doc in run.documents() if name != "stop"])
-    in_journal = recovered_stop(documents)["num_events"]
-    goes_on = any(count > in_journal.get(stream, 0) for stream, count in stop["num_events"].items())
-    return stop if goes_on else None
+    stored = [(name, doc) for name, doc in run.documents() if name != "stop"]
+    in_journal = count_events(documents)
+    goes_on = any(count > in_journal.get(stream, 0) for stream, count in count_events(stored).items())
+    return recovered_stop(stored) if goes_on else None

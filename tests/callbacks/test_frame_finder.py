@@ -76,6 +76,31 @@ def test_one_file_per_run_with_point_numbers(file: Path) -> None:
     np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES)
 
 
+@pytest.mark.parametrize(
+    "kwargs", [{"point_number": 4}, {"frame": 4}, {"indices": {"start": 4, "stop": 5}, "point_number": 0}]
+)
+def test_what_says_where_in_the_file_a_frame_is(file: Path, kwargs: dict[str, Any]) -> None:
+    resource = {"uid": "r", "root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "any"}
+    datum = {"datum_id": "r/0", "resource": "r", "datum_kwargs": kwargs}
+    documents = [("descriptor", descriptor([40, 50])), ("resource", resource), ("datum", datum)]
+    (reference,) = find([*documents, event(1, "r/0")])
+    np.testing.assert_array_equal(read_frames([reference])[0], FRAMES[4])
+
+
+def test_a_frame_that_cannot_be_found_keeps_its_place(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    resource = {"uid": "r", "root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "any"}
+    documents = [("descriptor", descriptor([40, 50])), ("resource", resource)]
+    for seq_num, point in enumerate((0, "second", 2), start=1):
+        datum = {"datum_id": f"r/{seq_num}", "resource": "r", "datum_kwargs": {"point_number": point}}
+        documents += [("datum", datum), event(seq_num, f"r/{seq_num}")]
+    references = find(documents)
+    assert [reference.frame_index for reference in references] == [0, 1, 2]
+    first, error, third = read_frames(references, patience=0)
+    np.testing.assert_array_equal([first, third], FRAMES[[0, 2]])
+    assert isinstance(error, FrameReadError)
+    assert "flagged as unreadable" in caplog.text
+
+
 def test_stream_resource_and_stream_datum(file: Path) -> None:
     resource = {
         "uid": "r",

@@ -309,6 +309,7 @@ def test_a_bound_of_pending_bytes_defers(run_engine, make_live, make_detector, d
     run_engine(classify_count([make_detector()], 8, when_full="defer"))
     (summary,) = documents.books()
     assert summary["deferred"] == 5 and summary["classified"] == 3
+    assert (summary["when_full"], summary["pending_bytes"]) == ("defer", 65 * 65 * 4 * 3)
     assert "pending_bytes" in summary["problems"][0]["reason"]
 
 
@@ -317,8 +318,11 @@ def test_a_bound_of_pending_bytes_slows_the_scan(
 ) -> None:
     engine.delay = 0.05
     run_engine.subscribe(make_live(pending_bytes=65 * 65 * 4, batch=1))
-    run_engine(classify_count([make_detector()], 6, when_full="wait"))
+    started = time.monotonic()
+    run_engine(classify_count([make_detector()], 6))
+    assert time.monotonic() - started > 6 * engine.delay
     assert documents.books()[0]["classified"] == 6
+    assert documents.books()[0]["when_full"] == "wait"  # by the settings, not by the plan
     assert max(engine.batches) == 1
 
 

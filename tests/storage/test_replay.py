@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import pytest
 from speckle_plugin.storage import RunSaver, StorageError, TiledStore, find_frames, find_runs, replay
 from speckle_plugin.storage.journal import Journal, read_journal
 from speckle_plugin.storage.recovery import RECOVERED, recovered_stop
-from tests.storage.storage_stand_ins import documents_of, good
+from tests.storage.storage_stand_ins import FakeClassifier, documents_of, good
 
 KILLED_SCAN = """
 import os, signal, sys
@@ -196,3 +200,70 @@ def test_a_run_without_results_has_no_summary() -> None:
     stop = recovered_stop(documents_of("run-1", [1, 2, 2, 3])[:-1])
     assert stop["num_events"] == {"primary": 3}
     assert "classification" not in stop
+
+
+def cut_off(
+    store: TiledStore, directory: Path, monkeypatch: pytest.MonkeyPatch, dies: Callable[[int, Any], bool]
+) -> str | None:
+    """Save a run of two frames until a request, of which number and request are given, and check what
+    is recovered; gives the last document that was measured, None if no request was the one."""
+    uid, client = str(uuid.uuid4()), store.runs.context.http_client
+    send, numbers, dead = client.send, itertools.count(), threading.Event()
+
+    def send_until_dead(request: Any, **options: Any) -> Any:
+        if dead.is_set() or dies(next(numbers), request):
+            dead.set()
+            raise SystemExit  # passes every `except Exception`, as a kill does
+        return send(request, **options)
+
+    documents: list[tuple[str, dict[str, Any]]] = []
+    classifier = FakeClassifier(lambda name, doc: documents.append((name, doc)), [good(7)])
+    for name, doc in documents_of(uid, [1, 2], store.frames_directory):
+        classifier(name, doc)
+    saver = RunSaver(store.runs, directory)
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "send", send_until_dead)
+        try:
+            for name, doc in documents:
+                saver(name, doc)
+                if name == "event":
+                    saver.flush()
+        except SystemExit:
+            with contextlib.suppress(SystemExit):
+                saver.close()
+        else:
+            return None
+    outcome = replay(directory, store.runs)
+    assert outcome in ({uid: "replayed"}, {uid: "was whole already"})
+    run = store.runs[uid]
+    assert run.validate(raise_on_error=True)
+    assert run.stop["exit_status"] == ("success" if name == "stop" else "abort")
+    frames = [frame[0, 0] for frame in find_frames(run, with_frames=True)["frame"]]
+    assert frames == list(range(run.stop["num_events"].get("classification", 0)))
+    return name
+
+
+def test_a_run_that_was_cut_off_between_an_array_and_its_table(
+    store: TiledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def appends_results(_: int, request: Any) -> bool:
+        return "classification/internal?partition" in str(request.url)
+
+    assert cut_off(store, tmp_path, monkeypatch, appends_results) == "event"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_at_any_request(
+    store: TiledStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = []
+    for last in itertools.count():
+
+        def is_last(number: int, _: Any, last: int = last) -> bool:
+            return number == last
+
+        reached.append(cut_off(store, tmp_path, monkeypatch, is_last))
+        if reached[-1] is None:
+            break
+    assert set(reached) == {"start", "descriptor", "event", "stop", None}
+    assert len(reached) > 15
