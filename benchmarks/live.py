@@ -9,8 +9,10 @@ idle machine; on two cores it takes about ten minutes, most of them for a burst 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -37,6 +39,9 @@ FRAMES_PER_SECOND = 20.0
 PREDICTED = 60
 SIZES = (257, 513, 1025)
 
+PATIENCE = 60.0
+"""Seconds that another client may take to end after the scan."""
+
 
 def main() -> None:
     """Measure and print."""
@@ -48,9 +53,13 @@ def main() -> None:
         "--only", action="append", choices=STEPS, help="the rest stays as it is in --out, with its date"
     )
     parser.add_argument("--predict-on-batch", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.predict_on_batch:
         print(json.dumps(_predict_on_batch()))
+        return
+    if options.watch:
+        print(json.dumps(_watch()))
         return
     numbers: dict[str, Any] = json.loads(options.out.read_text()) if options.only else {}
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -85,12 +94,9 @@ def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _session(folder) as session,
-    ):
+    with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
         classifier = session.live.classifier
-        detector = speeds.make_detector(session, "det")
+        detector = speeds.make_detector(session.store.frames_directory, "det")
         speeds.live_burst(session, detector, 4)
         batch = session.live.settings.batch
         numbers = measure_engine(classifier, speeds.sample_frames(batch))
@@ -113,12 +119,9 @@ def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[st
 def _paced(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
     """Measure a step scan at 20 frames/s, or where the network would fill a fifth of the machine."""
     rate = min(FRAMES_PER_SECOND, 200.0 / numbers["one_frame_ms"])
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _session(folder) as session,
-    ):
+    with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
         session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
-        detector = speeds.make_detector(session, "det", exposure_time=1.0 / rate)
+        detector = speeds.make_detector(session.store.frames_directory, "det", exposure_time=1.0 / rate)
         speeds.live_scan(session, bp.count([detector], 5), 5)
         report = speeds.live_scan(session, bp.count([detector], POINTS), POINTS).report
     label, stored = np.array(report.to_label) * 1e3, np.array(report.to_stored) * 1e3
@@ -127,9 +130,57 @@ def _paced(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, An
         "label_p50_ms": float(np.percentile(label, 50)),
         "label_p99_ms": float(np.percentile(label, 99)),
         "label_p99_over_one_frame": float(np.percentile(label, 99)) / numbers["one_frame_ms"],
-        "stored_p50_ms": float(np.percentile(stored, 50)),
-        "stored_p99_ms": float(np.percentile(stored, 99)),
+        "written_p50_ms": float(np.percentile(stored, 50)),
+        "written_p99_ms": float(np.percentile(stored, 99)),
     }
+
+
+def _stored(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Measure when another process has the rows of such a scan, by Tiled's subscription."""
+    with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
+        session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
+        exposure_time = 1.0 / numbers["paced_frames_per_s"]
+        detector = speeds.make_detector(session.store.frames_directory, "det", exposure_time=exposure_time)
+        speeds.live_scan(session, bp.count([detector], 5), 5)
+        command = [sys.executable, __file__, "--watch"]
+        secrets = {"WATCH_URI": session.store.uri, "WATCH_KEY": session.store.api_key or ""}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | secrets) as watcher:
+            try:
+                if watcher.stdout is None or watcher.stdout.readline() != b"ready\n":
+                    raise RuntimeError("the other client did not start; its error is above")
+                speeds.live_scan(session, bp.count([detector], POINTS), POINTS)
+                output, _ = watcher.communicate(timeout=PATIENCE)
+            finally:
+                watcher.kill()
+    waited = json.loads(output)
+    return {"stored_rows": len(waited)} | {
+        f"stored_p{part}_ms": float(np.percentile(waited, part)) * 1e3 for part in (50, 99)
+    }
+
+
+def _watch() -> list[float]:
+    """Follow the rows of the next run; give the seconds from each frame to the arrival of its row here."""
+    from tiled.client import from_uri
+
+    runs = from_uri(os.environ["WATCH_URI"], api_key=os.environ["WATCH_KEY"])
+    known, waited = len(runs), list[float]()
+    print("ready", flush=True)
+    rows = None
+    while rows is None:
+        time.sleep(0.2)
+        with contextlib.suppress(KeyError):  # the run has no rows yet
+            rows = runs.values().last()["classification/internal"] if len(runs) > known else None
+    subscription = rows.subscribe()
+    connected = time.time()
+
+    def note(update: Any) -> None:
+        now, table = time.time(), update.data()
+        taken = table["time"] - table["latency"]
+        waited.extend((now - taken)[taken > connected])
+
+    subscription.new_data.add_callback(note)
+    subscription.start()  # until the server says that the run has ended
+    return waited
 
 
 def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +192,9 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
             frames = FrameSettings() if classified else FrameSettings(image_keys=())
             with _session(folder, frames) as session:
                 session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
-                detector = speeds.make_detector(session, "det", exposure_time=exposure_time)
+                detector = speeds.make_detector(
+                    session.store.frames_directory, "det", exposure_time=exposure_time
+                )
                 speeds.live_scan(session, bp.count([detector], 2), 2)
                 scan = speeds.live_scan(session, bp.count([detector], POINTS), POINTS)
                 seconds[classified].append(scan.seconds)
@@ -154,12 +207,9 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
 
 def _sizes(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _session(folder) as session,
-    ):
+    with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
         for size in SIZES:
-            detector = speeds.make_detector(session, f"det{size}", size)
+            detector = speeds.make_detector(session.store.frames_directory, f"det{size}", size)
             speeds.live_burst(session, detector, 2)
             live = speeds.live_burst(session, detector, 128, per_trigger=64)
             numbers[f"live_frames_per_s_{size}"] = live.rate
@@ -192,7 +242,7 @@ def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 
         live.subscribe(note)
         with Session(RunEngine({}), live, store, saver) as session:
-            detector = speeds.make_detector(session, "det", 65)
+            detector = speeds.make_detector(session.store.frames_directory, "det", 65)
             speeds.live_burst(session, detector, 1000, per_trigger)
             resident.clear()
             scan = speeds.live_burst(session, detector, options.memory_frames, per_trigger)
@@ -220,12 +270,9 @@ def _naive(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, An
 
 
 def _predict_on_batch() -> dict[str, float]:
-    import os
-
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from bluesky import RunEngine
 
-    from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
     from speckle_plugin.callbacks.frame_finder import FrameFinder
     from speckle_plugin.callbacks.frame_reader import read_frames
     from speckle_plugin.preprocessing import prepare
@@ -233,8 +280,7 @@ def _predict_on_batch() -> dict[str, float]:
     bundle = find_bundle()
     model = bundle.build_network()
     with tempfile.TemporaryDirectory() as folder:
-        sample = SpeckleSample(name="sample", sample_map=SampleMap(), seed=speeds.SEED)
-        detector = SpeckleDetector(name="det", sample=sample, data_directory=folder, seed=speeds.SEED)
+        detector = speeds.make_detector(folder, "det")
         finder = FrameFinder(FrameSettings())
 
         def classify(name: str, doc: Any) -> None:
@@ -257,6 +303,7 @@ STEPS: dict[str, Callable[[argparse.Namespace, dict[str, Any]], dict[str, Any]]]
     "start": _start,
     "engine_and_burst": _engine_and_burst,
     "paced": _paced,
+    "stored": _stored,
     "overhead": _overhead,
     "sizes": _sizes,
     "memory": _memory,

@@ -204,11 +204,7 @@ class SpeckleDetector(Device):
         started = time.monotonic()
         path = self._data_directory / f"{self.name}-{uuid.uuid4()}.h5"
         try:
-            images = (
-                simulate_frame(truth, self._grid, self._response, self._nominal_exposure_time, index)
-                for index in range(frames)
-            )
-            write_frames(path, images, (frames, *self._grid.shape), self._response.dtype)
+            self._write(path, truth, frames)
             time.sleep(max(frames * truth.exposure_time - (time.monotonic() - started), 0.0))
         except Exception as error:
             status.set_exception(error)
@@ -217,6 +213,13 @@ class SpeckleDetector(Device):
             if trigger == self._triggers:
                 self._finished = _Exposure(path, truth, time.time())
         status.set_finished()
+
+    def _write(self, path: Path, truth: Truth, frames: int) -> None:
+        images = (
+            simulate_frame(truth, self._grid, self._response, self._nominal_exposure_time, index)
+            for index in range(frames)
+        )
+        write_frames(path, images, (frames, *self._grid.shape), self._response.dtype)
 
     def read(self) -> Reading:
         """Read the last exposure: the reference to its frames, and the truth about them.

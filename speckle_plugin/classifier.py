@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from speckle_plugin.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.models import Bundle, find_bundle
-from speckle_plugin.preprocessing import FrameGeometry, prepare, usable_pixels
+from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
 from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
@@ -96,7 +96,9 @@ class Classifier:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
 
-    def prepare(self, frames: ArrayLike, geometry: FrameGeometry) -> NDArray[np.float32]:
+    def prepare(
+        self, frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry
+    ) -> NDArray[np.float32]:
         """Make the network's inputs, shape (N, views, rows, columns), of raw frames."""
         return prepare(frames, self.bundle.preprocessing, geometry)
 
@@ -164,8 +166,7 @@ class Classifier:
         results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
         if fit:
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                stack = np.stack([np.asarray(frames[i], np.float32) for i in fit])
-                inputs = self.prepare(stack, geometry)
+                inputs = self.prepare([frames[i] for i in fit], geometry)
             with times("classify"):
                 posterior = self.infer(inputs)
             unknown = self._is_unknown(posterior)
@@ -196,17 +197,18 @@ class Classifier:
         if frame.shape != geometry.shape or frame.dtype.kind not in "biuf":
             return (Flag.WRONG_SHAPE,)
         with np.errstate(over="ignore"):  # what overflows float32 is not finite to the network
-            pixels = frame[usable_pixels(geometry, self.bundle.preprocessing)].astype(np.float32)
-        if not np.isfinite(pixels).all():
+            pixels = used_values(frame, geometry, self.bundle.preprocessing)
+        least, most = pixels.min(), pixels.max()
+        if not np.isfinite([least, most]).all():  # both are NaN if a single pixel is
             return (Flag.NON_FINITE,)
-        if pixels.max() <= 0 or pixels.max() == pixels.min():
+        if most <= 0 or most == least:
             return (Flag.EMPTY,)
         if saturation_level is None and frame.dtype.kind in "iu":
             saturation_level = float(np.iinfo(frame.dtype).max)
         flags = []
-        if saturation_level is not None and pixels.max() >= saturation_level:
+        if saturation_level is not None and most >= saturation_level:
             flags.append(Flag.SATURATED)
-        if pixels.min() < 0:
+        if least < 0:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
         if pitch and known and abs(pitch / known - 1.0) > PITCH_TOLERANCE:

@@ -16,12 +16,15 @@ import functools
 import hashlib
 import json
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dctn
+from scipy.sparse import csr_array
 
 __all__ = [
     "FrameGeometry",
@@ -31,6 +34,7 @@ __all__ = [
     "prepare",
     "settings_from_dict",
     "usable_pixels",
+    "used_values",
     "view_shape",
 ]
 
@@ -163,12 +167,14 @@ def hash_mask(mask: ArrayLike) -> str:
     return hashlib.sha256(np.packbits(np.asarray(mask, dtype=bool)).tobytes()).hexdigest()
 
 
-def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry) -> NDArray[np.float32]:
+def prepare(
+    frames: ArrayLike | Sequence[NDArray[Any]], settings: Preprocessing, geometry: FrameGeometry
+) -> NDArray[np.float32]:
     """Turn raw frames into inputs of the network.
 
     Parameters
     ----------
-    frames : array, shape (N, rows, columns) or (rows, columns)
+    frames : array, shape (N, rows, columns) or (rows, columns), or sequence of N arrays
         Raw frames of any real dtype; negative values count as 0.
     settings : Preprocessing
     geometry : FrameGeometry
@@ -183,38 +189,46 @@ def prepare(frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry)
     ValueError
         If the frames do not have the geometry's shape, or no view is left.
     """
-    frames = _stack(frames, geometry)
-    folds = _folds(geometry, settings)
+    frames = _each(frames, geometry)
     inputs = np.zeros((len(frames), *view_shape(settings, geometry)), np.float32)
-    for frame, views in zip(frames, inputs, strict=True):
-        for fold, view in zip(folds, views, strict=True):
-            pixels = np.maximum(fold.average(frame), 0.0)
-            if settings.intensity == "patterson":
-                values = _standardize(_compress(_patterson_map(pixels, fold, settings), settings))
-                view[: len(values)] = values
+    if not frames:
+        return inputs
+    for number, fold in enumerate(_folds(geometry, settings)):
+        pixels = np.maximum([fold.average(frame) for frame in frames], np.float32(0.0))
+        views = inputs[:, number]
+        if settings.intensity == "patterson":
+            maps = _patterson_maps(pixels, fold, settings)
+            for values, view, values_of_pixels in zip(maps, views, pixels, strict=True):
+                view[: len(values)] = _standardize(_compress(values, settings))
                 if settings.radial_rows:
-                    view[len(values) :] = _standardize(_radial_image(pixels, fold, settings))
-                continue
+                    view[len(values) :] = _standardize(_radial_image(values_of_pixels, fold, settings))
+            continue
+        for values, view in zip(pixels, views, strict=True):
             if settings.intensity == "log":
-                pixels = np.log(pixels + _offset(pixels, settings))
-            view[fold.valid] = _standardize(pixels)
+                values = np.log(values + _offset(values, settings))
+            view[fold.valid] = _standardize(values)
     return inputs
 
 
-def _stack(frames: ArrayLike, geometry: FrameGeometry) -> NDArray[Any]:
-    """Give frames, or a single one, as an array of shape (N, rows, columns)."""
-    frames = np.asarray(frames)
-    if frames.ndim == 2:
-        frames = frames[None]
-    if frames.ndim != 3 or frames.shape[1:] != geometry.shape:
-        raise ValueError(f"expected frames of {geometry.shape} pixels, got an array of shape {frames.shape}")
-    return frames
+def _each(frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry) -> list[NDArray[Any]]:
+    """Give frames, or a single one, as a list of arrays of shape (rows, columns); none is copied."""
+    each = [np.asarray(frame) for frame in frames] if isinstance(frames, Sequence) else np.asarray(frames)
+    if isinstance(each, np.ndarray):
+        each = [each] if each.ndim == 2 else list(each)
+    for frame in each:
+        if frame.shape != geometry.shape:
+            raise ValueError(f"expected frames of {geometry.shape} pixels, got one of shape {frame.shape}")
+    return each
 
 
 def _standardize(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    values = values - values.mean()
-    deviation = values.std()
-    return values / deviation if deviation > 0 else np.zeros_like(values)
+    centered = values - np.float32(values.mean(dtype=np.float64))  # exact, so a constant becomes 0
+    deviation = _root_mean_square(centered)
+    return centered / deviation if deviation > 0 else np.zeros_like(values)
+
+
+def _root_mean_square(values: NDArray[np.float32]) -> np.float32:
+    return np.sqrt(np.square(values).mean())  # not by BLAS: see `blas_threads`
 
 
 def _offset(pixels: NDArray[np.float32], settings: Preprocessing) -> Any:
@@ -222,65 +236,50 @@ def _offset(pixels: NDArray[np.float32], settings: Preprocessing) -> Any:
     return max(settings.log_offset * pixels.mean(), np.finfo(np.float32).tiny)
 
 
-def _patterson_map(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
-    """Compute the Patterson map of the unmasked pixels of a view.
+def _patterson_maps(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
+    """Compute the Patterson maps of a view of N frames, by its unmasked pixels, shape (N, pixels).
 
     Source: Patterson, Phys. Rev. 46, 372 (1934); sharpening after Lipson and Cochran, The
     Determination of Crystal Structures, 1966, chapter 7.
     """
     rows, columns = fold.valid.shape
     weights, rings = _pixel_weights(rows, columns, settings)
-    height, width = _map_points(fold.valid.shape, settings)
-    full = np.zeros((height, width), np.float32)
-    view = full[:rows, :columns]
-    view[fold.valid] = pixels
-    if _has_gaps(fold, weights):
-        means = np.bincount(rings[fold.valid], pixels, minlength=rings.max() + 1)
-        counts = np.bincount(rings[fold.valid], minlength=rings.max() + 1)
-        view[~fold.valid] = (means / np.maximum(counts, 1))[rings[~fold.valid]]
-    view *= weights
-    return dctn(full, type=1, overwrite_x=True)[: settings.map_size, : settings.map_size]
+    full = np.zeros((len(pixels), *_map_points(fold.valid.shape, settings)), np.float32)
+    gaps = _has_gaps(fold, settings)
+    for values, whole in zip(pixels, full, strict=True):
+        view = whole[:rows, :columns]
+        view[fold.valid] = values
+        if gaps:
+            means = np.bincount(rings[fold.valid], values, minlength=rings.max() + 1)
+            counts = np.bincount(rings[fold.valid], minlength=rings.max() + 1)
+            view[~fold.valid] = (means / np.maximum(counts, 1))[rings[~fold.valid]]
+        view *= weights
+    workers = min(len(pixels), os.cpu_count() or 1)
+    maps = dctn(full, type=1, axes=(1, 2), overwrite_x=True, workers=workers)
+    return maps[:, : settings.map_size, : settings.map_size]
 
 
 def _radial_image(pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing) -> NDArray[np.float32]:
     """Draw the weighted radial average over as many pixels as the Patterson map has columns."""
     rings = _rings(fold, settings)
-    weighted = rings.weights * rings.average(pixels)
+    weighted = rings.averaging @ pixels
     level = weighted.mean()
     if not level > 0:
-        return np.zeros(rings.inner.shape, np.float32)
-    return rings.draw(np.log(weighted / level + RADIAL_OFFSET)).astype(np.float32)
+        return np.zeros(rings.shape, np.float32)
+    return (rings.drawing @ np.log(weighted / level + RADIAL_OFFSET)).reshape(rings.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class _Rings:
-    """Rings of a view's unmasked pixels, a pixel wide, and where an image of their averages lies on them.
+    """Rings of a view's unmasked pixels, a pixel wide, as linear maps.
 
-    `ring` is the number of each pixel's ring, `counts` how many pixels each ring has. A pixel of the
-    image lies between the rings `inner` and `outer`, by `share` of the way.
+    `averaging` takes the pixels to the weighted averages of the rings, `drawing` takes values of the
+    rings to an image of `shape`, between two rings by interpolation.
     """
 
-    ring: NDArray[np.intp]
-    counts: NDArray[np.intp]
-    weights: NDArray[np.float64]
-    inner: NDArray[np.intp]
-    outer: NDArray[np.intp]
-    share: NDArray[np.float64]
-
-    def average(self, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.bincount(self.ring, pixels) / self.counts
-
-    def draw(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Interpolate values of the rings at the pixels of the image."""
-        return values[self.inner] + self.share * (values[self.outer] - values[self.inner])
-
-    def gather(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Apply the transpose of `draw`."""
-        inner, outer = (
-            np.bincount(ring.ravel(), part.ravel(), minlength=self.counts.size).astype(np.float64)
-            for ring, part in ((self.inner, (1.0 - self.share) * image), (self.outer, self.share * image))
-        )
-        return inner + outer
+    averaging: csr_array
+    drawing: csr_array
+    shape: tuple[int, int]
 
 
 @functools.lru_cache(maxsize=16)
@@ -290,26 +289,38 @@ def _rings(fold: _Fold, settings: Preprocessing) -> _Rings:
     distances, ring, counts = np.unique(
         _pixel_weights(rows, columns, settings)[1][fold.valid], return_inverse=True, return_counts=True
     )
+    shares = (distances / distances[-1]) ** settings.sharpening / counts
+    pixels = np.arange(ring.size)
+    averaging = csr_array((shares[ring], (ring, pixels)), dtype=np.float32)
+
     points = _map_points(fold.valid.shape, settings)[1]
-    width = min(points, settings.map_size or points)
+    shape = (settings.radial_rows, min(points, settings.map_size or points))
     edge = max(columns, settings.crop or columns) - 1.0
-    places = (
-        np.hypot(np.arange(settings.radial_rows)[:, None], np.arange(width)[None, :]) * edge / (width - 1)
-    )
-    between = np.interp(places, distances, np.arange(distances.size))
+    places = np.hypot(np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]) * edge / (shape[1] - 1)
+    between = np.interp(places.ravel(), distances, np.arange(distances.size))
     inner = between.astype(np.intp)
     outer = np.minimum(inner + 1, distances.size - 1)
-    weights = (distances / distances[-1]) ** settings.sharpening
-    return _Rings(ring, counts, weights, inner, outer, between - inner)
+    image = np.arange(between.size)
+    drawing = csr_array(
+        (
+            np.concatenate([1.0 - (between - inner), between - inner]),
+            (np.concatenate([image, image]), np.concatenate([inner, outer])),
+        ),
+        shape=(between.size, distances.size),
+        dtype=np.float32,
+    )
+    return _Rings(averaging, drawing, shape)
 
 
-def _has_gaps(fold: _Fold, weights: NDArray[np.float32]) -> bool:
+@functools.lru_cache(maxsize=16)
+def _has_gaps(fold: _Fold, settings: Preprocessing) -> bool:
     """Tell whether masked pixels that count in the Patterson map are to be filled."""
+    weights, _ = _pixel_weights(*fold.valid.shape, settings)
     return not fold.valid[weights > 0].all()
 
 
 def _compress(values: NDArray[np.float32], settings: Preprocessing) -> NDArray[np.float32]:
-    deviation = values.std()
+    deviation = _root_mean_square(values - values.mean())
     return np.arcsinh(values / (settings.softness * deviation)) if deviation > 0 else values
 
 
@@ -406,9 +417,9 @@ class _Fold:
 
     def average(self, frame: NDArray[Any]) -> NDArray[np.float32]:
         flat = frame.reshape(-1)
-        values = flat[self.first].astype(np.float32)
+        values = flat.take(self.first).astype(np.float32, copy=False)
         if self.second is not self.first:
-            values = (values + flat[self.second].astype(np.float32)) * np.float32(0.5)
+            values = (values + flat.take(self.second).astype(np.float32, copy=False)) * np.float32(0.5)
         return values
 
 
@@ -422,12 +433,38 @@ def usable_pixels(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[n
     ------
     ValueError
         If too little of the frame is left around the beam to classify.
+
+    See Also
+    --------
+    used_values : their values
     """
     seen = np.zeros(geometry.shape, bool)
     for fold in _folds(geometry, settings):
         seen.reshape(-1)[fold.first] = True
         seen.reshape(-1)[fold.second] = True
     return seen
+
+
+def used_values(frame: NDArray[Any], geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.float32]:
+    """Give the values of a raw frame that the network sees, one-dimensional, in no special order.
+
+    Parameters
+    ----------
+    frame : array, shape `geometry.shape`
+    geometry : FrameGeometry
+    settings : Preprocessing
+
+    Raises
+    ------
+    ValueError
+        If too little of the frame is left around the beam to classify.
+    """
+    return frame.reshape(-1).take(_used_places(geometry, settings)).astype(np.float32, copy=False)
+
+
+@functools.lru_cache(maxsize=16)
+def _used_places(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.intp]:
+    return np.flatnonzero(usable_pixels(geometry, settings))
 
 
 def _unmasked(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.bool_]:

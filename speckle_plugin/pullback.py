@@ -17,16 +17,16 @@ from speckle_plugin.preprocessing import (
     FrameGeometry,
     Preprocessing,
     _compress,
+    _each,
     _Fold,
     _folds,
     _has_gaps,
     _map_points,
     _offset,
-    _patterson_map,
+    _patterson_maps,
     _pixel_weights,
     _radial_image,
     _rings,
-    _stack,
     view_shape,
 )
 
@@ -66,7 +66,7 @@ def pull_back(
     -----
     `prepare` ignores the scale of a frame; so the derivatives, each times its pixel, add up to 0.
     """
-    frames = _stack(frames, geometry)
+    frames = np.stack(_each(frames, geometry))
     gradients = np.asarray(gradients, np.float64)
     expected = (len(frames), *view_shape(settings, geometry))
     if gradients.shape != expected:
@@ -113,7 +113,7 @@ def _through_standardize(gradient: Values, values: NDArray[np.float32]) -> Value
 def _through_patterson(
     gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> Values:
-    values = _patterson_map(pixels, fold, settings)
+    (values,) = _patterson_maps(pixels[None], fold, settings)
     by_image, gradient = gradient[len(values) :], gradient[: len(values)]
     gradient = _through_standardize(gradient, _compress(values, settings))
     gradient = _through_compress(gradient, values, settings)
@@ -123,7 +123,7 @@ def _through_patterson(
     weights, rings = _pixel_weights(rows, columns, settings)
     by_pixel = _through_cosines(whole)[:rows, :columns] * weights
     through: Values = by_pixel[fold.valid]
-    if _has_gaps(fold, weights):  # a masked pixel hangs on all unmasked ones of its ring, alike
+    if _has_gaps(fold, settings):  # a masked pixel hangs on all unmasked ones of its ring, alike
         ring = rings[fold.valid]
         sums = np.bincount(rings[~fold.valid], by_pixel[~fold.valid], minlength=rings.max() + 1)
         through += (sums / np.maximum(np.bincount(ring, minlength=sums.size), 1))[ring]
@@ -136,14 +136,15 @@ def _through_radial_image(
     gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
 ) -> Values:
     rings = _rings(fold, settings)
-    weighted = rings.weights * rings.average(pixels)
-    level = weighted.mean()
+    weighted = rings.averaging @ pixels
+    level = weighted.mean(dtype=np.float64)
     if not level > 0:
         return np.zeros(pixels.shape)
     gradient = _through_standardize(gradient, _radial_image(pixels, fold, settings))
-    by_ratio = rings.gather(gradient) / (weighted / level + RADIAL_OFFSET)
+    by_ratio = (rings.drawing.T @ gradient.ravel()) / (weighted / level + RADIAL_OFFSET)
     by_weighted = by_ratio / level - (by_ratio * weighted).sum() / (level**2 * weighted.size)
-    return (by_weighted * rings.weights / rings.counts)[rings.ring]
+    through: Values = rings.averaging.T @ by_weighted
+    return through
 
 
 def _through_compress(gradient: Values, values: NDArray[np.float32], settings: Preprocessing) -> Values:

@@ -11,6 +11,7 @@ from speckle_plugin.preprocessing import (
     prepare,
     settings_from_dict,
     usable_pixels,
+    used_values,
     view_shape,
 )
 
@@ -245,3 +246,28 @@ def test_a_finer_map_of_nearer_distances() -> None:
 
 def test_an_empty_frame_gives_a_map_of_zeros() -> None:
     assert not prepare(np.zeros((129, 129)), PATTERSON, FrameGeometry((129, 129))).any()
+
+
+@pytest.mark.parametrize("intensity_scale", ["log", "linear", "patterson"])
+def test_frames_come_as_an_array_or_one_by_one(intensity_scale: str) -> None:
+    settings, geometry = Preprocessing(intensity=intensity_scale), FrameGeometry((64, 64))  # type: ignore[arg-type]
+    frames = _frames(3, 64, 64)
+    together = prepare(frames, settings, geometry)
+    np.testing.assert_array_equal(together, prepare(list(frames), settings, geometry))
+    np.testing.assert_array_equal(together[1:2], prepare(frames[1], settings, geometry))
+    assert prepare([], settings, geometry).shape == (0, 1, 64, 64)
+
+
+def test_a_frame_of_another_shape_is_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"expected frames of \(64, 64\) pixels, got one of shape \(64, 65\)"
+    ):
+        prepare([_frames(64, 64), _frames(64, 65)], DEFAULT, FrameGeometry((64, 64)))
+
+
+@pytest.mark.parametrize("center", [(0.0, 0.0), (32.0, 20.0)])
+def test_used_values_are_those_of_the_usable_pixels(center: tuple[float, float]) -> None:
+    frame, geometry = _frames(64, 64), FrameGeometry((64, 64), center)
+    usable = usable_pixels(geometry, DEFAULT)
+    values = used_values(frame, geometry, DEFAULT)
+    np.testing.assert_array_equal(np.sort(values), np.sort(frame[usable].astype(np.float32)))

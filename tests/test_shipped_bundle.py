@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from simulated_devices import centered, draw_system, grid_by_name, intensity, quadrant
 from speckle_plugin.classifier import Classifier
+from speckle_plugin.engines import make_engine
 from speckle_plugin.models import find_bundle, shipped_bundles
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.schema import Flag
@@ -124,6 +127,35 @@ def test_the_engines_agree(poly: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(tensorflow.disk_number[clear], openvino.disk_number[clear])
     np.testing.assert_allclose(tensorflow.probabilities, openvino.probabilities, atol=tolerance)
     np.testing.assert_allclose(tensorflow.novelty, openvino.novelty, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpus", "engine"), [(None, 1, "openvino"), ("smi", 0, "openvino"), ("smi", 1, "tensorflow")]
+)
+def test_the_engine_is_chosen_by_the_device(
+    driver: str | None, gpus: int, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver alone is not enough: it may have no GPU, or TensorFlow may not be made for it."""
+    monkeypatch.setattr("shutil.which", lambda _: driver)
+    config = "tensorflow.config"
+    monkeypatch.setattr(f"{config}.list_physical_devices", lambda kind: [kind] * gpus)
+    monkeypatch.setattr(f"{config}.experimental.set_memory_growth", lambda *_: None)
+    monkeypatch.setattr(f"{config}.experimental.get_device_details", lambda _: {"device_name": "H200"})
+    made = make_engine(find_bundle())
+    assert made.name == engine
+    assert (made.device, made.precision) == ("H200", "float16") or engine == "openvino"
+
+
+def test_a_new_process_classifies_without_tensorflow() -> None:
+    """It would take seconds to import, and a session waits for that."""
+    code = (
+        "import sys, numpy as np;"
+        "from speckle_plugin.classifier import Classifier;"
+        "from speckle_plugin.preprocessing import FrameGeometry;"
+        "Classifier('quadrant', 'openvino').classify(np.ones((1, 65, 65)), FrameGeometry((65, 65)));"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_an_unknown_engine_is_named() -> None:

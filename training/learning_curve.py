@@ -90,7 +90,7 @@ def curve_picture(points: Iterable[CurvePoint]) -> Figure:
     """Draw accuracy (full) and within one (broken) against the number of different frames."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     lines: dict[tuple[str, str], list[CurvePoint]] = {}
     for point in sorted(points):
@@ -101,5 +101,5 @@ def curve_picture(points: Iterable[CurvePoint]) -> Figure:
         axes.plot(frames, [p.within_one for p in line], "o--", color=drawn.get_color(), alpha=0.5)
     axes.set(xscale="log", ylim=(0.0, 1.03), xlabel="training frames", ylabel="accuracy; broken: within one")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

@@ -50,7 +50,7 @@ def bench(
         start_session(folder, model=model, engine=engine, settings=speeds.PATIENT, table=False) as session,
     ):
         classifier = session.live.classifier
-        detector = speeds.make_detector(session, "det", size)
+        detector = speeds.make_detector(session.store.frames_directory, "det", size)
         speeds.live_burst(session, detector, 2)  # compiles the simulator, warms the engine
         batch = speeds.sample_frames(session.live.settings.batch, size)
         numbers = measure_engine(classifier, batch)

@@ -6,6 +6,7 @@ ratio says something on any machine.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -16,12 +17,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, SpeckleSample, quadrant
+from simulated_devices.frame_files import write_frames
 from speckle_plugin.callbacks import PipelineSettings
 from speckle_plugin.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.stage_times import StageTimes
 
 if TYPE_CHECKING:
+    from simulated_devices.exposures import Truth
     from speckle_plugin.callbacks import RunReport
     from speckle_plugin.session import Session
 
@@ -52,17 +55,33 @@ MEASURED = 2.0
 MATRIX_SIZE = 2048
 
 
-def make_detector(
-    session: Session, name: str, size: int = 257, *, dtype: DTypeLike = np.float32, **settings: Any
-) -> SpeckleDetector:
-    """Make a detector whose frames go into a session's store."""
-    sample = SpeckleSample(name=f"{name}_sample", sample_map=SampleMap(), seed=SEED)
-    return SpeckleDetector(
+class _ReadyDetector(SpeckleDetector):
+    """Makes no frames: each exposure is another name of a file that the first one of its kind wrote.
+
+    So it leaves the processor to what is measured, as a real detector does, whose frames come from
+    another machine. Their truth is not that of their events.
+    """
+
+    _written: dict[int, Path] = {}
+
+    def _write(self, path: Path, truth: Truth, frames: int) -> None:
+        if frames not in self._written:
+            shape = (frames, *self.grid.shape)
+            images = itertools.islice(itertools.cycle(sample_frames(min(64, frames), shape[1])), frames)
+            first = path.with_name(f"ready-{frames}-{path.name}")
+            write_frames(first, images, shape, self.response.dtype)
+            self._written = {**self._written, frames: first}
+        os.link(self._written[frames], path)
+
+
+def make_detector(directory: Path | str, name: str, size: int = 257, **settings: Any) -> SpeckleDetector:
+    """Make a detector of 64 different frames of equal disks, with its files in a folder."""
+    return _ReadyDetector(
         name=name,
-        sample=sample,
+        sample=SpeckleSample(name=f"{name}_sample", sample_map=SampleMap(), seed=SEED),
         grid=quadrant(size),
-        response=DetectorResponse(dtype=np.dtype(dtype).name),
-        data_directory=session.store.frames_directory,
+        response=DetectorResponse(dtype="float32"),
+        data_directory=directory,
         seed=SEED,
         **settings,
     )

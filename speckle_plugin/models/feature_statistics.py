@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.blas_threads import one_blas_thread
+
 __all__ = ["FeatureStatistics"]
 
 
@@ -55,7 +57,8 @@ class FeatureStatistics:
         array, shape (N,), float32
         """
         centered = features.astype(np.float64) - self.mean
-        along = centered @ self.components.T.astype(np.float64)
+        with one_blas_thread():
+            along = centered @ self.components.T.astype(np.float64)
         rest = np.maximum((centered**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
         squared = (along**2 / self.variances).sum(axis=1) + rest / self.noise_variance
         return (squared / self.mean.size).astype(np.float32)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from speckle_plugin.storage.connection import limit_retries, open_runs
-from speckle_plugin.storage.embedded import start_server
+from speckle_plugin.storage.embedded import keep_out_of_collections, start_server
 from speckle_plugin.storage.lock import DirectoryLock, StorageError
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class TiledStore(Store):
             server = start_server(tiled, readable=frames, api_key=api_key, port=port)
             closing.callback(server.close)
             runs = open_runs(f"http://127.0.0.1:{server.port}/api/v1", api_key, trust_env=False)
+            closing.callback(keep_out_of_collections())
             super().__init__(runs, root, closing.pop_all())
         _close_before_threads_are_joined(self)
 
