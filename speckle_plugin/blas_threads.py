@@ -2,7 +2,7 @@
 
 The threads of OpenBLAS go on turning for tens of milliseconds after a product, in case another one
 comes. Until then each takes a core from the engine: on two cores with bfloat16 the network ran at half
-its speed after each product, of which each batch has one (docs/performance.md).
+its speed after each product, of which each batch has one (docs/decisions/0014).
 """
 
 from __future__ import annotations

@@ -22,14 +22,20 @@ def inspect_dependencies_once() -> None:
     fastapi_dependencies.get_dependant = _remembered
 
 
-def _remembered(
-    *, own_oauth_scopes: list[str] | None = None, parent_oauth_scopes: list[str] | None = None, **others: Any
-) -> Any:
-    return _inspected(tuple(own_oauth_scopes or ()), tuple(parent_oauth_scopes or ()), **others)
+def _remembered(**arguments: Any) -> Any:
+    named = tuple(
+        (name, tuple(value) if isinstance(value, list) else value) for name, value in arguments.items()
+    )
+    try:
+        hash(named)
+    except TypeError:
+        return _get_dependant(**arguments)
+    return _inspected(named)
 
 
 @functools.lru_cache(maxsize=4096)
-def _inspected(own_scopes: tuple[str, ...], parent_scopes: tuple[str, ...], **others: Any) -> Any:
-    return _get_dependant(
-        own_oauth_scopes=list(own_scopes), parent_oauth_scopes=list(parent_scopes), **others
-    )
+def _inspected(arguments: tuple[tuple[str, Any], ...]) -> Any:
+    again: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in arguments
+    }
+    return _get_dependant(**again)
