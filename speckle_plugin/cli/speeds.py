@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PATIENT",
     "LiveSpeed",
+    "ReadyDetector",
     "engine_and_machine",
     "live_burst",
     "live_scan",
@@ -55,28 +56,34 @@ MEASURED = 2.0
 MATRIX_SIZE = 2048
 
 
-class _ReadyDetector(SpeckleDetector):
-    """Makes no frames: each exposure is another name of a file that the first one of its kind wrote.
+class ReadyDetector(SpeckleDetector):
+    """Makes no frames while it measures: each exposure is another name of a file that was written before.
 
     So it leaves the processor to what is measured, as a real detector does, whose frames come from
     another machine. Their truth is not that of their events.
     """
 
-    _written: dict[int, Path] = {}
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._ready: dict[int, Path] = {}
 
-    def _write(self, path: Path, truth: Truth, frames: int) -> None:
-        if frames not in self._written:
+    def make_ready(self, frames: int) -> None:
+        """Write the file of exposures of so many frames, 64 different ones of equal disks."""
+        if frames not in self._ready:
             shape = (frames, *self.grid.shape)
             images = itertools.islice(itertools.cycle(sample_frames(min(64, frames), shape[1])), frames)
-            first = path.with_name(f"ready-{frames}-{path.name}")
-            write_frames(first, images, shape, self.response.dtype)
-            self._written = {**self._written, frames: first}
-        os.link(self._written[frames], path)
+            path = self.data_directory / f"{self.name}-ready-{frames}.h5"
+            write_frames(path, images, shape, self.response.dtype)
+            self._ready[frames] = path
+
+    def _write(self, path: Path, truth: Truth, frames: int) -> None:
+        self.make_ready(frames)
+        os.link(self._ready[frames], path)
 
 
-def make_detector(directory: Path | str, name: str, size: int = 257, **settings: Any) -> SpeckleDetector:
-    """Make a detector of 64 different frames of equal disks, with its files in a folder."""
-    return _ReadyDetector(
+def make_detector(directory: Path | str, name: str, size: int = 257, **settings: Any) -> ReadyDetector:
+    """Make a detector whose frames are ready in files, in a folder."""
+    return ReadyDetector(
         name=name,
         sample=SpeckleSample(name=f"{name}_sample", sample_map=SampleMap(), seed=SEED),
         grid=quadrant(size),
@@ -194,12 +201,13 @@ class LiveSpeed:
         return self.frames / self.seconds
 
 
-def live_burst(session: Session, detector: SpeckleDetector, frames: int, per_trigger: int = 200) -> LiveSpeed:
+def live_burst(session: Session, detector: ReadyDetector, frames: int, per_trigger: int = 200) -> LiveSpeed:
     """Classify a burst live: through documents, files, pipeline and Tiled."""
     import bluesky.plans as bp
 
     per_trigger = min(per_trigger, frames)
     detector.frames_per_trigger.put(per_trigger)
+    detector.make_ready(per_trigger)
     return live_scan(
         session, bp.count([detector], frames // per_trigger), frames // per_trigger * per_trigger
     )
