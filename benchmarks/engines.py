@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices import DetectorResponse, draw_system, intensity, quadrant
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.models import find_bundle
+from speckle_plugin.network import find_bundle
+from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
 
 BATCH = 32

@@ -26,11 +26,11 @@ from typing import Any
 import bluesky.plans as bp
 import numpy as np
 
-from speckle_plugin.classifier import Classifier
 from speckle_plugin.cli import speeds
 from speckle_plugin.cli.bench import measure_engine
-from speckle_plugin.detectors import FrameSettings
-from speckle_plugin.models import find_bundle
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.network import find_bundle
+from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.session import Session, start_session
 
@@ -83,7 +83,7 @@ def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     """Measure how soon a new process has the classifier ready, without TensorFlow; the best of three."""
     code = (
         "import sys, time; started = time.perf_counter()\n"
-        "from speckle_plugin.classifier import Classifier; Classifier('quadrant', 'openvino')\n"
+        "from speckle_plugin.network.classifier import Classifier; Classifier('quadrant', 'openvino')\n"
         "print(time.perf_counter() - started); assert 'tensorflow' not in sys.modules"
     )
     runs = [
@@ -223,9 +223,9 @@ def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     """Watch the memory over many frames in one run; the network sees 32 x 32 pixels, so that it is quick."""
     from bluesky import RunEngine
 
-    from speckle_plugin.callbacks import LiveClassifier
+    from speckle_plugin.live import LiveClassifier
     from speckle_plugin.preprocessing import Preprocessing
-    from speckle_plugin.storage import RunSaver, TiledStore
+    from speckle_plugin.store import RunSaver, TiledStore
 
     bundle = replace(find_bundle(), preprocessing=Preprocessing(crop=33), feature_statistics=None)
     per_trigger = 100
@@ -273,8 +273,8 @@ def _predict_on_batch() -> dict[str, float]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from bluesky import RunEngine
 
-    from speckle_plugin.callbacks.frame_finder import FrameFinder
-    from speckle_plugin.callbacks.frame_reader import read_frames
+    from speckle_plugin.documents.frame_finder import FrameFinder
+    from speckle_plugin.frames.reader import read_frames
     from speckle_plugin.preprocessing import prepare
 
     bundle = find_bundle()

@@ -40,8 +40,8 @@ from simulated_devices import (
 from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.plans import classify_count, classify_fly, classify_grid_scan
 from speckle_plugin.session import Session, start_session
-from speckle_plugin.storage import find_frames
-from speckle_plugin.storage.results import stored_images
+from speckle_plugin.store import find_frames
+from speckle_plugin.store.read.results import stored_images
 
 LONGEST_LOOK = 180.0
 """Seconds after which a reader counts as hung."""

@@ -48,7 +48,7 @@ def main() -> None:
     if options.measure is not None:
         print(_rate(VARIANTS[options.measure], options.size, options.batch, options.steps))
         return
-    from speckle_plugin.engines.openvino import has_quick_bfloat16
+    from speckle_plugin.network.engines.openvino import has_quick_bfloat16
 
     names = [n for n, v in VARIANTS.items() if v.precision == "float32" or has_quick_bfloat16()]
     best = dict.fromkeys(names, 0.0)
@@ -78,7 +78,7 @@ def _rate(variant: Variant, size: int, batch: int, steps: int) -> float:
     import keras
     import numpy as np
 
-    from speckle_plugin.models import build_resnet50
+    from speckle_plugin.network import build_resnet50
     from training.fast_network import quicken
 
     keras.mixed_precision.set_dtype_policy(variant.precision)

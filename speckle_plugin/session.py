@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from speckle_plugin.callbacks import LiveClassifier, LiveTable, PipelineSettings
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.detectors import FrameSettings
-from speckle_plugin.models import Bundle, find_bundle
-from speckle_plugin.storage import RunSaver, Store, TiledStore, write_profile
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings
+from speckle_plugin.network import Bundle, find_bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
 
 if TYPE_CHECKING:
     from bluesky import RunEngine
@@ -106,7 +106,7 @@ def start_session(
         Which images, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
     store : Store, optional
-        Another store than the embedded server, from :func:`speckle_plugin.storage.connect`.
+        Another store than the embedded server, from :func:`speckle_plugin.store.connect`.
     run_engine : RunEngine, optional
         Yours, with its metadata and subscriptions; by default one whose scan ids go on from the last run.
     profile : str, optional

@@ -18,10 +18,10 @@ from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
 
 from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, regenerate_frame
-from speckle_plugin.models import BundleError
+from speckle_plugin.network import BundleError
 from speckle_plugin.plans import classify_grid_scan
 from speckle_plugin.session import Session, start_session
-from speckle_plugin.storage import StorageError, TiledStore, find_frames, find_runs
+from speckle_plugin.store import StorageError, TiledStore, find_frames, find_runs
 
 POINTS = 4
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.decomposition import PCA
 
-from speckle_plugin.classifier import Classifier, join_views
-from speckle_plugin.engines import NetworkOutput
-from speckle_plugin.models import Bundle, FeatureStatistics
+from speckle_plugin.network import Bundle, FeatureStatistics
+from speckle_plugin.network.classifier import Classifier, join_views
+from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, balanced_set
+from training.progress import Report
 from training.recipe import FrameRecipe
-from training.report import Report
 
 __all__ = ["LEAST_FOR_STATISTICS", "PER_CLASS", "calibrate", "calibrate_on", "fit_temperature"]
 

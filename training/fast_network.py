@@ -78,7 +78,7 @@ def quicken(network: keras.Model) -> keras.Model:
     Parameters
     ----------
     network : keras.Model
-        A ResNet-50 of :func:`speckle_plugin.models.build_resnet50`.
+        A ResNet-50 of :func:`speckle_plugin.network.build_resnet50`.
     """
     quick = keras.models.clone_model(network, clone_function=_quicker)
     quick.set_weights(network.get_weights())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from speckle_plugin.engines.openvino import has_quick_bfloat16
+from speckle_plugin.network.engines.openvino import has_quick_bfloat16
 
 __all__ = ["supported_precision"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from simulated_devices import DISK_NUMBERS, Family
-from speckle_plugin.models import Bundle
+from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import Preprocessing
 
 __all__ = ["FrameRecipe", "TrainingRecipe", "load_recipe", "stored_frame_recipe"]

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.models import Bundle
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import Classifier
 from training.calibrate import LEAST_FOR_STATISTICS, PER_CLASS, calibrate_on
-from training.evaluate import Predictions, evaluate, predict, scores
+from training.evaluation.measure import Predictions, evaluate, predict, scores
 from training.frames import DrawnFrame, generator, stream
+from training.progress import Report
 from training.recipe import FrameRecipe, TrainingRecipe, stored_frame_recipe
-from training.report import Report
 from training.retrain_checks import Say, check_geometry, check_labels, leave_out_unfit
 from training.run_split import split_by_run, together
 from training.stored_frames import LabelledFrames

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from speckle_plugin.classifier import PITCH_TOLERANCE
-from speckle_plugin.models import Bundle
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import PITCH_TOLERANCE
 from speckle_plugin.preprocessing import usable_pixels, view_shape
 from training.frames import frame_geometry
+from training.progress import Report
 from training.recipe import FrameRecipe
-from training.report import Report
 from training.stored_frames import LabelledFrame, LabelledFrames
 
 __all__ = ["LEAST_FRAMES", "Say", "check_geometry", "check_labels", "leave_out_unfit"]

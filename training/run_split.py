@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from speckle_plugin.schema import PRIMARY, split_image_key
-from speckle_plugin.storage.rows import read_columns
+from speckle_plugin.store.read.rows import read_columns
 from training.stored_frames import LabelledFrames
 
 __all__ = ["split_by_run", "together"]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.detectors import FrameSettings, describe_detector, is_configured_anew
+from speckle_plugin.documents.descriptors import FrameSettings, describe_detector, is_configured_anew
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.schema import Status, image_key_of, split_image_key
-from speckle_plugin.storage import find_frames, read_frames
+from speckle_plugin.store import find_frames, read_frames
 from training.frames import DrawnFrame
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices import grid_by_name
-from speckle_plugin.models import Bundle, build_resnet50, save_bundle, weights_of
+from speckle_plugin.network import Bundle, build_resnet50, save_bundle, weights_of
 from speckle_plugin.preprocessing import prepare, view_shape
 from training.calibrate import calibrate
-from training.evaluate import evaluate
+from training.evaluation.measure import evaluate
 from training.frames import DrawnFrame, balanced_set, frame_geometry, stream
 from training.precision import supported_precision
+from training.progress import Report
 from training.recipe import TrainingRecipe
-from training.report import Report
 from training.workers import choose_strategy, place_among_workers, prepare_for_workers
 
 if TYPE_CHECKING:

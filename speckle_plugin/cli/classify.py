@@ -22,8 +22,8 @@ from speckle_plugin.cli.frame_options import (
 from speckle_plugin.cli.options import new_file
 
 if TYPE_CHECKING:
-    from speckle_plugin.classifier import Classifier, FrameResult
-    from speckle_plugin.cli.frame_input import FrameFile
+    from speckle_plugin.frames.files import FrameFile
+    from speckle_plugin.network.classifier import Classifier, FrameResult
     from speckle_plugin.preprocessing import FrameGeometry
 
 __all__ = ["classify"]
@@ -61,8 +61,8 @@ def classify(
         speckle classify scan.h5 --dataset /entry/data/data \
           --beam-center 256,255.5 --mask dead_pixels.npy --out results.csv
     """
-    from speckle_plugin.cli.frame_input import open_frames, read_mask
-    from speckle_plugin.models import find_bundle
+    from speckle_plugin.frames.files import open_frames, read_mask
+    from speckle_plugin.network import find_bundle
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
 
     frames = open_frames(file, dataset)
@@ -77,7 +77,7 @@ def classify(
         write_row = stack.enter_context(_results_table(out, force))
         progress = stack.enter_context(progress_bar())
         task = progress.add_task(f"loading the network {bundle.name}", total=None, numbers="")
-        from speckle_plugin.classifier import Classifier
+        from speckle_plugin.network.classifier import Classifier
 
         classifier = Classifier(bundle, engine)
         progress.update(task, description="classifying", total=frames.shape[0])

@@ -16,10 +16,10 @@ from speckle_plugin.cli.query import DataOption, ServerOption, open_store
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
 
-    from speckle_plugin.classifier import Classifier
-    from speckle_plugin.completion import Completion
-    from speckle_plugin.models import Bundle
-    from speckle_plugin.storage import Store
+    from speckle_plugin.network import Bundle
+    from speckle_plugin.network.classifier import Classifier
+    from speckle_plugin.reprocess import Completion
+    from speckle_plugin.store import Store
 
 __all__ = ["complete"]
 
@@ -80,12 +80,12 @@ def complete(
 
         speckle complete --data demo-output 12 --all --model my-network/quadrant.bundle
     """
-    from speckle_plugin.models import find_bundle
+    from speckle_plugin.network import find_bundle
 
     center = None if beam_center is None else parse_beam_center(beam_center)
     left_out = None
     if mask is not None:
-        from speckle_plugin.cli.frame_input import read_mask
+        from speckle_plugin.frames.files import read_mask
 
         left_out = read_mask(mask)
     if everything and not runs:
@@ -104,7 +104,7 @@ def complete(
             def report(run: BlueskyRun, done: int, total: int) -> None:
                 progress.update(task, description=_name(run), completed=done, total=total)
 
-            from speckle_plugin.completion import complete_runs
+            from speckle_plugin.reprocess import complete_runs
 
             networks = _Networks(bundle, engine)
             outcomes = list(
@@ -125,7 +125,7 @@ def complete(
 
 def _replay(store: Store) -> bool:
     """Make whole runs of journals that were left behind; tell whether that worked."""
-    from speckle_plugin.storage import replay
+    from speckle_plugin.store import replay
 
     outcomes = replay(store.journal_directory, store.runs)
     for uid, outcome in outcomes.items():
@@ -135,7 +135,7 @@ def _replay(store: Store) -> bool:
 
 def _find(store: Store, wanted: list[str]) -> list[BlueskyRun]:
     """Give the runs named, each once, or those with deferred frames."""
-    from speckle_plugin.storage import find_runs
+    from speckle_plugin.store import find_runs
 
     if not wanted:
         return list(find_runs(store.runs, deferred=True).values())
@@ -161,7 +161,7 @@ class _Networks:
 
     def classifier_of(self, run: BlueskyRun) -> Classifier:
         """Give the classifier for a run, and say which it is when it is loaded."""
-        from speckle_plugin.classifier import Classifier
+        from speckle_plugin.network.classifier import Classifier
 
         bundle = self._bundle or _bundle_of(run)
         if bundle.sha256 not in self._loaded:
@@ -172,7 +172,7 @@ class _Networks:
 
 def _bundle_of(run: BlueskyRun) -> Bundle:
     """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
-    from speckle_plugin.models import find_bundle, shipped_bundles
+    from speckle_plugin.network import find_bundle, shipped_bundles
     from speckle_plugin.schema import SUMMARY
 
     summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}

@@ -32,8 +32,8 @@ def curve(
         speckle train poly --set training_frames=4000 --out runs/poly-4000
         speckle curve runs/poly-*/poly.bundle --out learning.png
     """
-    from speckle_plugin.models import find_bundle
-    from training.learning_curve import curve_picture, curve_points
+    from speckle_plugin.network import find_bundle
+    from training.evaluation.learning_curve import curve_picture, curve_points
 
     points = curve_points(find_bundle(model) for model in models)
     columns = ("frames", "frames seen", "test frames", "accuracy", "within one")

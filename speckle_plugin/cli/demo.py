@@ -15,7 +15,7 @@ from speckle_plugin.cli.options import FamilyName
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from speckle_plugin.callbacks import RunReport
+    from speckle_plugin.live import RunReport
     from speckle_plugin.preprocessing import Preprocessing
     from speckle_plugin.session import Session
 
@@ -91,7 +91,7 @@ def _scan(session: Session, points: int, family: str, seed: int) -> str:
 
 def _query(session: Session, uid: str) -> DataFrame:
     """Find the run again by a query, and give its frames' table."""
-    from speckle_plugin.storage import find_frames, find_runs
+    from speckle_plugin.store import find_frames, find_runs
 
     found = find_runs(session.catalog, plan="classify_grid_scan")
     return find_frames(found[uid])
@@ -100,9 +100,9 @@ def _query(session: Session, uid: str) -> DataFrame:
 def _draw(session: Session, table: DataFrame, settings: Preprocessing, path: Path, family: str) -> Path:
     import numpy as np
 
-    from speckle_plugin.pictures import scan_picture
+    from speckle_plugin.explain.scan_picture import scan_picture
     from speckle_plugin.preprocessing import FrameGeometry, prepare
-    from speckle_plugin.storage import read_frames
+    from speckle_plugin.store import read_frames
 
     run = session.catalog[table["run_uid"].iloc[0]]
     one_each = table.drop_duplicates("truth_disk_number").sort_values("truth_disk_number")

@@ -44,7 +44,7 @@ def evaluate(
         speckle evaluate --out evaluation
         speckle evaluate my-network/quadrant.bundle --only families --seeds 7 --per-class 20
     """
-    from training.studies import STUDIES
+    from training.evaluation.studies import STUDIES
 
     if list_studies:
         listed = table("study", "what it measures")
@@ -55,9 +55,9 @@ def evaluate(
     unknown = sorted(set(only or ()) - set(STUDIES))
     if unknown:
         raise ValueError(f"there is no study {unknown[0]!r}: expected one of {', '.join(STUDIES)}")
-    from speckle_plugin.models import find_bundle
-    from training.evaluation import evaluate_bundle
-    from training.evaluation_report import write_report
+    from speckle_plugin.network import find_bundle
+    from training.evaluation.report import write_report
+    from training.evaluation.run import evaluate_bundle
 
     chosen = _numbers(seeds)
     if out is None and "families" not in (only or STUDIES):

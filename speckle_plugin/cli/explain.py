@@ -25,9 +25,9 @@ from speckle_plugin.cli.query import DataOption, ServerOption, open_store
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from speckle_plugin.models import Bundle
+    from speckle_plugin.explain.saliency import Explanation
+    from speckle_plugin.network import Bundle
     from speckle_plugin.preprocessing import FrameGeometry
-    from speckle_plugin.saliency import Explanation
 
 __all__ = ["explain"]
 
@@ -91,8 +91,8 @@ def explain(
         raise ValueError("nothing to make: give --out PICTURE.png, --arrays FILE.npz, or both")
     if (file is None) == (run is None):
         raise ValueError("give either a file of frames or --run UID with --data or --server")
-    from speckle_plugin.cli.frame_input import read_mask
-    from speckle_plugin.models import find_bundle
+    from speckle_plugin.frames.files import read_mask
+    from speckle_plugin.network import find_bundle
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
 
     if file is not None:
@@ -147,7 +147,7 @@ class _Chosen:
 def _from_file(
     file: Path, frame_index: int, dataset: str | None, grid: GridName | None, beam_center: str | None
 ) -> _Chosen:
-    from speckle_plugin.cli.frame_input import open_frames
+    from speckle_plugin.frames.files import open_frames
 
     frames = open_frames(file, dataset)
     center, pitch, assumed = beam_of(frames, grid, beam_center)
@@ -176,7 +176,7 @@ def _from_run(
 def _explain(
     bundle: Bundle, chosen: _Chosen, geometry: FrameGeometry, disk_number: int | None
 ) -> Explanation:
-    from speckle_plugin.saliency import explain as explain_frame
+    from speckle_plugin.explain.saliency import explain as explain_frame
     from speckle_plugin.schema import Flag
 
     explanation = explain_frame(bundle, chosen.pixels, geometry, disk_number, chosen.pitch)
@@ -194,7 +194,7 @@ def _draw(
     bundle: Bundle,
     geometry: FrameGeometry,
 ) -> None:
-    from speckle_plugin.explanation_picture import explanation_picture
+    from speckle_plugin.explain.picture import explanation_picture
 
     title = f"{chosen.name}, by {bundle.name} {bundle.version}"
     figure = explanation_picture(

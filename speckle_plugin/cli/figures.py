@@ -13,7 +13,7 @@ from speckle_plugin.cli.options import new_file
 
 __all__ = ["FigureName", "figures"]
 
-# The keys of training.figures.FIGURES, said again: importing it takes seconds. A test compares.
+# The keys of training.evaluation.figures.FIGURES, said again: importing it takes seconds. A test compares.
 FigureName = Literal["figure2", "figure6_mono", "figure6_poly", "figure6_constant_radius"]
 
 DOTS_PER_INCH = 150
@@ -43,7 +43,7 @@ def figures(
 
         report = reporter(progress, task)
 
-        from training.figures import FIGURES
+        from training.evaluation.figures import FIGURES
 
         for name, draw in FIGURES.items():
             if only in (None, name):

@@ -10,7 +10,7 @@ import typer
 from speckle_plugin.cli.options import GridName, parse_beam_center
 
 if TYPE_CHECKING:
-    from speckle_plugin.cli.frame_input import FrameFile
+    from speckle_plugin.frames.files import FrameFile
 
 __all__ = ["BeamCenterOption", "DatasetOption", "GridOption", "MaskOption", "beam_of", "stated_beam"]
 

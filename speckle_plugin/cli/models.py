@@ -11,7 +11,7 @@ from speckle_plugin.cli.console import print_table, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 
 if TYPE_CHECKING:
-    from speckle_plugin.models import Bundle
+    from speckle_plugin.network import Bundle
 
 __all__ = ["models"]
 
@@ -33,7 +33,7 @@ def models(
         speckle models quadrant
         speckle models my-network/quadrant.bundle
     """
-    from speckle_plugin.models import find_bundle, shipped_bundles
+    from speckle_plugin.network import find_bundle, shipped_bundles
 
     if name is not None:
         _show(find_bundle(name))

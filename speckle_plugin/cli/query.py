@@ -22,7 +22,7 @@ from speckle_plugin.cli.run_selection import (
 )
 
 if TYPE_CHECKING:
-    from speckle_plugin.storage import Store
+    from speckle_plugin.store import Store
 
 __all__ = ["DataOption", "ServerOption", "open_store", "query", "replay"]
 
@@ -68,7 +68,7 @@ def query(
     """
     import pandas as pd
 
-    from speckle_plugin.storage import find_frames
+    from speckle_plugin.store import find_frames
 
     wanted = run_selection(
         where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
@@ -103,7 +103,7 @@ def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = Non
 
         speckle replay --data demo-output
     """
-    from speckle_plugin.storage import replay as replay_journals
+    from speckle_plugin.store import replay as replay_journals
 
     with open_store(data, server) as store:
         outcomes = replay_journals(store.journal_directory, store.runs)
@@ -115,7 +115,7 @@ def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = Non
 
 def open_store(data: Path, server: str | None) -> Store:
     """Open the store of a data directory, or of a server or profile that runs."""
-    from speckle_plugin.storage import TiledStore, connect
+    from speckle_plugin.store import TiledStore, connect
 
     if server is not None:
         return connect(server, directory=data)

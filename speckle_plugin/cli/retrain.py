@@ -23,8 +23,8 @@ from speckle_plugin.cli.run_selection import (
 )
 
 if TYPE_CHECKING:
-    from speckle_plugin.models import Bundle
-    from speckle_plugin.storage import Store
+    from speckle_plugin.network import Bundle
+    from speckle_plugin.store import Store
 
 __all__ = ["retrain"]
 
@@ -107,8 +107,8 @@ def retrain(
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"the learning rate must be a positive number, not {learning_rate}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from speckle_plugin.cli.frame_input import read_mask
-    from speckle_plugin.models import find_bundle
+    from speckle_plugin.frames.files import read_mask
+    from speckle_plugin.network import find_bundle
 
     bundle = find_bundle(parent)
     left_out = None if mask is None else read_mask(mask)

@@ -57,7 +57,7 @@ class RunSelection(NamedTuple):
         """Find the runs for which all of it holds."""
         from tiled.queries import Key
 
-        from speckle_plugin.storage import find_runs
+        from speckle_plugin.store import find_runs
 
         found = find_runs(runs, **self.query)
         for key, value in self.metadata.items():

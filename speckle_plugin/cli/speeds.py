@@ -18,14 +18,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, SpeckleSample, quadrant
 from simulated_devices.frame_files import write_frames
-from speckle_plugin.callbacks import PipelineSettings
-from speckle_plugin.classifier import Classifier
+from speckle_plugin.live import PipelineSettings
+from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from simulated_devices.exposures import Truth
-    from speckle_plugin.callbacks import RunReport
+    from speckle_plugin.live import RunReport
     from speckle_plugin.session import Session
 
 __all__ = [
@@ -151,7 +151,7 @@ def network_operations(classifier: Classifier, inputs: NDArray[np.float32]) -> f
     classifier : Classifier
     inputs : array, shape (N, views, rows, columns)
     """
-    from speckle_plugin.engines.openvino import operations
+    from speckle_plugin.network.engines.openvino import operations
 
     return inputs.shape[1] * operations(classifier.bundle, (inputs.shape[2], inputs.shape[3]))
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from speckle_plugin.detectors import FrameSettings, describe_detector, holds_images
-from speckle_plugin.storage import read_frames
+from speckle_plugin.documents.descriptors import FrameSettings, describe_detector, holds_images
+from speckle_plugin.store import read_frames
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
-    from speckle_plugin.detectors import Detector
+    from speckle_plugin.documents.descriptors import Detector
 
 __all__ = ["StoredFrame", "read_stored_frame"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.classifier import FrameResult
 from speckle_plugin.cli.console import print_table, stdout, table
+from speckle_plugin.network.classifier import FrameResult
 from speckle_plugin.schema import NO_DISK_NUMBER, Status
 
 __all__ = ["print_summary"]

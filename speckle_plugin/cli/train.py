@@ -70,7 +70,7 @@ def train(
 
         report = reporter(progress, task, DOING)
 
-        from speckle_plugin.models import find_bundle
+        from speckle_plugin.network import find_bundle
         from training.recipe import load_recipe
         from training.train import train as run_training
 

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from speckle_plugin.cli import app
-from speckle_plugin.engines import Engine, make_engine
-from speckle_plugin.models import Bundle, find_bundle, save_bundle
+from speckle_plugin.network import Bundle, find_bundle, save_bundle
+from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.preprocessing import Preprocessing
 
 Speckle = Callable[..., Result]
@@ -72,7 +72,7 @@ def _one_engine_per_bundle() -> Iterator[None]:
         return engines[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("speckle_plugin.classifier.make_engine", make_once)
+        patch.setattr("speckle_plugin.network.classifier.make_engine", make_once)
         yield
 
 

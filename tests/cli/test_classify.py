@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.cli.frame_input import open_frames
-from speckle_plugin.models import load_bundle
+from speckle_plugin.frames.files import open_frames
+from speckle_plugin.network import load_bundle
+from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
 
 from .conftest import Speckle
@@ -226,7 +226,7 @@ def test_an_unexpected_error_keeps_its_traceback(
     def fail(path: Path, dataset: str | None) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("speckle_plugin.cli.frame_input.open_frames", fail)
+    monkeypatch.setattr("speckle_plugin.frames.files.open_frames", fail)
     result = speckle("classify", tmp_path / "frames.npz")
     assert isinstance(result.exception, RuntimeError)
     result = speckle("--traceback", "models", tmp_path / "missing.bundle")

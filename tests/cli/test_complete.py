@@ -11,8 +11,8 @@ import h5py
 import pytest
 
 from speckle_plugin.cli.complete import _bundle_of
-from speckle_plugin.models import find_bundle, load_bundle
-from speckle_plugin.storage import TiledStore, find_frames, find_runs
+from speckle_plugin.network import find_bundle, load_bundle
+from speckle_plugin.store import TiledStore, find_frames, find_runs
 
 from .conftest import Refused
 
@@ -20,7 +20,7 @@ MEASURE = """
 import os, signal, sys, time
 import bluesky.plans as bp
 from simulated_devices import SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.callbacks import PipelineSettings
+from speckle_plugin.live import PipelineSettings
 from speckle_plugin.session import start_session
 
 data, model, killed = sys.argv[1], sys.argv[2], sys.argv[3] == "killed"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from speckle_plugin.models import find_bundle, load_bundle, save_bundle
+from speckle_plugin.network import find_bundle, load_bundle, save_bundle
 
 
 def _trained(folder: Path, frames: int | None, accuracy: float, **settings: object) -> Path:

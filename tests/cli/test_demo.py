@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from speckle_plugin.storage.lock import DirectoryLock
+from speckle_plugin.store.lock import DirectoryLock
 
 
 def _speckle(*arguments: object) -> subprocess.CompletedProcess[str]:

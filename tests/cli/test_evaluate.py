@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from speckle_plugin.models import find_bundle, save_bundle
+from speckle_plugin.network import find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
-from training.studies import STUDIES
+from training.evaluation.studies import STUDIES
 
 
 def test_it_measures_the_shipped_weights(speckle, tmp_path) -> None:
@@ -41,8 +41,8 @@ def bundle_of_small_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("training.studies.SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
-    monkeypatch.setattr("training.studies.UNKNOWN_FRAMES", 19)
+    monkeypatch.setattr("training.evaluation.studies.SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
+    monkeypatch.setattr("training.evaluation.studies.UNKNOWN_FRAMES", 19)
     out = tmp_path / "report"
     options = ("--per-class", "2", "--seeds", "5,6", "--out", out)
     result = speckle("evaluate", bundle_of_small_frames, *options)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from speckle_plugin.cli.frame_input import open_frames
+from speckle_plugin.frames.files import open_frames
 
 from .conftest import Speckle
 
@@ -46,7 +46,7 @@ def test_a_frame_of_a_file(small_bundle: Path, tmp_path: Path, frames: np.ndarra
 ASK_FOR_WHAT_IS_NOT_THERE = """
 import sys
 from speckle_plugin.cli.stored_frame import read_stored_frame
-from speckle_plugin.storage import TiledStore
+from speckle_plugin.store import TiledStore
 
 with TiledStore(sys.argv[1]) as store:
     for arguments in ((sys.argv[2], 99), (sys.argv[2], 0, "other"), ("nowhere", 0)):

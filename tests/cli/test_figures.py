@@ -10,9 +10,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-import training.figures
 from speckle_plugin.cli.figures import FigureName
-from training.figures import confusion_picture, first_moment_picture, first_moments, systems_picture
+from training.evaluation import figures
+from training.evaluation.figures import (
+    confusion_picture,
+    first_moment_picture,
+    first_moments,
+    systems_picture,
+)
 
 from .conftest import Refused, Speckle
 
@@ -22,14 +27,14 @@ def _small_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw figure 6 from fewer and smaller frames."""
     small = {
         name: functools.partial(draw, disk_numbers=(2, 9, 20), per_number=2, size=65)
-        for name, draw in training.figures.FIGURES.items()
+        for name, draw in figures.FIGURES.items()
         if name.startswith("figure6")
     }
-    monkeypatch.setattr(training.figures, "FIGURES", {**training.figures.FIGURES, **small})
+    monkeypatch.setattr(figures, "FIGURES", {**figures.FIGURES, **small})
 
 
 def test_names_are_those_of_the_library() -> None:
-    assert list(get_args(FigureName)) == list(training.figures.FIGURES)
+    assert list(get_args(FigureName)) == list(figures.FIGURES)
 
 
 @pytest.mark.usefixtures("_small_figures")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from speckle_plugin.models import load_bundle, shipped_bundles
+from speckle_plugin.network import load_bundle, shipped_bundles
 
 from .conftest import Speckle
 
@@ -27,7 +27,7 @@ def test_the_list_names_every_shipped_bundle(speckle: Speckle) -> None:
 def test_without_a_shipped_bundle_it_says_what_to_do(
     speckle: Speckle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("speckle_plugin.models.bundle.BUNDLE_FOLDER", tmp_path)
+    monkeypatch.setattr("speckle_plugin.network.bundle.BUNDLE_FOLDER", tmp_path)
     result = speckle("models")
     assert result.exit_code == 0
     assert "speckle train" in result.stderr

@@ -18,7 +18,7 @@ import training.retrain
 import training.stored_frames
 from speckle_plugin.cli import retrain as command
 from speckle_plugin.cli.run_selection import RunSelection
-from speckle_plugin.models import Bundle, load_bundle
+from speckle_plugin.network import Bundle, load_bundle
 
 from .conftest import Refused, Speckle
 
@@ -49,7 +49,7 @@ SEVERAL = """
 import json, sys
 from typer.testing import CliRunner
 from speckle_plugin.cli import app
-from speckle_plugin.storage import TiledStore
+from speckle_plugin.store import TiledStore
 
 with TiledStore("data"):
     pass

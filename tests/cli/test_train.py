@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import training.train
-from speckle_plugin.models import Bundle
+from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import Preprocessing
 
 from .conftest import Refused, Speckle

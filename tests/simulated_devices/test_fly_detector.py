@@ -161,8 +161,8 @@ def test_it_still_takes_single_exposures(
 OTHER_PROCESS = """
 import sys
 import numpy as np
-from speckle_plugin.callbacks.frame_finder import FrameReference
-from speckle_plugin.callbacks.frame_reader import read_frames
+from speckle_plugin.documents.frame_finder import FrameReference
+from speckle_plugin.frames.reader import read_frames
 where = {"path": sys.argv[1], "dataset": "/entry/data/data", "timestamps": "/entry/data/timestamps"}
 wanted = [FrameReference(None, 0, 1, 0.0, index=index, **where) for index in range(3)]
 sums = [int(np.sum(frame, dtype=np.int64)) for frame in read_frames(wanted)]

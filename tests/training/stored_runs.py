@@ -18,12 +18,12 @@ from bluesky import plans as bp
 from numpy.typing import NDArray
 
 from simulated_devices import DetectorResponse, PixelGrid, SampleMap, SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.callbacks import LiveClassifier
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.engines import NetworkOutput
-from speckle_plugin.models import Bundle, find_bundle, save_bundle
+from speckle_plugin.live import LiveClassifier
+from speckle_plugin.network import Bundle, find_bundle, save_bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.preprocessing import Preprocessing
-from speckle_plugin.storage import RunSaver, Store
+from speckle_plugin.store import RunSaver, Store
 from training.recipe import FrameRecipe, TrainingRecipe
 
 CLASSES = (2, 7, 20)

@@ -7,8 +7,8 @@ import pytest
 
 from simulated_devices import published, quadrant
 from speckle_plugin.preprocessing import FrameGeometry
-from training.baselines import FIRST_MOMENTS, FirstMoment, baselines, first_moment, radial_average
-from training.figures import first_moments
+from training.evaluation.baselines import FIRST_MOMENTS, FirstMoment, baselines, first_moment, radial_average
+from training.evaluation.figures import first_moments
 from training.frames import balanced_set
 from training.recipe import FrameRecipe
 
@@ -111,7 +111,7 @@ def test_only_the_last_two_see_the_scale_of_the_intensity(monkeypatch: pytest.Mo
 
     recipe = FrameRecipe(families=("mono",), size=65, disk_numbers=(2, 3))
     honest = baselines(recipe, 20, 20)["scores"]
-    monkeypatch.setattr("training.baselines.balanced_set", scaled)
+    monkeypatch.setattr("training.evaluation.baselines.balanced_set", scaled)
     misled = baselines(recipe, 20, 20)["scores"]
     for name in honest:
         if name in ("total", "radial average, absolute"):

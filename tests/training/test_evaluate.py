@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.engines import NetworkOutput
-from speckle_plugin.models import Bundle
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.preprocessing import Preprocessing
 from training import calibrate as calibration
-from training.evaluate import Predictions, predict, reliability_curve, scores
-from training.evaluation import evaluate_bundle
+from training.evaluation.measure import Predictions, predict, reliability_curve, scores
+from training.evaluation.run import evaluate_bundle
+from training.evaluation.unknowns import UNKNOWNS, unknown_frames
 from training.frames import balanced_set
 from training.recipe import FrameRecipe
-from training.unknowns import UNKNOWNS, unknown_frames
 
 CLASSES = (2, 5, 9)
 SMALL = FrameRecipe(size=33, disk_numbers=CLASSES)

@@ -15,13 +15,11 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # for tests.training.stored_runs
-
 from simulated_devices import centered
-from speckle_plugin.classifier import Classifier
-from speckle_plugin.models import Bundle, load_bundle
+from speckle_plugin.network import Bundle, load_bundle
+from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
-from speckle_plugin.storage import TiledStore
+from speckle_plugin.store import TiledStore
 from tests.training.stored_runs import CLASSES, FRAMES, measure, small_parent
 from training.recipe import stored_frame_recipe
 from training.retrain import _Mixture, _set_aside, retrain

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from speckle_plugin.preprocessing import Preprocessing
+from training.evaluation.shortcut_audit import ShortcutError, audit_inputs, audit_recipe, bounds
 from training.frames import balanced_set
 from training.recipe import FrameRecipe
-from training.shortcut_audit import ShortcutError, audit_inputs, audit_recipe, bounds
 
 NUMBERS = (2, 4, 7, 10, 13, 16, 20)
 PER_CLASS = 40

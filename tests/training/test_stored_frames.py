@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # for tests.training.stored_runs
-
 from simulated_devices import DetectorResponse, centered
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.storage import TiledStore, find_frames
+from speckle_plugin.store import TiledStore, find_frames
 from tests.training.stored_runs import measure
 from training import stored_frames
 from training.run_split import _joined, split_by_run, together

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speckle_plugin.models import load_bundle
+from speckle_plugin.network import load_bundle
 from training.frames import DrawnFrame, balanced_set, stream
 from training.recipe import RECIPE_FOLDER, FrameRecipe, TrainingRecipe, load_recipe
 from training.train import _checkpoints

@@ -1,0 +1,1 @@
+"""What documents mean, without pixels and without Tiled: runs, detectors, references to frames."""

@@ -1,0 +1,1 @@
+"""What the network looks at, and pictures of it and of whole scans."""

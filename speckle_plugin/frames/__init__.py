@@ -1,0 +1,1 @@
+"""Pixels, from wherever documents point to and from files of unknown origin."""

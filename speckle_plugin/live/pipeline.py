@@ -1,0 +1,283 @@
+"""The live pipeline: documents of a scan in, the same documents with results out.
+
+``RE.subscribe(pipeline)`` puts it between the RunEngine and all that needs results. It
+hands raw documents on unchanged and adds the stream `classification` to each run that
+has frames. The RunEngine's thread only queues; one thread classifies in micro-batches,
+another delivers to the subscribers, in order. A failure to classify never aborts a scan;
+a failure to save is raised in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
+from speckle_plugin.documents.open_runs import OpenRuns
+from speckle_plugin.frames.reader import read_frames
+from speckle_plugin.live.delivery import Delivery
+from speckle_plugin.live.labels import label_frames
+from speckle_plugin.live.results import RunResults
+from speckle_plugin.live.settings import PipelineSettings
+from speckle_plugin.live.timing import RunReports
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.schema import SUMMARY
+from speckle_plugin.stage_times import StageTimes
+
+__all__ = ["LiveClassifier"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Run:
+    """What the pipeline keeps of an open run."""
+
+    uid: str
+    finder: FrameFinder
+    results: RunResults
+    when_full: str
+    seconds_writing: float
+    closed: bool = False
+
+
+class LiveClassifier:
+    """Classifies frames while they are measured; subscribe it to a RunEngine.
+
+    Parameters
+    ----------
+    classifier : Classifier or Future of one
+        A future lets scans start while the network loads; frames wait for it.
+    frames : FrameSettings, optional
+        Which image keys, masks, and the beam centre of detectors that don't state it.
+    settings : PipelineSettings, optional
+
+    Examples
+    --------
+    >>> live = LiveClassifier(Classifier())
+    >>> live.subscribe(saver, saves=True)
+    >>> RE.subscribe(live)
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier | Future[Classifier],
+        frames: FrameSettings | None = None,
+        settings: PipelineSettings | None = None,
+    ) -> None:
+        self._classifier = classifier
+        self._frame_settings = frames or FrameSettings()
+        self.settings = settings or PipelineSettings()
+        self.reports = RunReports()
+        self._delivery = Delivery(busy=self._is_saturated)
+        self._delivery.subscribe(self.reports)
+        self._delivery.on_flush(self.reports.note_stored)
+        self._runs: OpenRuns[_Run] = OpenRuns()
+        self._lock = threading.Condition()
+        self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
+        self._pending_bytes = 0
+        self._working_since = math.inf
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="speckle-classifier", daemon=True)
+        self._thread.start()
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier, waiting for it if it is still being loaded."""
+        return self._classifier.result() if isinstance(self._classifier, Future) else self._classifier
+
+    # Subscribing
+
+    def subscribe(self, function: Callable[[str, dict[str, Any]], Any], saves: bool = False) -> int:
+        """Add a subscriber to raw and result documents; see :meth:`Delivery.subscribe`."""
+        return self._delivery.subscribe(function, saves)
+
+    def unsubscribe(self, token: int) -> None:
+        """Remove a subscriber."""
+        self._delivery.unsubscribe(token)
+
+    def close(self) -> None:
+        """End the threads; what is queued is still delivered."""
+        with self._lock:
+            self._closing = True
+            self._lock.notify_all()
+        self._thread.join(timeout=10.0)
+        self._delivery.close()
+
+    # The RunEngine's thread
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take one document from the RunEngine."""
+        if name == "stop":
+            self._stop(doc)
+        else:
+            self._delivery.put(name, doc)
+            if name == "start":
+                self._start(doc)
+            for run in self._runs.find(name, doc):
+                self._find_frames(run, name, doc)
+        # Last, since the error may be of another run: what this document says is not to be lost by it.
+        self._delivery.raise_error()
+
+    def _find_frames(self, run: _Run, name: str, doc: dict[str, Any]) -> None:
+        """Book the frames of a document. One that makes no sense costs their results, not the scan."""
+        try:
+            for reference in run.finder(name, doc):
+                self._book(run, reference)
+        except Exception:
+            logger.exception(
+                "frames in a document %r of the run %s cannot be found; they are stored, but not classified",
+                name,
+                run.uid,
+            )
+
+    def _start(self, doc: dict[str, Any]) -> None:
+        choices = doc.get("classification")
+        when_full = choices.get("when_full") if isinstance(choices, Mapping) else None
+        if when_full not in ("wait", "defer"):
+            when_full = self.settings.when_full
+        uid = doc["uid"]
+        run = _Run(
+            uid,
+            FrameFinder(self._frame_settings),
+            RunResults(doc, self._delivery.put, self._frame_settings),
+            when_full,
+            self._delivery.seconds_writing,
+        )
+        self._runs.close(uid)  # started twice: the saver says so, the results begin anew
+        self._runs.open(uid, run)
+
+    def _book(self, run: _Run, reference: FrameReference) -> None:
+        size = reference.detector.frame_bytes
+        with self._lock:
+            run.results.book(reference)
+            patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0
+            if not self._wait(lambda: self._has_room(size), patience):
+                run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
+                return
+            self._pending_bytes += size
+            self._waiting.append((run, reference, time.monotonic()))
+            self._lock.notify_all()
+
+    def _wait(self, done: Callable[[], object], patience: float) -> bool:
+        """Wait, with the lock held, for the classifying thread; but not for one that hangs."""
+        deadline = time.monotonic() + patience
+        while not done():
+            hangs_at = self._working_since + self.settings.hang_timeout
+            if (remaining := min(deadline, hangs_at) - time.monotonic()) <= 0:
+                return False
+            self._lock.wait(remaining)
+        return True
+
+    def _is_saturated(self) -> bool:
+        """Tell whether the classifier has more to do than it can."""
+        return len(self._waiting) >= self.settings.batch
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a frame of so many bytes may wait; one alone always may."""
+        return not self._pending_bytes or self._pending_bytes + size <= self.settings.pending_bytes
+
+    def _stop(self, doc: dict[str, Any]) -> None:
+        run = self._runs.close(doc.get("run_start", ""))
+        saved = threading.Event()
+        if run is None:
+            self._delivery.put("stop", doc, saved)
+        else:
+            with self._lock:
+                waited = time.monotonic()
+                self._wait(lambda: not run.results.outstanding, self.settings.drain_timeout)
+                waited = time.monotonic() - waited
+                run.results.defer_outstanding(
+                    f"not classified {waited:.0f} s after the end of the run", self._ready()
+                )
+                run.closed = True
+                run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
+                stop = run.results.stop(doc)
+                if SUMMARY in stop:
+                    bounds = {"when_full": run.when_full, "pending_bytes": self.settings.pending_bytes}
+                    stop[SUMMARY] |= bounds
+                self._delivery.put("stop", stop, saved)
+        if not saved.wait(self.settings.save_timeout):
+            logger.error(
+                "run %s is not saved %g s after its end: saving goes on in the background",
+                doc.get("run_start"),
+                self.settings.save_timeout,
+            )
+
+    def _ready(self) -> Classifier | None:
+        """Give the classifier if it is loaded, without waiting."""
+        if not isinstance(self._classifier, Future):
+            return self._classifier
+        if self._classifier.done() and self._classifier.exception() is None:
+            return self._classifier.result()
+        return None
+
+    # The classifying thread
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                self._working_since = time.monotonic()
+                count = min(len(self._waiting), self.settings.batch)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                for run, _, booked in batch:
+                    run.results.times.add({"wait": self._working_since - booked})
+            try:
+                self._classify_or_defer([(run, frame) for run, frame, _ in batch if not run.closed])
+            finally:
+                with self._lock:
+                    self._working_since = math.inf
+                    self._pending_bytes -= sum(frame.detector.frame_bytes for _, frame, _ in batch)
+                    self._lock.notify_all()
+
+    def _classify_or_defer(self, batch: Sequence[tuple[_Run, FrameReference]]) -> None:
+        """Classify; what fails is tried again in halves, for memory or a single bad frame, then deferred."""
+        try:
+            classifier = self.classifier
+        except Exception as error:
+            self._defer(batch, f"the classifier could not be loaded: {error}")
+            return
+        try:
+            self._classify(batch, classifier)
+        except Exception as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._classify_or_defer(batch[:middle])
+                self._classify_or_defer(batch[middle:])
+                return
+            logger.exception("a frame could not be classified; the scan goes on")
+            self._defer(batch, f"{type(error).__name__}: {error}")
+
+    def _defer(self, batch: Sequence[tuple[_Run, FrameReference]], reason: str) -> None:
+        with self._lock:
+            for run, reference in batch:
+                if not run.closed:
+                    run.results.defer(reference, reason, self._ready())
+
+    def _classify(self, batch: Sequence[tuple[_Run, FrameReference]], classifier: Classifier) -> None:
+        """Read, label and close frames; those of one detector together."""
+        groups: dict[int, list[tuple[_Run, FrameReference]]] = {}
+        for run, reference in batch:
+            groups.setdefault(id(reference.detector), []).append((run, reference))
+        for group in groups.values():
+            detector = group[0][1].detector
+            times = StageTimes()
+            with times("read"):
+                pixels = read_frames([reference for _, reference in group])
+            labelled = label_frames(classifier, detector, pixels, times)
+            with self._lock:
+                group[0][0].results.times.add(times.seconds)
+                for (run, reference), (result, problem) in zip(group, labelled, strict=True):
+                    if not run.closed:
+                        run.results.close_frame(reference, result, classifier, problem)

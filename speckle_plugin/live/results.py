@@ -1,0 +1,237 @@
+"""The results of one run: its `classification` stream, its books and its summary.
+
+Frames are booked when their event arrives, and closed when their result is known; the
+books balance in the stop document: frames = classified + flagged + deferred.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import event_model
+import numpy as np
+
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.frame_finder import FrameReference
+from speckle_plugin.network.classifier import Classifier, FrameResult
+from speckle_plugin.schema import (
+    CLASSIFICATION_STREAM,
+    CLASSIFIER,
+    NEWEST_STREAM,
+    SUMMARY,
+    Status,
+    compose_summary,
+    configuration_keys,
+    join_flags,
+    result_keys,
+    split_flags,
+)
+from speckle_plugin.stage_times import StageTimes
+
+__all__ = ["RunResults"]
+
+UNAVAILABLE = "unavailable"
+
+LONGEST_REASON = 500
+"""Characters of a reason that stand in the summary; the log has it whole."""
+
+
+class RunResults:
+    """Composes the result documents of one run. Not thread-safe: the pipeline holds its lock.
+
+    Parameters
+    ----------
+    start : dict
+        The run's start document.
+    emit : callable
+        Given (name, document) in the order in which they are to be delivered.
+    frames : FrameSettings
+        What the user said about frames; it is recorded with the results.
+    clock : callable
+        Gives the time in seconds since the epoch.
+    stream : str
+        Name of the stream of results.
+
+    Attributes
+    ----------
+    times : StageTimes
+        Where the time went; its mean over the frames is in the summary.
+    """
+
+    def __init__(
+        self,
+        start: Mapping[str, Any],
+        emit: Callable[[str, Any], None],
+        frames: FrameSettings,
+        clock: Callable[[], float] = time.time,
+        stream: str = CLASSIFICATION_STREAM,
+    ) -> None:
+        self._start = start
+        self._stream = stream
+        self._emit = emit
+        self._settings = frames
+        self._clock = clock
+        self._compose_event: Callable[..., Any] | None = None
+        self._classes = 0
+        self._model: dict[str, Any] = {}
+        self._open: dict[tuple[str, int], FrameReference] = {}
+        self._statuses: Counter[Status] = Counter()
+        self._labels: Counter[int] = Counter()
+        self._flags: Counter[str] = Counter()
+        self._problems: Counter[str] = Counter()
+        self._lowest_confidence = 1.0
+        self._held: list[tuple[FrameReference, FrameResult, str]] = []
+        self.times = StageTimes()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that were booked."""
+        return sum(self._statuses.values()) + len(self._held) + len(self._open)
+
+    @property
+    def outstanding(self) -> int:
+        """Number of frames without a result yet."""
+        return len(self._open)
+
+    def book(self, reference: FrameReference) -> None:
+        """Note that a frame exists."""
+        self._open[self._key(reference)] = reference
+
+    def close_frame(
+        self,
+        reference: FrameReference,
+        result: FrameResult,
+        classifier: Classifier | None,
+        problem: str = "",
+    ) -> None:
+        """Emit the result of a frame; a second result for the same frame is dropped.
+
+        Until a classifier says what the stream is like, results are held back.
+        """
+        if self._open.pop(self._key(reference), None) is None:
+            return
+        reference.pixels = None  # results may be held back for long, and bytes count frames that wait only
+        self._held.append((reference, result, problem))
+        if self._compose_event or classifier:
+            self._emit_held(classifier)
+
+    def _emit_held(self, classifier: Classifier | None) -> None:
+        compose_event = self._compose_event or self._describe(classifier)
+        held, self._held = self._held, []
+        for reference, result, problem in held:
+            self._emit_result(compose_event, reference, result, problem)
+
+    def _emit_result(
+        self, compose_event: Callable[..., Any], reference: FrameReference, result: FrameResult, problem: str
+    ) -> None:
+        now = self._clock()
+        latency = max(now - reference.timestamp, 0.0) if reference.timestamp else 0.0
+        data = {
+            "image_key": reference.detector.image_key,
+            "frame_index": int(reference.frame_index),
+            "primary_seq_num": int(reference.seq_num),
+            "status": str(result.status),
+            "disk_number": int(result.disk_number),
+            "confidence": float(result.confidence),
+            "probabilities": np.resize(result.probabilities, self._classes).astype(float).tolist(),
+            "entropy": float(result.entropy),
+            "novelty": float(result.novelty),
+            "flags": join_flags(result.flags),
+            "latency": latency,
+        }
+        self._emit_row(compose_event, data, now)
+        if problem:
+            self._problems[problem[:LONGEST_REASON]] += 1
+
+    def _emit_row(self, compose_event: Callable[..., Any], data: Mapping[str, Any], when: float) -> None:
+        event = compose_event(data=data, timestamps=dict.fromkeys(data, when), time=when, validate=False)
+        self._emit("event", event)
+        self._statuses[Status(data["status"])] += 1
+        self._flags.update(str(flag) for flag in split_flags(data["flags"]))
+        if data["status"] == Status.CLASSIFIED:
+            self._labels[data["disk_number"]] += 1
+            self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
+
+    def take_over(self, data: Mapping[str, Any], when: float, classifier: Classifier) -> None:
+        """Emit a row of an earlier result stream as it is, with the time when it was made."""
+        self._emit_row(self._compose_event or self._describe(classifier), data, when)
+
+    def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
+        """Close a frame without a label, to be classified later from what is stored."""
+        classes = len(classifier.bundle.classes) if classifier else 1
+        result = FrameResult(Status.DEFERRED, np.zeros(classes, np.float32))
+        self.close_frame(reference, result, classifier, problem=reason)
+
+    def defer_outstanding(self, reason: str, classifier: Classifier | None) -> None:
+        """Defer every frame that has no result yet."""
+        for reference in list(self._open.values()):
+            self.defer(reference, reason, classifier)
+
+    def stop(self, doc: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the run's stop document with the stream's events counted and the summary added."""
+        if self._open:
+            raise RuntimeError(f"{len(self._open)} frames have no result yet")
+        frames = self.frames
+        if not frames:
+            return dict(doc)
+        if self._held:
+            self._emit_held(None)
+        lowest_confidence = self._lowest_confidence if self._labels else None
+        summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
+        summary[NEWEST_STREAM] = self._stream
+        summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
+        if self._flags:
+            summary["flags"] = dict(self._flags)
+        if self._problems:
+            summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
+        num_events = {**doc.get("num_events", {}), self._stream: frames}
+        return {**doc, "num_events": num_events, SUMMARY: summary}
+
+    def _describe(self, classifier: Classifier | None) -> Callable[..., Any]:
+        """Emit the stream's descriptor, and give what composes its events."""
+        bundle = classifier.bundle if classifier else None
+        self._classes = len(bundle.classes) if bundle else 1
+        self._model = {
+            "model": bundle.name if bundle else UNAVAILABLE,
+            "model_version": bundle.version if bundle else "",
+            "weights_sha256": bundle.sha256 if bundle else "",
+            "preprocessing_hash": bundle.preprocessing.hash if bundle else "",
+            "engine": classifier.engine.name if classifier else UNAVAILABLE,
+            "precision": classifier.engine.precision if classifier else "",
+            "device": classifier.engine.device if classifier else "",
+            "temperature": float(bundle.temperature) if bundle else 1.0,
+            "classes": list(bundle.classes) if bundle else [],
+            **self._settings.to_configuration(),
+        }
+        # event_model's TypedDicts are narrower than what its own validators accept.
+        start: Any = self._start
+        data_keys: Any = result_keys(self._classes)
+        hints: Any = {CLASSIFIER: {"fields": ["disk_number", "confidence"]}}
+        configuration: Any = {
+            CLASSIFIER: {
+                "data": self._model,
+                "timestamps": dict.fromkeys(self._model, self._clock()),
+                "data_keys": configuration_keys(),
+            }
+        }
+        composed = event_model.compose_descriptor(
+            start=start,
+            streams={},
+            event_counters={},
+            name=self._stream,
+            data_keys=data_keys,
+            time=self._clock(),
+            object_keys={CLASSIFIER: list(data_keys)},
+            hints=hints,
+            configuration=configuration,
+        )
+        self._compose_event = composed.compose_event
+        self._emit("descriptor", composed.descriptor_doc)
+        return composed.compose_event
+
+    @staticmethod
+    def _key(reference: FrameReference) -> tuple[str, int]:
+        return reference.detector.image_key, reference.frame_index

@@ -1,0 +1,25 @@
+"""The network and the files it travels in."""
+
+from speckle_plugin.network.bundle import (
+    Bundle,
+    BundleError,
+    find_bundle,
+    load_bundle,
+    save_bundle,
+    shipped_bundles,
+    weights_of,
+)
+from speckle_plugin.network.feature_statistics import FeatureStatistics
+from speckle_plugin.network.resnet import build_resnet50
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "FeatureStatistics",
+    "build_resnet50",
+    "find_bundle",
+    "load_bundle",
+    "save_bundle",
+    "shipped_bundles",
+    "weights_of",
+]

@@ -1,0 +1,247 @@
+"""The classifier: raw frames in, disk numbers with their probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from speckle_plugin.network import Bundle, find_bundle
+from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
+from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
+from speckle_plugin.stage_times import StageTimes
+
+__all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
+
+PITCH_TOLERANCE = 0.01
+"""Relative difference in pitch from which on a frame is flagged."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What became of one frame; without a label `disk_number` is 0 and the numbers are 0.
+
+    Parameters
+    ----------
+    status : Status
+    disk_number : int
+    confidence, entropy : float
+        Probability of the disk number; entropy of all probabilities in nats.
+    novelty : float
+        Distance of the network's features from those of known frames, about 1 for these; 0 without a
+        label, and where the bundle has no statistics of them.
+    probabilities : array, shape (classes,), float32
+    flags : tuple of Flag
+    """
+
+    status: Status
+    probabilities: NDArray[np.float32]
+    disk_number: int = NO_DISK_NUMBER
+    confidence: float = 0.0
+    entropy: float = 0.0
+    novelty: float = 0.0
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What the network says of N frames.
+
+    Parameters
+    ----------
+    classes : tuple of int
+    probabilities : array, shape (N, classes), float32
+        Calibrated by the bundle's temperature; each row sums to 1.
+    novelty : array, shape (N,), float32
+        See :class:`speckle_plugin.network.FeatureStatistics`; 0 without them.
+    """
+
+    classes: tuple[int, ...]
+    probabilities: NDArray[np.float32]
+    novelty: NDArray[np.float32]
+
+    @property
+    def disk_number(self) -> NDArray[np.int64]:
+        """Most probable disk number of each frame, shape (N,)."""
+        return np.asarray(self.classes)[self.probabilities.argmax(axis=1)]
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """Probability of that disk number, shape (N,)."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def entropy(self) -> NDArray[np.float32]:
+        """Entropy of the probabilities in nats, shape (N,)."""
+        p = np.maximum(self.probabilities, np.finfo(np.float32).tiny)
+        return -(p * np.log(p)).sum(axis=1)
+
+
+class Classifier:
+    """A bundle and the engine that runs it.
+
+    Parameters
+    ----------
+    bundle : Bundle, str, path or None
+        The bundle, the name of a shipped one, or the path of one; None for the default.
+    engine : str or Engine
+        Name of the engine, or an engine of one's own.
+    """
+
+    def __init__(self, bundle: Bundle | str | None = None, engine: str | Engine = "auto") -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
+        self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
+
+    def prepare(
+        self, frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry
+    ) -> NDArray[np.float32]:
+        """Make the network's inputs, shape (N, views, rows, columns), of raw frames."""
+        return prepare(frames, self.bundle.preprocessing, geometry)
+
+    def infer(self, inputs: NDArray[np.float32]) -> Posterior:
+        """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`."""
+        count, views = inputs.shape[:2]
+        output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
+        if output.logits.shape != (count * views, len(self.bundle.classes)):
+            raise RuntimeError(
+                f"the engine {self.engine.name!r} gave logits of shape {output.logits.shape}, "
+                f"not {(count * views, len(self.bundle.classes))}"
+            )
+        return self.posterior(output, views)
+
+    def posterior(self, output: NetworkOutput, views: int) -> Posterior:
+        """Join what the network gave for the views of each frame, one frame after the other."""
+        logits = output.logits.reshape(-1, views, len(self.bundle.classes))
+        joined = join_views(logits, self.bundle.temperature)
+        statistics = self.bundle.feature_statistics
+        novelty = (
+            statistics.distances(output.features) if statistics else np.zeros(len(output.logits), np.float32)
+        )
+        return Posterior(
+            self.bundle.classes,
+            np.exp(joined).astype(np.float32),
+            novelty.reshape(-1, views).mean(axis=1),
+        )
+
+    def classify(self, frames: ArrayLike, geometry: FrameGeometry) -> Posterior:
+        """Classify raw frames, shape (N, rows, columns) or (rows, columns)."""
+        return self.infer(self.prepare(frames, geometry))
+
+    def label(
+        self,
+        frames: Sequence[NDArray[np.generic]],
+        geometry: FrameGeometry,
+        saturation_level: float | None = None,
+        pitch: float | None = None,
+        times: StageTimes | None = None,
+    ) -> list[FrameResult]:
+        """Classify raw frames that may be unfit for it: each gets a result with its flags.
+
+        Parameters
+        ----------
+        frames : sequence of array, each of shape (rows, columns)
+        geometry : FrameGeometry
+        saturation_level : float, optional
+            Value from which on a pixel is saturated; by default the largest value of an
+            integer dtype, and none for floating point.
+        pitch : float, optional
+            Wave number per pixel of the detector, if known.
+        times : StageTimes, optional
+            To which the seconds of the stages `prepare` and `classify` are added.
+
+        Returns
+        -------
+        list of FrameResult
+            One for each frame, in order.
+        """
+        times = times or StageTimes()
+        nothing = np.zeros(len(self.bundle.classes), np.float32)
+        with times("prepare"):
+            flags = [self._inspect(frame, geometry, saturation_level, pitch) for frame in frames]
+        fit = [i for i, found in enumerate(flags) if not UNFIT.intersection(found)]
+        results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
+        if fit:
+            with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
+                inputs = self.prepare([frames[i] for i in fit], geometry)
+            with times("classify"):
+                posterior = self.infer(inputs)
+            unknown = self._is_unknown(posterior)
+            for row, i in enumerate(fit):
+                results[i] = FrameResult(
+                    Status.CLASSIFIED,
+                    posterior.probabilities[row],
+                    int(posterior.disk_number[row]),
+                    float(posterior.confidence[row]),
+                    float(posterior.entropy[row]),
+                    float(posterior.novelty[row]),
+                    (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
+                )
+        return results
+
+    def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
+        statistics = self.bundle.feature_statistics
+        return posterior.novelty > (statistics.threshold if statistics else np.inf)
+
+    def _inspect(
+        self,
+        frame: NDArray[Any],
+        geometry: FrameGeometry,
+        saturation_level: float | None,
+        pitch: float | None,
+    ) -> tuple[Flag, ...]:
+        frame = np.asarray(frame)
+        if frame.shape != geometry.shape or frame.dtype.kind not in "biuf":
+            return (Flag.WRONG_SHAPE,)
+        with np.errstate(over="ignore"):  # what overflows float32 is not finite to the network
+            pixels = used_values(frame, geometry, self.bundle.preprocessing)
+        least, most = pixels.min(), pixels.max()
+        if not np.isfinite([least, most]).all():  # both are NaN if a single pixel is
+            return (Flag.NON_FINITE,)
+        if most <= 0 or most == least:
+            return (Flag.EMPTY,)
+        if saturation_level is None and frame.dtype.kind in "iu":
+            saturation_level = float(np.iinfo(frame.dtype).max)
+        flags = []
+        if saturation_level is not None and most >= saturation_level:
+            flags.append(Flag.SATURATED)
+        if least < 0:
+            flags.append(Flag.NEGATIVE)
+        known = self.bundle.pitch
+        if pitch and known and abs(pitch / known - 1.0) > PITCH_TOLERANCE:
+            flags.append(Flag.OTHER_PITCH)
+        return tuple(flags)
+
+
+UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY})
+"""Flags of :meth:`Classifier.label` that leave a frame without a label."""
+
+
+def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Give the logarithm of the probabilities of N frames, by what the network says of their views.
+
+    The views of a frame, its quadrants, are independent in their speckle, and their posteriors would
+    multiply (all disk numbers being equally probable beforehand). But they show the same disks: where radii
+    are unlike, what misleads the network in one misleads it in the other. So the sum of the logarithms is
+    divided by the square root of the number of views, between 1 (independent) and that number (wholly
+    alike). `docs/results.md` has the calibration errors.
+
+    Parameters
+    ----------
+    logits : array, shape (N, views, classes)
+    temperature : float
+
+    Returns
+    -------
+    array, shape (N, classes)
+    """
+    log_p = _log_softmax(logits / temperature).sum(axis=1)
+    return _log_softmax(log_p / np.sqrt(logits.shape[1]))
+
+
+def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted, dtype=np.float64).sum(axis=-1, keepdims=True))

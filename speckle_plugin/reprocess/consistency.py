@@ -1,0 +1,148 @@
+"""Whether new results may stand in one stream with those that a run has.
+
+All results of a stream are by one model, with one mask and one beam centre for each detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.network import Bundle
+from speckle_plugin.schema import MASKS
+
+__all__ = [
+    "CompletionError",
+    "check_centers",
+    "check_masks",
+    "check_model",
+    "check_usable",
+    "recorded_masks",
+]
+
+
+class CompletionError(ValueError):
+    """A run cannot be completed as asked; the message says how it can."""
+
+
+def check_model(uid: str, model: Mapping[str, Any], bundle: Bundle) -> None:
+    """See that a bundle is the one that classified a run, if one did.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    model : mapping
+        The classifier's configuration in the descriptor of the run's results.
+    bundle : Bundle
+
+    Raises
+    ------
+    CompletionError
+        If it is another.
+    """
+    weights = model.get("weights_sha256")
+    if not weights or weights == bundle.sha256:
+        return
+    raise CompletionError(
+        f"the run {uid} was classified by {model.get('model')} {model.get('model_version')} (SHA-256 "
+        f"{weights[:12]}), not by {bundle.name} {bundle.version} ({bundle.sha256[:12]}), and results of two "
+        "models are not mixed: give that model (--model), or have every frame of the run classified again by "
+        "this one (--all)"
+    )
+
+
+def recorded_masks(model: Mapping[str, Any]) -> dict[str, str]:
+    """Give the SHA-256 of the session's masks by data key, from the configuration of its results."""
+    return dict(text.rsplit(" ", 1) for text in model.get(MASKS) or ())
+
+
+def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector]) -> None:
+    """See that the mask of each detector is that of the session.
+
+    Raises
+    ------
+    CompletionError
+        If it is another, is missing, or there was none; or if the results do not tell.
+    """
+    if model.get("weights_sha256") and MASKS not in model:
+        raise CompletionError(
+            f"the results of the run {uid} do not tell which masks and which beam centre they are with, "
+            "since an older version of this package wrote them: have every frame of the run classified "
+            "again (--all)"
+        )
+    recorded = recorded_masks(model)
+    for detector in detectors:
+        before = recorded.get(detector.data_key, "")
+        if detector.geometry is None or detector.geometry.mask_hash == before:
+            continue
+        if not before and not model.get("weights_sha256"):
+            continue  # no frame was classified
+        now = detector.geometry.mask_hash
+        raise CompletionError(
+            f"frames of {detector.image_key!r} in the run {uid} were classified "
+            + (f"with a mask (SHA-256 {before[:12]})" if before else "without a mask")
+            + (f", and another one is given ({now[:12]})" if now else ", and none is given")
+            + f": give {'that mask (--mask)' if before else 'none'}, or have every frame of the run "
+            "classified again (--all)"
+        )
+
+
+def check_centers(
+    uid: str, model: Mapping[str, Any], now: Iterable[Detector], before: Iterable[Detector]
+) -> None:
+    """See that the beam stands where it did in the session, on each detector.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    model : mapping
+        The classifier's configuration in the descriptor of the run's results.
+    now, before : iterable of Detector
+        As they are to be classified, and as in the session; in the same order.
+
+    Raises
+    ------
+    CompletionError
+        If it is elsewhere. A centre given for a detector that states its own changes nothing, and is
+        not refused.
+    """
+    if not model.get("weights_sha256"):
+        return
+    for given, recorded in zip(now, before, strict=True):
+        if _center(given) != _center(recorded):
+            raise CompletionError(
+                f"frames of {given.image_key!r} in the run {uid} were classified with "
+                + (f"the beam centre {_center(recorded)}" if _center(recorded) else "no beam centre")
+                + f", and {_center(given)} is given: give none, then that of the session is taken, or have "
+                "every frame of the run classified again (--all)"
+            )
+
+
+def check_usable(uid: str, now: Iterable[Detector], plain: Iterable[Detector]) -> None:
+    """See that what is given fits the detectors: else all their frames would be flagged, for good.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    now, plain : iterable of Detector
+        As they are to be classified, and without what is given; in the same order.
+
+    Raises
+    ------
+    CompletionError
+        If a mask or centre makes frames unusable that can be used without it.
+    """
+    for given, without in zip(now, plain, strict=True):
+        if given.problem and not without.problem:
+            raise CompletionError(
+                f"frames of the run {uid} cannot be classified with what is given: {given.problem}"
+            )
+
+
+def _center(detector: Detector) -> tuple[float, float] | None:
+    """Give where the beam stands, if anyone said so."""
+    return None if detector.geometry is None or detector.center_assumed else detector.geometry.beam_center

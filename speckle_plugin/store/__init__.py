@@ -1,0 +1,23 @@
+"""Runs in Tiled: the store, the callback that saves, the queries that find runs and frames again."""
+
+from speckle_plugin.store.lock import StorageError
+from speckle_plugin.store.profile import write_profile
+from speckle_plugin.store.read.frames import FRAME_COLUMNS, find_frames, read_frames
+from speckle_plugin.store.read.queries import find_runs
+from speckle_plugin.store.stores import Store, TiledStore, connect
+from speckle_plugin.store.write.replay import replay
+from speckle_plugin.store.write.saver import RunSaver
+
+__all__ = [
+    "FRAME_COLUMNS",
+    "RunSaver",
+    "StorageError",
+    "Store",
+    "TiledStore",
+    "connect",
+    "find_frames",
+    "find_runs",
+    "read_frames",
+    "replay",
+    "write_profile",
+]

@@ -1,0 +1,1 @@
+"""Reading stored runs: searches, rows, frames, results."""

@@ -1,0 +1,299 @@
+"""Finding single frames by what the network said of them, and reading just those.
+
+`find_frames` gives a table with a row for each frame; `read_frames` gives the frames of
+such a table. Read is only what is needed: the server picks the runs, then come the small
+columns of their result tables, then the frames themselves, in contiguous slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.schema import Flag, Status, newest_stream
+from speckle_plugin.store.read.queries import check_confidence, check_disk_number, find_runs
+from speckle_plugin.store.read.rows import StreamRows, read_columns
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
+    from pandas import DataFrame
+
+__all__ = ["FRAME_COLUMNS", "find_frames", "read_frames"]
+
+FRAME_COLUMNS = {
+    "run_uid": "str",
+    "scan_id": "Int64",
+    "image_key": "str",
+    "frame_index": "int64",
+    "primary_seq_num": "int64",
+    "disk_number": "int64",
+    "confidence": "float64",
+    "entropy": "float64",
+    "novelty": "float64",
+    "flags": "str",
+    "status": "str",
+    "truth_disk_number": "Int64",
+}
+"""Columns of the table and their types; positions follow, `float64`, named by their keys."""
+
+_RESULTS = [
+    "image_key",
+    "frame_index",
+    "primary_seq_num",
+    "disk_number",
+    "confidence",
+    "entropy",
+    "novelty",
+    "flags",
+    "status",
+]
+
+_LARGEST_GAP = 16
+"""Frames between two wanted ones that are read along: a request costs more than they do,
+since the server looks up all the files of the stream for each."""
+
+_BYTES_AT_ONCE = 64 * 2**20
+
+
+def find_frames(
+    runs: CatalogOfBlueskyRuns | BlueskyRun | Iterable[BlueskyRun],
+    *,
+    label: int | None = None,
+    min_confidence: float | None = None,
+    max_confidence: float | None = None,
+    flag: Flag | str | None = None,
+    status: Status | str | None = None,
+    image_key: str | None = None,
+    positions: Mapping[str, tuple[float, float]] | None = None,
+    with_frames: bool = False,
+    stream: str | None = None,
+) -> DataFrame:
+    """Find the frames for which all that is given holds.
+
+    Parameters
+    ----------
+    runs : CatalogOfBlueskyRuns, BlueskyRun or iterable of BlueskyRun
+        Where to look. In a catalog, finished runs that cannot hold such a frame are left
+        out by the server, and runs that are still open are looked through.
+    label : int
+        The disk number that the frame got.
+    min_confidence, max_confidence : float
+        The frame was classified with at least the one and less than the other, 0 to 1.
+    flag : Flag or str
+        One of the frame's flags.
+    status : Status or str
+        What became of the frame.
+    image_key : str
+        The detector's key.
+    positions : dict of (lowest, highest)
+        Bounds, both included, of motors or other numbers of the frame's event, by key.
+    with_frames : bool
+        Whether to read the frames too, into the column `frame`, arrays of shape (rows, columns).
+    stream : str, optional
+        A result stream such as `classification`; by default the newest of each run.
+
+    Returns
+    -------
+    DataFrame
+        One row for each frame, of the columns `FRAME_COLUMNS` and the positions: the
+        moved motors, or all numbers of the event where nothing was moved. In the order of
+        the runs and, in each, of the results.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument makes no sense, or no run has a key of `positions`.
+    """
+    import pandas as pd
+
+    conditions = _Conditions(
+        None if label is None else check_disk_number("label", label),
+        None if min_confidence is None else check_confidence("min_confidence", min_confidence),
+        None if max_confidence is None else check_confidence("max_confidence", max_confidence),
+        None if flag is None else Flag(flag),
+        None if status is None else Status(status),
+        image_key,
+    )
+    bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
+    candidates = list(_candidates(runs, conditions, pruned=stream is None))
+    tables: list[DataFrame] = []
+    numbers: set[str] = set()
+    for run in candidates:
+        name = stream or newest_stream(run.metadata.get("stop"))
+        results = read_columns(run, name, _RESULTS)
+        if results is None:
+            continue
+        results = results[conditions.mask(results)]
+        if results.empty:
+            continue
+        table = _with_circumstances(run, results, tuple(bounds))
+        numbers.update(table.columns)
+        if set(bounds) <= set(table.columns):
+            inside = [table[key].between(low, high) for key, (low, high) in bounds.items()]
+            tables.append(table[np.logical_and.reduce(inside)] if inside else table)
+    if numbers and (unknown := set(bounds) - numbers):
+        known = sorted(numbers - set(FRAME_COLUMNS))
+        raise ValueError(f"no run has the positions {sorted(unknown)}; there are {known}")
+    empty = pd.DataFrame({key: pd.Series(dtype=kind) for key, kind in FRAME_COLUMNS.items()})
+    tables = [table for table in tables if not table.empty]
+    table = pd.concat(tables, ignore_index=True).astype(FRAME_COLUMNS) if tables else empty
+    if with_frames:
+        frames = dict(read_frames(candidates, table))
+        table["frame"] = pd.Series([frames[label] for label in table.index], index=table.index, dtype=object)
+    return table
+
+
+def read_frames(
+    runs: CatalogOfBlueskyRuns | BlueskyRun | Iterable[BlueskyRun], table: DataFrame
+) -> Iterator[tuple[Hashable, NDArray[Any]]]:
+    """Read the frames of a table, one after the other, so that any number fits in memory.
+
+    Parameters
+    ----------
+    runs : CatalogOfBlueskyRuns, BlueskyRun or iterable of BlueskyRun
+        Where the frames are.
+    table : DataFrame
+        What `find_frames` gave, or part of it: `run_uid`, `image_key`, `frame_index`.
+
+    Yields
+    ------
+    index label of the row, and frame of shape (rows, columns) in the detector's type
+        By run and image key in the table's order, then by frame index.
+
+    Raises
+    ------
+    ValueError
+        If a frame is not in the run, or a run not in `runs`.
+    """
+    by_uid: Any = runs
+    if _is_run(runs):
+        by_uid = {runs.start["uid"]: runs}  # type: ignore[union-attr]
+    elif not hasattr(runs, "search"):
+        by_uid = {run.start["uid"]: run for run in runs}
+    for (uid, key), group in table.groupby(["run_uid", "image_key"], sort=False):
+        try:
+            run = by_uid[uid]
+        except KeyError as error:
+            raise ValueError(f"the run {uid} is not among the given ones") from error
+        wanted = group["frame_index"].sort_values()
+        array = StreamRows.of_image(run, key).image(key)
+        yield from zip(wanted.index, _read_each(array, wanted.to_numpy()), strict=True)
+
+
+def _read_each(array: Any, indices: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+    """Read frames by their index, ascending, counted across all but the last two dimensions."""
+    *leading, rows, columns = array.shape
+    count = int(np.prod(leading))
+    if len(indices) and not 0 <= indices[0] <= indices[-1] < count:
+        raise ValueError(f"there are {count} frames, none with index {indices[-1]}: is the run still open?")
+    per_row = int(np.prod(leading[1:]))
+    most = max(1, _BYTES_AT_ONCE // (rows * columns * array.dtype.itemsize))
+    for span in _spans(indices, most):
+        first, last = int(span[0]) // per_row, int(span[-1]) // per_row
+        block = np.asarray(array[first : last + 1]).reshape(-1, rows, columns)
+        for index in span:
+            # A copy, or one wanted frame would keep the whole block in memory.
+            yield block[index - first * per_row].copy()
+
+
+def _spans(indices: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
+    """Cut ascending indices into runs that are read at once."""
+    start = 0
+    for i in range(1, len(indices) + 1):
+        at_end = i == len(indices)
+        if at_end or indices[i] - indices[i - 1] > _LARGEST_GAP or indices[i] - indices[start] >= most:
+            yield indices[start:i]
+            start = i
+
+
+class _Conditions:
+    """What is asked of a result, on the server and in its table."""
+
+    def __init__(
+        self,
+        label: int | None,
+        min_confidence: float | None,
+        max_confidence: float | None,
+        flag: Flag | None,
+        status: Status | None,
+        image_key: str | None,
+    ) -> None:
+        self.label, self.flag, self.status, self.image_key = label, flag, status, image_key
+        self.min_confidence, self.max_confidence = min_confidence, max_confidence
+
+    def prune(self, catalog: CatalogOfBlueskyRuns) -> CatalogOfBlueskyRuns:
+        """Leave out finished runs that hold no such frame."""
+        return find_runs(
+            catalog,
+            label=self.label or None,
+            max_confidence=self.max_confidence,
+            flagged=True if self.status is Status.FLAGGED else None,
+            deferred=True if self.status is Status.DEFERRED else None,
+        )
+
+    def mask(self, results: DataFrame) -> NDArray[np.bool_]:
+        keep = np.ones(len(results), dtype=bool)
+        if self.label is not None:
+            keep &= (results["disk_number"] == self.label).to_numpy()
+        # Frames without a label have a confidence of no meaning.
+        if self.min_confidence is not None or self.max_confidence is not None:
+            keep &= (results["status"] == Status.CLASSIFIED).to_numpy()
+        if self.min_confidence is not None:
+            keep &= (results["confidence"] >= self.min_confidence).to_numpy()
+        if self.max_confidence is not None:
+            keep &= (results["confidence"] < self.max_confidence).to_numpy()
+        if self.flag is not None:
+            keep &= np.array([self.flag in text.split(",") for text in results["flags"]], dtype=bool)
+        if self.status is not None:
+            keep &= (results["status"] == self.status).to_numpy()
+        if self.image_key is not None:
+            keep &= (results["image_key"] == self.image_key).to_numpy()
+        return keep
+
+
+def _is_run(runs: Any) -> bool:
+    return hasattr(runs, "start") and hasattr(runs, "documents")
+
+
+def _candidates(runs: Any, conditions: _Conditions, *, pruned: bool) -> Iterator[BlueskyRun]:
+    if _is_run(runs):
+        yield runs
+    elif not hasattr(runs, "search"):
+        yield from runs
+    elif not pruned:
+        yield from runs.values()
+    else:
+        from tiled.queries import KeyPresent
+
+        yield from conditions.prune(runs.search(KeyPresent("stop.uid"))).values()
+        yield from runs.search(KeyPresent("stop.uid", exists=False)).values()
+
+
+def _check_bounds(key: str, bounds: Any) -> tuple[float, float]:
+    try:
+        low, high = bounds
+        if low <= high:
+            return float(low), float(high)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"the bounds of {key!r} must be (lowest, highest), not {bounds!r}")
+
+
+def _with_circumstances(run: BlueskyRun, results: DataFrame, more: tuple[str, ...]) -> DataFrame:
+    """Add to the results of a run what else is known of the frames."""
+    import pandas as pd
+
+    parts = []
+    for key, group in results.groupby("image_key", sort=False):
+        rows = StreamRows.of_image(run, str(key))
+        frame_index, seq_num = group["frame_index"].to_numpy(), group["primary_seq_num"].to_numpy()
+        found = rows.circumstances(str(key), frame_index, seq_num, more)
+        parts.append(group.assign(**found))
+    table = pd.concat(parts).sort_index()
+    table.insert(0, "run_uid", run.start["uid"])
+    table.insert(1, "scan_id", run.start.get("scan_id", pd.NA))
+    others = [key for key in table.columns if key not in FRAME_COLUMNS]
+    return table[[*FRAME_COLUMNS, *others]]

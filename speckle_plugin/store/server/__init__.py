@@ -1,0 +1,1 @@
+"""The Tiled server of a data directory, and what guards it."""

@@ -1,0 +1,257 @@
+"""What the embedded server answers: nothing without its key, no file outside of its folders.
+
+Tiled (0.2.20) has gaps here. Its zarr routes give all frames and its GraphQL route its
+schema without a key; a client that has the key can register and then read files anywhere on
+the machine (`..` in an address, an asset of no parameter, a symbolic link, a download of
+the raw file), and can have folders anywhere deleted. `guard_app` closes them.
+
+Importing this module imports Tiled's server.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tiled.utils import path_from_uri
+
+from speckle_plugin.store.server.frame_files import FrameFilesAdapter
+
+__all__ = ["guard_app", "hide_keys_in_logs"]
+
+WITHOUT_KEY = frozenset({"/healthz", "/api/v1", "/api/v1/"})
+"""Paths that answer anybody: whether the server is ready, and its version and formats, which
+Tiled's clients ask for before they show their key. Neither tells of runs or folders."""
+
+
+def guard_app(build_app: Callable[..., Any], *, api_key: str, frames: Path, own: Path) -> Callable[..., Any]:
+    """Wrap Tiled's `build_app` so that its application is guarded from the first request on.
+
+    Parameters
+    ----------
+    build_app : callable
+        `tiled.server.app.build_app`.
+    api_key : str
+        The key that requests must have.
+    frames, own : Path
+        The only folders whose files may be read: the detectors' and the server's own.
+    """
+
+    def build(tree: Any, *, server_settings: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        context = tree.context
+        databases = [uri for uri in context.readable_storage if not uri.startswith("file:")]
+        context.adapters_by_mimetype["application/x-hdf5"] = FrameFilesAdapter  # follows no links
+        context.adapters_by_mimetype = GuardedAdapters(
+            context.adapters_by_mimetype, AllowedFiles([frames, own], databases)
+        )
+        # Raw files pass no adapter, and so none of the checks.
+        settings = {**(server_settings or {}), "expose_raw_assets": False}
+        app = build_app(tree, server_settings=settings, **options)
+        app.add_middleware(NothingForeignOwned, allowed=AllowedFiles([own], databases))
+        app.add_middleware(KeyRequired, api_key=api_key)
+        return app
+
+    return build
+
+
+class KeyRequired:
+    """Middleware that answers 401 to each request without the key, whatever route it is for.
+
+    The key may be in the header `Authorization: Apikey ...`, in the address
+    (`?api_key=...`) or in Tiled's cookie, as Tiled itself takes it.
+    """
+
+    def __init__(self, app: ASGIApp, api_key: str) -> None:
+        self._app, self._api_key = app, api_key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] in ("http", "websocket") and scope["path"] not in WITHOUT_KEY:
+            request = HTTPConnection(scope)
+            if not any(secrets.compare_digest(key.encode(), self._api_key) for key in _keys(request)):
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": 1008})
+                    return
+                detail = "this server answers nothing without its API key, or with a wrong one"
+                await JSONResponse({"detail": detail}, status_code=401)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _keys(request: HTTPConnection) -> Iterator[str]:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "apikey":
+        yield key.strip()
+    yield from request.query_params.getlist("api_key")
+    if "tiled_api_key" in request.cookies:
+        yield request.cookies["tiled_api_key"]
+
+
+class AllowedFiles:
+    """Tells which files and tables a client may name.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Where files may be.
+    databases : sequence of str
+        Addresses of the databases whose tables may be named.
+    """
+
+    def __init__(self, folders: Sequence[Path], databases: Sequence[str]) -> None:
+        self._folders = [os.path.join(folder.resolve(), "") for folder in folders]
+        self._databases = databases
+
+    def check(self, uris: Iterable[str], parameters: Mapping[str, Any]) -> None:
+        """Check the files of a data source, and the parameters that its reader will get.
+
+        Raises
+        ------
+        HTTPException
+            403, if one is elsewhere, itself or by a link.
+        """
+        known: dict[str, bool] = {}  # a stream has thousands of files in one folder
+        for uri in itertools.chain(uris, *map(_uris_in, parameters.values())):
+            if not self._allows(uri, known):
+                raise HTTPException(
+                    403,
+                    f"{uri} is outside of the folders that this server may use ({', '.join(self._folders)}), "
+                    "itself or by a link: have the detector write its files there",
+                )
+        table = parameters.get("table_name", "table")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", str(table)):  # DuckDB takes "a.csv" for a file
+            raise HTTPException(403, f"{table!r} is not the name of a table of this server")
+
+    def _allows(self, uri: str, known: dict[str, bool]) -> bool:
+        if urlsplit(uri).scheme != "file":
+            return uri in self._databases
+        path = str(path_from_uri(uri))
+        parent, name = os.path.split(path)
+        if name in ("", "..") or os.path.islink(path):
+            return self._inside(path)
+        if parent not in known:
+            known[parent] = self._inside(parent)
+        return known[parent]
+
+    def _inside(self, path: str) -> bool:
+        return os.path.join(os.path.realpath(path), "").startswith(tuple(self._folders))
+
+
+def _uris_in(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [uri for uri in values if isinstance(uri, str) and "://" in uri]
+
+
+class GuardedAdapters(Mapping[str, Any]):
+    """Tiled's readers of files by MIME type, each of which refuses what is not allowed."""
+
+    def __init__(self, adapters: Mapping[str, Any], allowed: AllowedFiles) -> None:
+        self._adapters, self._allowed = adapters, allowed
+        self._guarded: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._adapters)
+
+    def __len__(self) -> int:
+        return len(self._adapters)
+
+    def __getitem__(self, mimetype: str) -> Any:
+        adapter = self._guarded.get(mimetype)
+        if adapter is None:
+            adapter = self._guarded[mimetype] = self._guard(self._adapters[mimetype])
+        return adapter
+
+    def _guard(self, adapter: Any) -> Any:
+        allowed = self._allowed
+
+        class Guarded(adapter):
+            @classmethod
+            def from_catalog(cls, data_source: Any, node: Any, /, **options: Any) -> Any:
+                allowed.check((asset.data_uri for asset in data_source.assets), options)
+                return super().from_catalog(data_source, node, **options)
+
+            @classmethod
+            def from_uris(cls, *uris: str, **options: Any) -> Any:
+                allowed.check(uris, options)
+                return super().from_uris(*uris, **options)
+
+        Guarded.__name__ = Guarded.__qualname__ = adapter.__name__
+        return Guarded
+
+
+class NothingForeignOwned:
+    """Middleware that lets clients declare as the server's own only what lies in its own folder.
+
+    What is not "external" the server deletes with its node.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: AllowedFiles) -> None:
+        self._app, self._allowed = app, allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self._app(scope, receive, send)
+            return
+        if not any(part in scope["path"] for part in ("/register", "/metadata", "/data_source")):
+            await self._app(scope, receive, send)
+            return
+        body = await Request(scope, receive).body()
+        try:
+            for source in _data_sources(body):
+                if source.get("management", "external") != "external":
+                    uris = [asset["data_uri"] for asset in source.get("assets") or ()]
+                    self._allowed.check(uris, source.get("parameters") or {})
+        except HTTPException as error:
+            await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
+            return
+        except (ValueError, TypeError, KeyError, AttributeError):
+            pass  # no such document: Tiled, which reads it the same way, says what is wrong
+        given = False
+
+        async def give_again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, give_again, send)
+
+
+def _data_sources(body: bytes) -> list[Any]:
+    document = json.loads(body)
+    return [*(document.get("data_sources") or ()), *filter(None, [document.get("data_source")])]
+
+
+class _HideKeys(logging.Filter):
+    """Takes the API key out of addresses and headers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                re.sub(r"(api_key=|Apikey )[^&;\s]+", r"\1...", value) if isinstance(value, str) else value
+                for value in record.args
+            )
+        return True
+
+
+_hide_keys = _HideKeys()
+
+
+def hide_keys_in_logs() -> None:
+    """Keep keys out of the log of requests, and out of that of subscriptions when debugging."""
+    for name in ("uvicorn.access", "uvicorn.error", "websockets.client", "websockets.server"):
+        logging.getLogger(name).addFilter(_hide_keys)  # adding it again does nothing

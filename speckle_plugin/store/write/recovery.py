@@ -1,0 +1,168 @@
+"""The end of a run that has none: what a cut-off journal still tells.
+
+Used by `replay` for runs whose process was killed before the stop document.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+import event_model
+
+from speckle_plugin.documents.descriptors import holds_images
+from speckle_plugin.schema import (
+    CLASSIFICATION_STREAM,
+    CLASSIFIER,
+    SUMMARY,
+    Status,
+    compose_summary,
+    image_key_of,
+)
+from speckle_plugin.store.lock import StorageError
+from speckle_plugin.store.write.journal import Document
+
+if TYPE_CHECKING:
+    from event_model.documents import EventPage
+
+__all__ = ["RECOVERED", "count_events", "recovered_stop"]
+
+RECOVERED = "recovered from journal"
+"""The `reason` in the stop document of a run whose end was never measured."""
+
+_TOLD = {"image_key", "status", "disk_number", "confidence"}
+"""What a summary takes from a result."""
+
+
+def recovered_stop(documents: list[Document]) -> dict[str, Any]:
+    """Compose the stop document of a run that was cut off.
+
+    Parameters
+    ----------
+    documents : list
+        The documents of the run, from its start document on.
+
+    Returns
+    -------
+    dict
+        A stop document with exit status "abort". If the run was being classified, it has
+        the summary as well, in which frames without a result count as deferred.
+
+    Raises
+    ------
+    StorageError
+        If an event refers to a descriptor that is not there.
+    """
+    counts = count_events(documents)
+    stop = {
+        "uid": str(uuid.uuid4()),
+        "run_start": documents[0][1]["uid"],
+        "time": max(_time(doc) for _, doc in documents),
+        "exit_status": "abort",
+        "reason": RECOVERED,
+        "num_events": counts,
+    }
+    # Killed before the first result, a run has none, though it was being classified.
+    summary = _summary(documents)
+    if CLASSIFICATION_STREAM in counts or summary["frames"]:
+        stop[SUMMARY] = summary
+    return stop
+
+
+def count_events(documents: list[Document]) -> dict[str, int]:
+    """Give the number of events of each stream, as a stop document has it.
+
+    Raises
+    ------
+    StorageError
+        If an event refers to a descriptor that is not there.
+    """
+    descriptors = _descriptors(documents)
+    counts = dict.fromkeys((doc["name"] for doc in descriptors.values()), 0)
+    for name, doc in documents:
+        if name in ("event", "event_page", "stream_datum"):
+            if doc["descriptor"] not in descriptors:
+                raise StorageError(
+                    f"{name} {doc['uid']} refers to a descriptor that the journal does not hold"
+                )
+            stream = descriptors[doc["descriptor"]]["name"]
+            counts[stream] = max(counts[stream], _last_seq_num(name, doc))
+    return counts
+
+
+def _descriptors(documents: list[Document]) -> dict[str, dict[str, Any]]:
+    return {doc["uid"]: doc for name, doc in documents if name == "descriptor"}
+
+
+def _last_seq_num(name: str, doc: dict[str, Any]) -> int:
+    # Bluesky's num_events is the last sequence number: an event that is taken again after
+    # a pause counts once.
+    if name == "stream_datum":
+        return int(doc["seq_nums"]["stop"]) - 1
+    return int(doc["seq_num"] if name == "event" else max(doc["seq_num"], default=0))
+
+
+def _time(doc: dict[str, Any]) -> float:
+    time = doc.get("time", 0.0)
+    return float(max(time, default=0.0) if isinstance(time, list) else time)
+
+
+def _summary(documents: list[Document]) -> dict[str, Any]:
+    descriptors = _descriptors(documents)
+    results: list[dict[str, Any]] = []
+    frames: Counter[str] = Counter()
+    model: dict[str, Any] = {}
+    key_of = {doc["uid"]: doc["data_key"] for name, doc in documents if name == "stream_resource"}
+    for name, doc in documents:
+        descriptor = descriptors.get(doc.get("descriptor", ""), {})
+        if name == "stream_datum":
+            key = key_of[doc["stream_resource"]]
+            rows = doc["indices"]["stop"] - doc["indices"]["start"]
+            frames[image_key_of(descriptor["name"], key)] += rows * _frames_per_row(descriptor, key)
+        for event in _events(name, doc):
+            if descriptor["name"] == CLASSIFICATION_STREAM:
+                if not _TOLD <= event["data"].keys():
+                    continue  # of a row whose writing was cut off, Tiled has the probabilities alone
+                results.append(event["data"])
+                model = descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
+            else:
+                stream = descriptor["name"]
+                frames.update(
+                    {image_key_of(stream, key): _frames_per_row(descriptor, key) for key in event["data"]}
+                )
+    # A camera without any result may have been left out by choice, or its first frame still waited.
+    keys = {result["image_key"] for result in results} | {
+        image_key_of(doc["name"], key)
+        for doc in descriptors.values()
+        for key, spec in doc["data_keys"].items()
+        if holds_images(spec)
+    }
+    total = max(sum(frames[key] for key in keys), len(results))
+    classified = [result for result in results if result["status"] == Status.CLASSIFIED]
+    flagged = sum(result["status"] == Status.FLAGGED for result in results)
+    return compose_summary(
+        Counter(result["disk_number"] for result in classified),
+        {
+            Status.CLASSIFIED: len(classified),
+            Status.FLAGGED: flagged,
+            Status.DEFERRED: total - len(classified) - flagged,
+        },
+        min((result["confidence"] for result in classified), default=None),
+        model,
+    )
+
+
+def _events(name: str, doc: dict[str, Any]) -> list[Any]:
+    if name == "event_page":
+        return list(event_model.unpack_event_page(cast("EventPage", doc)))
+    return [doc] if name == "event" else []
+
+
+def _frames_per_row(descriptor: dict[str, Any], key: str) -> int:
+    """Give the frames that an event has under a key: 0 if it holds no images."""
+    spec = descriptor["data_keys"][key]
+    shape = spec["shape"]
+    if len(shape) not in (2, 3):
+        return 0
+    return int(shape[0]) if len(shape) == 3 else 1

@@ -1,0 +1,197 @@
+"""Frames are found in every kind of document that can speak of them, and read from their files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
+from speckle_plugin.frames.reader import FrameReadError, read_frames
+
+FRAMES = np.arange(6 * 40 * 50, dtype=np.uint16).reshape(6, 40, 50)
+
+
+def descriptor(shape: list[int], external: str | None = "FILESTORE:", **configuration: Any) -> dict[str, Any]:
+    data_key = {"dtype": "array", "shape": shape, "source": "test", "dtype_numpy": "<u2"}
+    return {
+        "uid": "d",
+        "run_start": "s",
+        "name": "primary",
+        "data_keys": {"det_image": data_key | ({"external": external} if external else {})},
+        "object_keys": {"det": ["det_image"]},
+        "configuration": {"det": {"data": configuration}},
+    }
+
+
+def find(
+    documents: list[tuple[str, dict[str, Any]]], settings: FrameSettings | None = None
+) -> list[FrameReference]:
+    finder = FrameFinder(settings or FrameSettings())
+    return [reference for name, doc in documents for reference in finder(name, doc)]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "frames with space.h5"
+    with h5py.File(path, "w") as h5:
+        h5["/entry/data/data"] = FRAMES
+    return path
+
+
+def event(seq_num: int, value: Any) -> tuple[str, dict[str, Any]]:
+    doc = {
+        "descriptor": "d",
+        "seq_num": seq_num,
+        "data": {"det_image": value},
+        "timestamps": {"det_image": 1.0},
+    }
+    return "event", doc | {"uid": str(seq_num), "time": 1.0, "filled": {"det_image": False}}
+
+
+def test_one_file_per_run_with_point_numbers(file: Path) -> None:
+    """AreaDetector's usual way: one Resource, a Datum with point_number for each event."""
+    resource = {
+        "uid": "r",
+        "root": "/",
+        "resource_path": str(file)[1:],
+        "resource_kwargs": {},
+        "spec": "AD_HDF5",
+    }
+    documents: list[tuple[str, dict[str, Any]]] = [
+        ("descriptor", descriptor([2, 40, 50])),
+        ("resource", resource),
+    ]
+    for point in range(3):
+        datum = {"datum_id": f"r/{point}", "resource": "r", "datum_kwargs": {"point_number": point}}
+        documents += [("datum", datum), event(point + 1, f"r/{point}")]
+    references = find(documents)
+    assert [r.frame_index for r in references] == [r.index for r in references] == list(range(6))
+    assert [r.seq_num for r in references] == [1, 1, 2, 2, 3, 3]
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"point_number": 4}, {"frame": 4}, {"indices": {"start": 4, "stop": 5}, "point_number": 0}]
+)
+def test_what_says_where_in_the_file_a_frame_is(file: Path, kwargs: dict[str, Any]) -> None:
+    resource = {"uid": "r", "root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "any"}
+    datum = {"datum_id": "r/0", "resource": "r", "datum_kwargs": kwargs}
+    documents = [("descriptor", descriptor([40, 50])), ("resource", resource), ("datum", datum)]
+    (reference,) = find([*documents, event(1, "r/0")])
+    np.testing.assert_array_equal(read_frames([reference])[0], FRAMES[4])
+
+
+def test_a_frame_that_cannot_be_found_keeps_its_place(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    resource = {"uid": "r", "root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "any"}
+    documents = [("descriptor", descriptor([40, 50])), ("resource", resource)]
+    for seq_num, point in enumerate((0, "second", 2), start=1):
+        datum = {"datum_id": f"r/{seq_num}", "resource": "r", "datum_kwargs": {"point_number": point}}
+        documents += [("datum", datum), event(seq_num, f"r/{seq_num}")]
+    references = find(documents)
+    assert [reference.frame_index for reference in references] == [0, 1, 2]
+    first, error, third = read_frames(references, patience=0)
+    np.testing.assert_array_equal([first, third], FRAMES[[0, 2]])
+    assert isinstance(error, FrameReadError)
+    assert "flagged as unreadable" in caplog.text
+
+
+def test_stream_resource_and_stream_datum(file: Path) -> None:
+    resource = {
+        "uid": "r",
+        "data_key": "det_image",
+        "uri": file.as_uri(),
+        "parameters": {"dataset": "/entry/data/data"},
+        "mimetype": "application/x-hdf5",
+    }
+    datum = {
+        "descriptor": "d",
+        "stream_resource": "r",
+        "indices": {"start": 2, "stop": 5},
+        "seq_nums": {"start": 3, "stop": 6},
+    }
+    documents: list[tuple[str, dict[str, Any]]] = [
+        ("descriptor", descriptor([40, 50], "STREAM:")),
+        ("stream_resource", resource),
+        ("stream_datum", datum),
+    ]
+    finder = FrameFinder(FrameSettings(), clock=lambda: 7.0)
+    references = [reference for name, doc in documents for reference in finder(name, doc)]
+    assert [r.seq_num for r in references] == [3, 4, 5]
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES[2:5])
+    assert [r.timestamp for r in references] == [7.0] * 3  # the time at which the document came
+    with h5py.File(file, "r+") as h5:
+        h5["/entry/data/timestamps"] = np.arange(6.0)
+    resource["parameters"] = {"dataset": "/entry/data/data", "timestamps": "/entry/data/timestamps"}
+    references = find(documents)
+    read_frames(references)
+    assert [r.timestamp for r in references] == [2.0, 3.0, 4.0]
+
+
+def test_a_run_with_a_file_for_each_exposure_is_not_kept_in_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speckle_plugin.documents.frame_finder.MOST_RESOURCES", 5)
+    finder = FrameFinder(FrameSettings(image_keys=("det_image",)))
+    two_cameras = descriptor([40, 50])
+    two_cameras["data_keys"]["other_image"] = two_cameras["data_keys"]["det_image"]
+    list(finder("descriptor", two_cameras))
+    found: list[FrameReference] = []
+    for i in range(20):
+        data: dict[str, Any] = {}
+        for key in ("det_image", "other_image"):
+            resource = {"root": "/", "resource_path": str(file)[1:], "resource_kwargs": {}, "spec": "AD_HDF5"}
+            list(finder("resource", resource | {"uid": f"{key}{i}"}))
+            list(finder("datum", {"datum_id": f"{key}{i}/0", "resource": f"{key}{i}", "datum_kwargs": {}}))
+            data[key] = f"{key}{i}/0"
+        name, doc = event(i + 1, None)
+        doc |= {"data": data, "timestamps": dict.fromkeys(data, 1.0), "filled": dict.fromkeys(data, False)}
+        found += finder(name, doc)
+    assert [reference.path for reference in found] == [str(file)] * 20
+    assert len(finder._resources) == 5 and not finder._datums
+
+
+def test_an_event_without_its_datum_is_a_frame_that_cannot_be_read() -> None:
+    references = find([("descriptor", descriptor([40, 50])), event(1, "lost")])
+    (error,) = read_frames(references, patience=0)
+    assert isinstance(error, FrameReadError) and "no Datum" in str(error)
+
+
+def test_a_late_file_is_waited_for(file: Path, tmp_path: Path) -> None:
+    late = tmp_path / "late.h5"
+    resource = {"uid": "r", "root": "", "resource_path": str(late), "resource_kwargs": {}, "spec": "AD_HDF5"}
+    datum = {"datum_id": "r/0", "resource": "r", "datum_kwargs": {}}
+    references = find(
+        [("descriptor", descriptor([40, 50])), ("resource", resource), ("datum", datum), event(1, "r/0")]
+    )
+    (frame,) = read_frames(references, patience=5.0, sleep=lambda _: os.rename(file, late))
+    np.testing.assert_array_equal(frame, FRAMES[0])
+
+
+def test_what_the_detector_says_of_itself() -> None:
+    stated: dict[str, Any] = {"det_beam_center": [3.5, 4.0], "det_pitch": 0.5, "det_saturation_level": 1000.0}
+    settings = FrameSettings(beam_center=(9.0, 9.0))
+    (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")], settings)
+    detector = reference.detector
+    assert detector.geometry is not None and detector.geometry.beam_center == (3.5, 4.0)
+    assert (detector.pitch, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
+
+
+@pytest.mark.parametrize("stated", [[1.0, 2.0], "65535 counts", {}, None, 0])
+def test_numbers_that_are_none_are_as_if_not_stated(stated: Any) -> None:
+    configuration = {"det_pitch": stated, "det_saturation_level": stated}
+    (reference,) = find([("descriptor", descriptor([40, 50], **configuration)), event(1, "x")])
+    assert reference.detector.pitch is reference.detector.saturation_level is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames"),
+    [([40, 50], 1), ([3, 40, 50], 3), ([], 0), ([50], 0), ([5, 5], 0), ([2, 2, 40, 50], 0)],
+)
+def test_only_images_are_frames(shape: list[int], frames: int) -> None:
+    assert len(find([("descriptor", descriptor(shape)), event(1, "x")])) == frames

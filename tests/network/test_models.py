@@ -1,0 +1,159 @@
+"""Bundles: what goes in comes out, and nothing damaged or strange gets through."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from speckle_plugin.network import Bundle, BundleError, find_bundle, load_bundle, save_bundle
+from speckle_plugin.network.bundle import _hash
+from speckle_plugin.preprocessing import Preprocessing
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    """Make a bundle of two small weights: enough for all but the network itself."""
+    rng = np.random.default_rng(0)
+    return Bundle(
+        name="small",
+        version="3",
+        classes=(2, 5, 9),
+        preprocessing=Preprocessing(crop=64, intensity="linear"),
+        weights={
+            "conv/kernel": rng.normal(size=(3, 3, 1, 4)).astype(np.float32),
+            "conv/bias": np.array([1e5, 0, -1, 2], np.float32),  # more than float16 holds
+        },
+        pitch=0.1,
+        temperature=1.3,
+        metrics={"test": {"accuracy": 0.9}},
+        training={"seed": 4, "curves": [{"epoch": 1, "loss": 0.5}]},
+        parent="abc",
+    )
+
+
+def _rewrite(path: Path, change: Callable[[dict[str, Any]], None], rehash: bool = True) -> None:
+    """Change a bundle's parts, as another program might, with or without a new hash."""
+    with zipfile.ZipFile(path) as archive:
+        parts: dict[str, Any] = {name: archive.read(name) for name in archive.namelist()}
+    parts["manifest.json"] = json.loads(parts["manifest.json"])
+    change(parts)
+    parts["manifest.json"] = json.dumps(parts["manifest.json"]).encode()
+    if rehash:
+        parts["SHA256"] = _hash(parts["manifest.json"], parts["weights.npz"]).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+def test_round_trip(bundle: Bundle, tmp_path: Path) -> None:
+    saved = save_bundle(bundle, tmp_path / "new folder" / "small.bundle")
+    loaded = load_bundle(tmp_path / "new folder" / "small.bundle")
+    assert len(loaded.sha256) == 64
+    assert saved.sha256 == loaded.sha256
+    for name in set(vars(bundle)) - {"weights", "sha256"}:
+        assert getattr(loaded, name) == getattr(bundle, name), name
+    assert loaded.weights["conv/kernel"].dtype == np.float32
+    np.testing.assert_allclose(loaded.weights["conv/kernel"], bundle.weights["conv/kernel"], rtol=1e-3)
+    np.testing.assert_array_equal(loaded.weights["conv/bias"], bundle.weights["conv/bias"])
+
+
+def test_saving_again_changes_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    first = save_bundle(bundle, tmp_path / "first.bundle")
+    second = save_bundle(first, tmp_path / "second.bundle")
+    assert first.sha256 == second.sha256
+    np.testing.assert_array_equal(first.weights["conv/kernel"], second.weights["conv/kernel"])
+
+
+def test_weights_that_diverged_are_not_saved(bundle: Bundle, tmp_path: Path) -> None:
+    for bad in (np.nan, 1e6):
+        weights = {**bundle.weights, "conv/kernel": np.full((1, 1, 1, 1), bad, np.float32)}
+        with pytest.raises(BundleError, match="conv/kernel are not finite"):
+            save_bundle(Bundle(**{**vars(bundle), "weights": weights}), tmp_path / "bad.bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle at"):
+        find_bundle(tmp_path / "missing.bundle")
+    with pytest.raises(BundleError, match="no bundle at"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
+def test_truncated(bundle: Bundle, tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "small.bundle"
+    save_bundle(bundle, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(BundleError, match="truncated"):
+        load_bundle(path)
+
+
+def test_a_flipped_bit(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "small.bundle"
+    save_bundle(bundle, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleError):
+        load_bundle(path)
+
+
+def test_wrong_hash(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "small.bundle"
+    save_bundle(bundle, path)
+    _rewrite(path, lambda parts: parts["manifest.json"].update(temperature=0.5), rehash=False)
+    with pytest.raises(BundleError, match=r"has the SHA-256 .* but says"):
+        load_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "another format"),
+        ({"format": None}, "another format"),
+        ({"preprocessing": {"sharpen": 1}}, r"unknown preprocessing settings \['sharpen'\]"),
+        ({"preprocessing": {"crop": 1}}, "crop must be"),
+        ({"classes": None}, "can't be read"),
+        ({"flavour": "sweet"}, "can't be read"),
+    ],
+)
+def test_what_this_version_cannot_read(
+    bundle: Bundle, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "small.bundle"
+    save_bundle(bundle, path)
+    _rewrite(path, lambda parts: parts["manifest.json"].update(change))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(path)
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_code_in_a_bundle_never_runs(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.bundle"
+    save_bundle(bundle, path)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, kernel=np.array([_Bomb()], dtype=object))
+    for weights in (buffer.getvalue(), pickle.dumps(_Bomb())):
+        _rewrite(path, lambda parts, weights=weights: parts.update({"weights.npz": weights}))  # type: ignore[misc]
+        with pytest.raises(BundleError, match="pickle"):
+            load_bundle(path)
+    assert not Path("exploded").exists()
+
+
+def test_weights_that_do_not_fit_the_network(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="does not fit ResNet-50"):
+        bundle.build_network()

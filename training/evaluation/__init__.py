@@ -1,0 +1,1 @@
+"""How good a network is: studies beside baselines, and their report."""

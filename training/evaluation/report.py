@@ -1,0 +1,243 @@
+"""The report of an evaluation: `report.md` with pictures, and `results.json` with the numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["write_report"]
+
+PAPER_TABLE_1 = 0.89
+"""Precision, recall and F1 that the paper reports of `poly_published`."""
+
+
+def write_report(results: Mapping[str, Any], folder: Path) -> Path:
+    """Write the report, and return the path of its text.
+
+    Parameters
+    ----------
+    results : mapping
+        `about` (name, version, sha256, seeds, date, machine) and the numbers of each study.
+    folder : path
+        Made if it is not there; files of an earlier report in it are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1, default=float) + "\n")
+    about = results["about"]
+    lines = [f"# {about['name']} {about['version']}", ""]
+    lines += [f"- {key}: {value}" for key, value in about.items()]
+    for name, write in SECTIONS.items():
+        if name in results:
+            found = results[name]
+            text = write(found, folder) if found else ["The bundle is not made for this study."]
+            lines += ["", f"## {name[0].upper()}{name[1:]}", "", *text]
+    path = folder / "report.md"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _families(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    columns = (
+        "frames",
+        "errors",
+        "accuracy",
+        "within_one",
+        "off_by_more_than_one",
+        "off_by_more_than_two",
+        "precision",
+        "recall",
+        "f1",
+    )
+    yield from _table(
+        ("family", "trained on", *columns, "each seed"),
+        (
+            (
+                family,
+                "yes" if values["trained_on"] else "no",
+                *(values["all"][c] for c in columns),
+                ", ".join(f"{s['accuracy']:.4f}" for s in values["seeds"].values()),
+            )
+            for family, values in found.items()
+        ),
+    )
+    yield ""
+    yield f"The paper's table 1 has precision, recall and F1 of {PAPER_TABLE_1} for `poly_published`."
+    for family, values in found.items():
+        from training.evaluation.figures import confusion_picture
+
+        whole = values["all"]
+        figure = confusion_picture(whole["confusion_matrix"], whole["per_class"]["disk_number"], family)
+        yield from (
+            "",
+            _save(figure, folder, f"confusion-{_slug(family)}.png", f"Confusion matrix of {family}"),
+        )
+        per_class = whole["per_class"]
+        yield ""
+        yield from _table(
+            ("disk number", "precision", "recall", "F1"),
+            zip(*(per_class[k] for k in ("disk_number", "precision", "recall", "f1")), strict=True),
+        )
+
+
+def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    yield f"Temperature {found['temperature']:.3f}, fitted on frames of their own."
+    yield ""
+    names = ("not calibrated", "calibrated")
+    yield from _table(
+        ("", "accuracy", "expected calibration error"),
+        ((name, found[name]["accuracy"], found[name]["expected_calibration_error"]) for name in names),
+    )
+    figure, axes = _axes("confidence", "accuracy")
+    axes.plot([0, 1], [0, 1], color="0.7")
+    for name in names:
+        curve = found[name]["reliability"]
+        axes.plot(curve["confidence"], curve["accuracy"], "o-", label=name)
+    axes.legend()
+    yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"))
+
+
+def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any], Path], Iterable[str]]:
+    """Make the section of a study that varies one number, for each family."""
+
+    def write(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+        yield from _table(
+            ("family", label, "frames", "errors", "accuracy", "within one", "calibration error"),
+            (
+                (
+                    family,
+                    value,
+                    s["frames"],
+                    s["errors"],
+                    s["accuracy"],
+                    s["within_one"],
+                    s["expected_calibration_error"],
+                )
+                for family, values in found.items()
+                for value, s in values.items()
+            ),
+        )
+        figure, axes = _axes(label, "accuracy")
+        if logarithmic:
+            axes.set_xscale("log")
+        for family, values in found.items():
+            axes.plot(
+                [float(v) for v in values], [s["accuracy"] for s in values.values()], "o-", label=family
+            )
+        axes.legend()
+        yield from ("", _save(figure, folder, f"{label.split()[0]}.png", f"Accuracy against {label}"))
+
+    return write
+
+
+def _masked(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    yield from _table(
+        ("family", "frames", "errors", "accuracy", "within one"),
+        ((f, s["frames"], s["errors"], s["accuracy"], s["within_one"]) for f, s in found.items()),
+    )
+
+
+def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    columns = {
+        "accuracy": "accuracy",
+        "within one": "within_one",
+        "calibration error": "expected_calibration_error",
+    }
+    yield from _table(
+        (
+            "family",
+            "photons",
+            *(f"{column}, {how}" for how in ("one quadrant", "both") for column in columns),
+        ),
+        (
+            (
+                family,
+                name,
+                *(s[how][key] for how in ("one quadrant", "both") for key in columns.values()),
+            )
+            for family, values in found.items()
+            for name, s in values.items()
+        ),
+    )
+
+
+def _unknown(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    yield (
+        f"Threshold of the novelty {found['threshold']:.3f}; {found['false_alarms']:.1%} of the known "
+        "frames lie above it. Area under the ROC curve of three scores, and share flagged:"
+    )
+    yield ""
+    names = ("novelty", "confidence", "energy")
+    yield from _table(
+        ("frames", *names, "flagged"),
+        (
+            (kind, *(values["area_under_roc"][n] for n in names), values["flagged"])
+            for kind, values in found["kinds"].items()
+        ),
+    )
+
+
+def _baselines(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    yield from _table(
+        ("family", "baseline", "accuracy", "within one"),
+        (
+            (family, name, s["accuracy"], s["within_one"])
+            for family, values in found.items()
+            for name, s in values.items()
+        ),
+    )
+
+
+def _audit(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    yield "Accuracy by one number of the network's input alone:"
+    yield ""
+    scalars = next(iter(found.values()))
+    yield from _table(("family", *scalars), ((family, *values.values()) for family, values in found.items()))
+
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any], Path], Iterable[str]]] = {
+    "families": _families,
+    "calibration": _calibration,
+    "photons": _curves("photons in the frame", logarithmic=True),
+    "sizes": _curves("rows and columns"),
+    "beam offset": _curves("beam off by pixels"),
+    "partly masked": _masked,
+    "centred detectors": _centered,
+    "unknown frames": _unknown,
+    "baselines": _baselines,
+    "shortcut audit": _audit,
+}
+
+
+def _table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterable[str]:
+    yield "| " + " | ".join(columns) + " |"
+    yield "|" + "---|" * len(columns)
+    for row in rows:
+        yield "| " + " | ".join(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row) + " |"
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y, ylim=(0.0, 1.03))
+    axes.set_yticks(np.linspace(0.0, 1.0, 6))
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _slug(name: str) -> str:
+    return re.sub("[^a-z0-9_]+", "-", name.lower())
+
+
+def _save(figure: Figure, folder: Path, name: str, caption: str) -> str:
+    figure.savefig(folder / name, dpi=110)
+    return f"![{caption}]({name})"

@@ -1,0 +1,338 @@
+"""What is measured of a bundle, study by study; each gives plain numbers for a report.
+
+A study takes the bundle's own kind of frames (families, grid, size of its training
+recipe) and varies one thing: photons, size, beam centre, mask, family, or takes frames that
+the bundle was not made for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from simulated_devices import Family
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.preprocessing import prepare
+from training.evaluation.baselines import baselines
+from training.evaluation.measure import Predictions, predict, reliability_curve, scores
+from training.evaluation.shortcut_audit import audit_recipe
+from training.evaluation.unknowns import FAULT_PHOTONS, FAULTS, UNKNOWNS, unknown_frames
+from training.frames import DrawnFrame, balanced_set
+from training.progress import Report
+from training.recipe import FrameRecipe, stored_frame_recipe
+
+__all__ = ["STUDIES", "Study", "frame_recipe_of"]
+
+PHOTONS = (1e3, 3e3, 1e4, 3e4, 1e5, 1e6, 1e7)
+SIZES_TAKEN_WHOLE = (257, 513)
+SIZES = (65, 97, 129, 193, 257, 385, 513)
+BEAM_OFFSETS = (0.25, 0.5, 1.0, 2.0, 3.0)
+UNKNOWN_FRAMES = 200
+CENTERED_PHOTONS = (0.0, 1e6, 1e5, 1e4)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the studies share.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    recipe : FrameRecipe
+        The bundle's own frames, without noise, offset and mask.
+    per_class : int
+        Frames of each disk number.
+    seeds : tuple of int
+        Of the test sets of `by_family`; the other studies take the first.
+    report : callable, optional
+        Told of the progress.
+    """
+
+    bundle: Bundle
+    recipe: FrameRecipe
+    per_class: int = 100
+    seeds: tuple[int, ...] = (1, 2, 3)
+    report: Report | None = None
+
+    def measure(
+        self, what: str, classifier: Classifier, seed: int | None = None, **changes: Any
+    ) -> Predictions:
+        """Classify fresh frames of the recipe with some fields changed."""
+        recipe = replace(self.recipe, **changes)
+        frames = balanced_set(recipe, self.per_class, self.seeds[0] if seed is None else seed, "test")
+        total = self.per_class * len(recipe.disk_numbers)
+        return predict(classifier, frames, total, self.report, what)
+
+    def sample(self, what: str, classifier: Classifier, **changes: Any) -> Predictions:
+        """Do the same with a quarter of the frames, for studies that vary a number."""
+        return replace(self, per_class=max(1, self.per_class // 4)).measure(what, classifier, **changes)
+
+
+def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
+    """Give the frames of the bundle's training recipe, without noise, offset and mask.
+
+    Raises
+    ------
+    ValueError
+        If the bundle does not say on which simulated frames it was trained.
+    """
+    recipe = stored_frame_recipe(bundle)
+    if recipe is None:
+        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
+    return replace(recipe, photons=(), beam_offset=0.0, masked_share=0.0)
+
+
+def by_family(study: Study) -> dict[str, Any]:
+    """Measure every family of simulated disks, each seed by itself and all of them together."""
+    classifier = Classifier(study.bundle)
+    cases = _cases(study)
+    if study.recipe.grid == "quadrant":
+        cases["mono, 513 x 513"] = {"families": ("mono",), "size": 513}
+    found: dict[str, Any] = {}
+    for name, changes in cases.items():
+        sets = [study.measure(name, classifier, seed, shares=(), **changes) for seed in study.seeds]
+        found[name] = {
+            "trained_on": changes["families"][0] in study.recipe.families,
+            "seeds": {str(s): _brief(p) for s, p in zip(study.seeds, sets, strict=True)},
+            "all": {**scores(joined := Predictions.join(sets)), "reliability": reliability_curve(joined)},
+        }
+    return found
+
+
+def _cases(study: Study) -> dict[str, dict[str, Any]]:
+    """Give every family, and equal disks with few photons: what each changes in the recipe."""
+    cases: dict[str, dict[str, Any]] = {family.value: {"families": (family.value,)} for family in Family}
+    if study.recipe.grid == "quadrant":
+        cases["mono, 1e4 photons"] = {"families": ("mono",), "photons": (1e4, 1e4), "noisy_share": 1.0}
+    return cases
+
+
+def by_photons(study: Study) -> dict[str, Any]:
+    """Vary the expected photons in the whole frame, for every family that the bundle was trained on."""
+    changes = {f"{p:g}": {"photons": (p, p), "noisy_share": 1.0} for p in PHOTONS}
+    return _by_value(study, study.bundle, "photons", changes)
+
+
+def by_size(study: Study) -> dict[str, Any]:
+    """Vary the rows and columns: cropped to the k range that the bundle knows, and taken whole.
+
+    Taken whole, large frames cost much: equal disks only, if the bundle knows them.
+    """
+    whole = replace(study.bundle, preprocessing=replace(study.bundle.preprocessing, crop=None, map_size=None))
+    families = study.recipe.families
+    found: dict[str, Any] = {}
+    for how, bundle, sizes, chosen in (
+        ("cropped", study.bundle, SIZES, families),
+        ("whole", whole, SIZES_TAKEN_WHOLE, ("mono",) if "mono" in families else families[-1:]),
+    ):
+        changes = {str(size): {"size": size} for size in sizes}
+        measured = _by_value(study, bundle, f"rows, {how}", changes, chosen)
+        found |= {f"{family}, {how}": values for family, values in measured.items()}
+    return found
+
+
+def by_beam_offset(study: Study) -> dict[str, Any]:
+    """Move the beam by up to so many pixels along rows and columns, untold."""
+    changes = {f"{offset:g}": {"beam_offset": offset, "offset_share": 1.0} for offset in BEAM_OFFSETS}
+    return _by_value(study, study.bundle, "pixels off", changes)
+
+
+def _by_value(
+    study: Study,
+    bundle: Bundle,
+    unit: str,
+    changes: dict[str, dict[str, Any]],
+    families: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure each family at each value; `changes` holds what a value changes in the recipe."""
+    classifier = Classifier(bundle)
+    return {
+        family: {
+            value: _brief(
+                study.sample(f"{family}, {value} {unit}", classifier, families=(family,), shares=(), **change)
+            )
+            for value, change in changes.items()
+        }
+        for family in families or study.recipe.families
+    }
+
+
+def by_mask(study: Study) -> dict[str, Any]:
+    """Mask single pixels of every frame, and a bar in half of them."""
+    classifier = Classifier(study.bundle)
+    return {
+        family: _brief(
+            study.measure(
+                f"{family}, masked in part", classifier, families=(family,), shares=(), masked_share=1.0
+            )
+        )
+        for family in study.recipe.families
+    }
+
+
+def centered_detectors(study: Study) -> dict[str, Any]:
+    """Take frames with the beam inside: one quadrant against two whose posteriors are joined."""
+    if study.recipe.grid != "quadrant":
+        return {}
+    found: dict[str, Any] = {}
+    classifier = Classifier(study.bundle)
+    for family in study.recipe.families:
+        for photons in CENTERED_PHOTONS:
+            recipe = replace(
+                study.recipe,
+                families=(family,),
+                shares=(),
+                grid="centered",
+                size=2 * study.recipe.size - 1,
+                photons=(photons, photons) if photons else (),
+                noisy_share=1.0,
+            )
+            frames = list(balanced_set(recipe, max(1, study.per_class // 4), study.seeds[0], "test"))
+            name = f"{photons:g} photons" if photons else "no noise"
+            both = predict(classifier, frames, len(frames), study.report, f"{family} centred, {name}")
+            one = predict(classifier, _lower_right(frames), len(frames), study.report, "one quadrant")
+            found.setdefault(family, {})[name] = {"one quadrant": _brief(one), "both": _brief(both)}
+    return found
+
+
+def _lower_right(frames: list[DrawnFrame]) -> Iterator[DrawnFrame]:
+    """Cut the quadrant from the beam to the last row and column out of each frame."""
+    for frame, geometry, disk_number in frames:
+        row, column = (round(c) for c in geometry.beam_center)
+        quadrant = frame[row:, column:]
+        yield DrawnFrame(
+            quadrant, replace(geometry, shape=quadrant.shape, beam_center=(0.0, 0.0)), disk_number
+        )
+
+
+def calibration(study: Study) -> dict[str, Any]:
+    """Compare confidence with accuracy on frames as in training, with the temperature and without."""
+    trained = stored_frame_recipe(study.bundle) or study.recipe
+    found: dict[str, Any] = {"temperature": study.bundle.temperature}
+    for name, bundle in (
+        ("calibrated", study.bundle),
+        ("not calibrated", replace(study.bundle, temperature=1.0)),
+    ):
+        predictions = study.measure(
+            name,
+            Classifier(bundle),
+            photons=trained.photons,
+            beam_offset=trained.beam_offset,
+            masked_share=trained.masked_share,
+        )
+        found[name] = {"reliability": reliability_curve(predictions), **_brief(predictions)}
+    return found
+
+
+def novelty(study: Study) -> dict[str, Any]:
+    """Take frames that the bundle was not made for: area under the ROC curve of three scores, flags.
+
+    The scores: `novelty` (distance of the features), `confidence` (one minus the largest
+    probability) and `energy` (minus the logarithm of the summed exponentials of the logits).
+    Each is told from known frames of the first family, with as much photon noise.
+    """
+    classifier = Classifier(study.bundle)
+    statistics = study.bundle.feature_statistics
+    if statistics is None:
+        return {}
+    classes = len(study.recipe.disk_numbers)
+    per_class = max(1, min(UNKNOWN_FRAMES // classes, study.per_class))
+    count = per_class * classes
+    recipe = replace(study.recipe, families=study.recipe.families[:1], shares=())
+    counted = replace(recipe, photons=(FAULT_PHOTONS, FAULT_PHOTONS), noisy_share=1.0)
+    known, known_counted = (
+        _score_set(classifier, balanced_set(frames, per_class, study.seeds[0], "known"))
+        for frames in (recipe, counted)
+    )
+    found: dict[str, Any] = {
+        "threshold": statistics.threshold,
+        "false_alarms": float((known["novelty"] > statistics.threshold).mean()),
+        "kinds": {},
+    }
+    sets = {kind: unknown_frames(kind, recipe, count, study.seeds[0]) for kind in UNKNOWNS}
+    for family in Family:
+        if family.value not in study.recipe.families:
+            other = replace(recipe, families=(family.value,))
+            sets[f"family {family.value}"] = balanced_set(other, per_class, study.seeds[0], "known")
+    for done, (kind, frames) in enumerate(sets.items(), start=1):
+        unknown = _score_set(classifier, frames)
+        beside = known_counted if kind in FAULTS else known
+        truth = np.repeat([0, 1], [len(beside["novelty"]), len(unknown["novelty"])])
+        found["kinds"][kind] = {
+            "area_under_roc": {
+                name: float(roc_auc_score(truth, np.concatenate([beside[name], unknown[name]])))
+                for name in beside
+            },
+            "flagged": float((unknown["novelty"] > statistics.threshold).mean()),
+        }
+        if study.report:
+            study.report("unknown frames", done, len(sets), {})
+    return found
+
+
+def beside_baselines(study: Study) -> dict[str, Any]:
+    """Train baselines without a network, and test them on the frames of the first seed."""
+    return {
+        name: baselines(
+            replace(study.recipe, shares=(), **changes),
+            2 * study.per_class,
+            study.per_class,
+            study.seeds[0],
+            study.report,
+        )["scores"]
+        for name, changes in _cases(study).items()
+    }
+
+
+def shortcut_audit(study: Study) -> dict[str, Any]:
+    """Check that no single number of the network's input tells the disk number."""
+    return {
+        family: audit_recipe(
+            replace(study.recipe, families=(family,), shares=()),
+            study.bundle.preprocessing,
+            seed=study.seeds[0],
+            report=study.report,
+        )
+        for family in study.recipe.families
+    }
+
+
+def _score_set(classifier: Classifier, frames: Iterator[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
+    rows = []
+    for frame, geometry, _ in frames:
+        output = classifier.engine.run(prepare(frame, classifier.bundle.preprocessing, geometry)[0])
+        posterior = classifier.posterior(output, views=len(output.logits))
+        largest = output.logits.max(axis=1)
+        energy = -(largest + np.log(np.exp(output.logits - largest[:, None]).sum(axis=1)))
+        rows.append((posterior.novelty[0], 1.0 - posterior.confidence[0], energy.mean()))
+    columns = np.array(rows, dtype=np.float64).T
+    return dict(zip(("novelty", "confidence", "energy"), columns, strict=True))
+
+
+def _brief(predictions: Predictions) -> dict[str, Any]:
+    whole = scores(predictions)
+    return {
+        key: whole[key]
+        for key in ("frames", "errors", "accuracy", "within_one", "expected_calibration_error")
+    }
+
+
+STUDIES = {
+    "shortcut audit": shortcut_audit,  # the first, since an input that gives the answer away stops all
+    "families": by_family,
+    "calibration": calibration,
+    "photons": by_photons,
+    "sizes": by_size,
+    "beam offset": by_beam_offset,
+    "partly masked": by_mask,
+    "centred detectors": centered_detectors,
+    "unknown frames": novelty,
+    "baselines": beside_baselines,
+}
+"""All studies by name, in the order of the report."""
