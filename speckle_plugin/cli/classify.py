@@ -101,14 +101,9 @@ def classify(
 def _label(
     classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, pitch: float | None, assumed: bool
 ) -> Iterator[FrameResult]:
-    from dataclasses import replace
-
-    from speckle_plugin.schema import Flag
-
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
     for block in frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes))):
-        for result in classifier.label(list(block), geometry, pitch=pitch):
-            yield replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) if assumed else result
+        yield from classifier.label(list(block), geometry, pitch=pitch, center_assumed=assumed)
 
 
 @contextlib.contextmanager

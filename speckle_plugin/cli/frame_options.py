@@ -78,6 +78,8 @@ def beam_of(
     ValueError
         If both options are given, or the beam centre can't be read.
     """
+    from speckle_plugin.schema import ASSUMED_CENTER
+
     center, pitch = stated_beam(frames.shape, grid, beam_center)
     assumed = center is None and frames.beam_center is None
-    return center or frames.beam_center or (0.0, 0.0), pitch or frames.pitch, assumed
+    return center or frames.beam_center or ASSUMED_CENTER, pitch or frames.pitch, assumed

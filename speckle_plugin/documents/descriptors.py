@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.documents.images import frames_per_event
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
+    ASSUMED_CENTER,
     BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
     IMAGE_KEYS,
@@ -26,10 +28,7 @@ from speckle_plugin.schema import (
     image_key_of,
 )
 
-__all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
-
-SMALLEST_FRAME = 32
-"""Arrays with fewer rows or columns are no frames; they pass by unclassified."""
+__all__ = ["Detector", "FrameSettings", "describe_detector", "is_configured_anew"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +64,12 @@ class FrameSettings:
                     masks.append(f"{key} {hash_mask(mask)}")
         return {IMAGE_KEYS: list(self.image_keys or ()), BEAM_CENTER: center, MASKS: masks}
 
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
+        """Give the settings that stand in the configuration of results, all but the masks."""
+        image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
+        return cls(tuple(image_keys) if image_keys else None, (center[0], center[1]) if center else None)
+
 
 @dataclass(frozen=True, eq=False)
 class Detector:
@@ -83,13 +88,10 @@ class Detector:
     pitch: float | None
     center_assumed: bool
 
-
-def holds_images(data_key: Mapping[str, Any]) -> bool:
-    """Tell whether a data key is one of frames."""
-    shape = data_key.get("shape") or ()
-    if data_key["dtype"] != "array" or not 2 <= len(shape) <= 3:
-        return False
-    return all(isinstance(n, int) and n >= SMALLEST_FRAME for n in shape[-2:])
+    @property
+    def beam_center(self) -> tuple[float, float] | None:
+        """Where the beam is (row, column), if anyone said so; else `center_assumed`, or a `problem`."""
+        return None if self.geometry is None or self.center_assumed else self.geometry.beam_center
 
 
 def describe_detector(
@@ -107,7 +109,7 @@ def describe_detector(
     geometry, problem = None, ""
     try:
         mask = (settings.masks or {}).get(key)
-        geometry = FrameGeometry(shape[-2:], (0.0, 0.0) if center is None else center, mask)
+        geometry = FrameGeometry(shape[-2:], ASSUMED_CENTER if center is None else center, mask)
     except (TypeError, ValueError) as error:
         problem = f"{key}: {error}"
     try:
@@ -117,7 +119,7 @@ def describe_detector(
     return Detector(
         image_key=image_key_of(stream, key),
         data_key=key,
-        frames_per_event=shape[0] if len(shape) == 3 else 1,
+        frames_per_event=frames_per_event(data_key),
         frame_bytes=shape[-2] * shape[-1] * item_size,
         geometry=geometry,
         problem=problem,

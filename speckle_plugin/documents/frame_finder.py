@@ -20,7 +20,8 @@ import event_model
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.descriptors import Detector, FrameSettings, describe_detector, holds_images
+from speckle_plugin.documents.descriptors import Detector, FrameSettings, describe_detector
+from speckle_plugin.documents.images import holds_images
 from speckle_plugin.schema import PRIMARY
 
 __all__ = ["FrameFinder", "FrameReference"]

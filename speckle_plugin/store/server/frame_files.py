@@ -31,6 +31,8 @@ from tiled.adapters.hdf5 import HDF5Adapter, HDF5ArrayAdapter, h5open
 from tiled.structures.core import StructureFamily
 from tiled.utils import path_from_uri
 
+from speckle_plugin.store.server.described_frames import DescribedFramesAdapter
+
 __all__ = ["FrameFilesAdapter"]
 
 
@@ -66,8 +68,12 @@ class FrameFilesAdapter(HDF5Adapter):
             array = _stack(data_source, dataset, access)
             if array is not None:
                 metadata = dict(node.metadata_)
-                return HDF5ArrayAdapter(array, data_source.structure, metadata=metadata, specs=node.specs)
+                return DescribedFramesAdapter(
+                    array, data_source.structure, metadata=metadata, specs=node.specs
+                )
         _check(*(asset.data_uri for asset in data_source.assets), dataset=dataset, options=options)
+        if data_source.structure_family == StructureFamily.array:
+            return DescribedFramesAdapter.from_catalog(data_source, node, dataset=dataset, **options)
         return super().from_catalog(data_source, node, dataset=dataset, **options)
 
     @classmethod

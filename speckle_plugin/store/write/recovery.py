@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import event_model
 
-from speckle_plugin.documents.descriptors import holds_images
+from speckle_plugin.documents.images import frames_per_event, holds_images
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
@@ -119,7 +119,9 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         if name == "stream_datum":
             key = key_of[doc["stream_resource"]]
             rows = doc["indices"]["stop"] - doc["indices"]["start"]
-            frames[image_key_of(descriptor["name"], key)] += rows * _frames_per_row(descriptor, key)
+            frames[image_key_of(descriptor["name"], key)] += rows * frames_per_event(
+                descriptor["data_keys"][key]
+            )
         for event in _events(name, doc):
             if descriptor["name"] == CLASSIFICATION_STREAM:
                 if not _TOLD <= event["data"].keys():
@@ -128,8 +130,9 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
                 model = descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
             else:
                 stream = descriptor["name"]
+                specs = descriptor["data_keys"]
                 frames.update(
-                    {image_key_of(stream, key): _frames_per_row(descriptor, key) for key in event["data"]}
+                    {image_key_of(stream, key): frames_per_event(specs[key]) for key in event["data"]}
                 )
     # A camera without any result may have been left out by choice, or its first frame still waited.
     keys = {result["image_key"] for result in results} | {
@@ -157,12 +160,3 @@ def _events(name: str, doc: dict[str, Any]) -> list[Any]:
     if name == "event_page":
         return list(event_model.unpack_event_page(cast("EventPage", doc)))
     return [doc] if name == "event" else []
-
-
-def _frames_per_row(descriptor: dict[str, Any], key: str) -> int:
-    """Give the frames that an event has under a key: 0 if it holds no images."""
-    spec = descriptor["data_keys"][key]
-    shape = spec["shape"]
-    if len(shape) not in (2, 3):
-        return 0
-    return int(shape[0]) if len(shape) == 3 else 1
