@@ -13,6 +13,7 @@ from speckle_plugin.reprocess.label import Results
 from speckle_plugin.reprocess.task import Task
 from speckle_plugin.schema import join_flags
 from speckle_plugin.stage_times import StageTimes
+from speckle_plugin.store.read.results import free_stream
 
 __all__ = ["write_results"]
 
@@ -35,7 +36,7 @@ def write_results(
     from speckle_plugin.store.write.run_writer import ResultStreamWriter  # imports Tiled
 
     stored = task.stored
-    stream = stored.free_stream()
+    stream = free_stream(stored.run)
     writer = ResultStreamWriter(stored.run)
     rows = RunResults(stored.start, writer, settings, stream=stream)
     rows.times.add(times.seconds)

@@ -40,15 +40,16 @@ class StreamEvents:
     stream : str
     descriptor : mapping
         Of the stream; the first one, and what later ones changed, as `bluesky_tiled_plugins` keeps it.
+
+    Attributes
+    ----------
+    data_keys : mapping
+        Of the descriptor.
     """
 
     def __init__(self, run: BlueskyRun, stream: str, descriptor: Mapping[str, Any]) -> None:
         self.run, self.stream, self.descriptor = run, stream, descriptor
-
-    @property
-    def data_keys(self) -> Mapping[str, Any]:
-        """The data keys of the stream."""
-        return self.descriptor.get("data_keys", {})
+        self.data_keys: Mapping[str, Any] = descriptor.get("data_keys", {})
 
     @cached_property
     def numbers(self) -> list[str]:
@@ -66,11 +67,10 @@ class StreamEvents:
         moved: list[str] = []
         for motor in self.run.start.get("motors") or ():
             fields = hints.get(motor, {}).get("fields")
-            moved += fields or [key for key in self.numbers if self._owner(key) == motor]
+            moved += fields or [
+                key for key in self.numbers if self.data_keys[key].get("object_name") == motor
+            ]
         return [key for key in dict.fromkeys(moved) if key in self.numbers] or self.numbers
-
-    def _owner(self, key: str) -> Any:
-        return self.data_keys[key].get("object_name")
 
     def truth_key(self, data_key: str) -> str | None:
         """Give the key under which a simulated detector states the disk number of its frames."""
@@ -88,7 +88,7 @@ class StreamEvents:
     @cached_property
     def times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Sequence number and time (seconds since the epoch) of each event, in the order of the rows."""
-        table = self.columns(["seq_num", "time"])
+        table = read_columns(self.run, self.stream, ["seq_num", "time"])
         if table is None:
             return np.zeros(0, np.int64), np.zeros(0)
         return table["seq_num"].to_numpy(np.int64), table["time"].to_numpy(np.float64)

@@ -40,20 +40,18 @@ class StoredImages:
     events : StreamEvents
         The events of their stream.
     data_key : str
+
+    Attributes
+    ----------
+    stream : str
+    image_key : str
+        Their name in results.
     """
 
     def __init__(self, events: StreamEvents, data_key: str) -> None:
-        self.events, self.data_key = events, data_key
-
-    @property
-    def stream(self) -> str:
-        """The stream that they are in."""
-        return self.events.stream
-
-    @property
-    def image_key(self) -> str:
-        """Their name in results."""
-        return image_key_of(self.stream, self.data_key)
+        self.events, self.stream, self.data_key = events, events.stream, data_key
+        self.image_key = image_key_of(self.stream, data_key)
+        self._spec: Mapping[str, Any] = events.data_keys[data_key]
 
     def describe(self, settings: FrameSettings | None = None) -> Detector:
         """Give what the run's documents, and the settings, say of the detector."""
@@ -84,10 +82,6 @@ class StoredImages:
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
         return np.dtype(self._spec.get("dtype_numpy") or "<f8") if self._array is None else self._array.dtype
-
-    @property
-    def _spec(self) -> Mapping[str, Any]:
-        return self.events.data_keys[self.data_key]
 
     @cached_property
     def frames_per_event(self) -> int:
