@@ -18,7 +18,7 @@ from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.network.engines.base import NetworkOutput
 from speckle_plugin.preprocessing import FrameGeometry, usable_pixels
-from speckle_plugin.preprocessing.gradient import pull_back
+from speckle_plugin.preprocessing.gradient import vector_jacobian_product
 from speckle_plugin.schema import Status, join_flags
 
 __all__ = ["Explanation", "explain"]
@@ -123,7 +123,8 @@ def explain(
     (inputs,) = reader.prepare(frame, geometry)
     index = bundle.classes.index(chosen)
     by_input, grad_cam = network.explain(inputs, index)
-    (gradient,) = pull_back(by_input[None] / bundle.temperature, frame, bundle.preprocessing, geometry)
+    by_input = by_input[None] / bundle.temperature
+    (gradient,) = vector_jacobian_product(by_input, frame, bundle.preprocessing, geometry)
     # Masked pixels may hold what is not finite, and 0 times that is not 0.
     intensities = np.where(usable_pixels(geometry, bundle.preprocessing), frame, 0.0)
     return Explanation(
