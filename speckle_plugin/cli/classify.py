@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from speckle_plugin.cli.console import progress_bar, remark, stdout
-from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.errors import clear_errors, hint
 from speckle_plugin.cli.frame_options import (
     BeamCenterOption,
     DatasetOption,
@@ -61,11 +61,12 @@ def classify(
         speckle classify scan.h5 --dataset /entry/data/data \
           --beam-center 256,255.5 --mask dead_pixels.npy --out results.csv
     """
-    from speckle_plugin.frames.files import open_frames, read_mask
+    from speckle_plugin.frames.files import DatasetError, open_frames, read_mask
     from speckle_plugin.network import find_bundle
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
 
-    frames = open_frames(file, dataset)
+    with hint(DatasetError, "--dataset"):
+        frames = open_frames(file, dataset)
     center, pitch, assumed = beam_of(frames, grid, beam_center)
     geometry = FrameGeometry(frames.shape[1:], center, None if mask is None else read_mask(mask))
     bundle = find_bundle(model)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speckle_plugin.cli.console import progress_bar, remark, stdout
-from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.errors import clear_errors, hint
 from speckle_plugin.cli.frame_options import (
     BeamCenterOption,
     DatasetOption,
@@ -147,9 +147,10 @@ class _Chosen:
 def _from_file(
     file: Path, frame_index: int, dataset: str | None, grid: GridName | None, beam_center: str | None
 ) -> _Chosen:
-    from speckle_plugin.frames.files import open_frames
+    from speckle_plugin.frames.files import DatasetError, open_frames
 
-    frames = open_frames(file, dataset)
+    with hint(DatasetError, "--dataset"):
+        frames = open_frames(file, dataset)
     center, pitch, assumed = beam_of(frames, grid, beam_center)
     pixels = frames.read_frame(frame_index)
     return _Chosen(f"{file.name}, frame {frame_index}", pixels, None if assumed else center, pitch)

@@ -105,6 +105,11 @@ class FrameFinder:
             case "stream_datum":
                 yield from self._stream_datum(doc)
 
+    @property
+    def remembered(self) -> int:
+        """Number of resources and datums that are kept for frames still to come."""
+        return len(self._resources) + len(self._datums)
+
     def _add_descriptor(self, doc: Mapping[str, Any]) -> None:
         wanted = self._settings.image_keys
         self._detectors[doc["uid"]] = [

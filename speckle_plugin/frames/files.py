@@ -13,13 +13,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FrameFile", "open_frames", "read_mask"]
+__all__ = ["DatasetError", "FrameFile", "open_frames", "read_mask"]
 
 DEFAULT_DATASETS = ("frames", "/entry/data/data")
 """What `speckle simulate` writes, and where AreaDetector and the simulated detector put frames."""
 
 MOST_NAMES = 12
 """So many datasets are named in an error, no more."""
+
+
+class DatasetError(ValueError):
+    """A file does not hold the dataset that is wanted, or not one that is known to be of frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +207,7 @@ def _choose(path: Path, dataset: str | None, names: list[str]) -> str:
         if wanted.strip("/") in names:
             return wanted.strip("/")
     missing = f"no dataset {dataset!r}" if dataset else f"neither {' nor '.join(map(repr, DEFAULT_DATASETS))}"
-    raise ValueError(f"{path} holds {missing}: choose by --dataset; it holds {_listed(names)}")
+    raise DatasetError(f"{path} holds {missing}: choose among its datasets; it holds {_listed(names)}")
 
 
 def _listed(names: list[str]) -> str:

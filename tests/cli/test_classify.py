@@ -177,7 +177,7 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
         (".", (), "no file"),
         ("rubbish.npz", (), "neither a .npz nor an HDF5 file"),
         ("cut.npz", (), "neither a .npz nor an HDF5 file"),
-        ("good.npz", ("--dataset", "images"), "it holds frames, other"),
+        ("good.npz", ("--dataset", "images"), "it holds frames, other (see --dataset)"),
         ("others.h5", (), "it holds entry/images"),
         ("records.h5", (), "no plain numbers"),
         ("four.npz", (), "must have the shape (frames, rows, columns)"),
