@@ -1,8 +1,8 @@
-"""Hours of scans of every kind in one session, with a report of rate, latency, memory and books.
+"""Hours of scans of every kind in one session, with a report of rate, latency, memory and frame counts.
 
 Plans are drawn at random: step scans, bursts, flights, runs that are aborted or fail, frames that
 are unfit. Meanwhile another process reads the frames and results of the newest run through Tiled,
-every two seconds. After each run the books are checked against Tiled; the first that does not
+every two seconds. After each run the frame counts are checked against Tiled; the first that does not
 balance, or a reader that fails, ends the soak with exit code 1.
 
     python benchmarks/soak.py [--minutes 60] [--seed 1] [--out runs/soak]
@@ -216,7 +216,7 @@ def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
         "time": time.time(),
         "seconds": seconds,
         "frames": report.summary.get("frames", 0),
-        "books": {k: report.summary.get(k, 0) for k in ("classified", "flagged", "deferred")},
+        "frame_counts": {k: report.summary.get(k, 0) for k in ("classified", "flagged", "deferred")},
         "label_ms": [1e3 * value for value in report.to_label],
         "stored_ms": [1e3 * value for value in report.to_stored],
         "memory_mib": resident_mebibytes(),
@@ -227,7 +227,7 @@ def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
 
 
 def _problem(session: Session, uid: str) -> str:
-    """Compare the books of a run with what Tiled holds; give what is wrong, or nothing."""
+    """Compare the frame counts of a run with what Tiled holds; give what is wrong, or nothing."""
     if uid in session.saver.failures:
         return session.saver.failures[uid]
     run = session.catalog[uid]
@@ -238,18 +238,19 @@ def _problem(session: Session, uid: str) -> str:
     once = not rows.duplicated(["image_key", "frame_index"]).any()
     if stored == len(rows) == booked == summary.get("frames", 0) and once:
         return ""
-    return f"the books of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
+    return f"the counts of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
 
 
 def _report(rows: list[dict[str, Any]], looks: int, path: Path) -> None:
     frames = sum(row["frames"] for row in rows)
     seconds = rows[-1]["time"] - rows[0]["time"] + rows[0]["seconds"]
-    books = sum((Counter(row["books"]) for row in rows), Counter())
+    counts = sum((Counter(row["frame_counts"]) for row in rows), Counter())
+    balanced = sum(not row["problem"] for row in rows)
     lines = [
         "# Soak",
         "",
         f"{len(rows)} runs, {frames} frames in {seconds / 60:.0f} min ({frames / seconds:.1f} frames/s).",
-        f"Books: {dict(books)}, balanced in {sum(not row['problem'] for row in rows)} of {len(rows)} runs.",
+        f"Frame counts: {dict(counts)}, balanced in {balanced} of {len(rows)} runs.",
         f"Meanwhile another process read the newest run {looks} times.",
         "",
         "Runs: " + ", ".join(f"{n} {kind}" for kind, n in Counter(row["kind"] for row in rows).items()) + ".",

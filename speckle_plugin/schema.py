@@ -167,7 +167,7 @@ def compose_summary(
     labels : mapping of int to int
         Number of frames of each disk number.
     statuses : mapping of Status to int
-        The books: their sum is the number of frames.
+        The frame counts: their sum is the number of frames.
     lowest_confidence : float or None
         Of the classified frames; None without any.
     model : mapping

@@ -140,12 +140,12 @@ def _tell(session: Session, uid: str, report: RunReport, table: DataFrame, pictu
         for name, values in (("frame to label", report.to_label), ("frame to stored", report.to_stored))
         if values
     ]
-    books = ", ".join(f"{summary[name]} {name}" for name in ("classified", "flagged", "deferred"))
+    counts = ", ".join(f"{summary[name]} {name}" for name in ("classified", "flagged", "deferred"))
     console = stdout()
     console.print(
         f"""
 [bold]accuracy {right:.1%}[/] against the truth
-frames: {summary["frames"]} ({books})
+frames: {summary["frames"]} ({counts})
 model {summary["model"]} {summary["model_version"]} on {summary["engine"]}
 {chr(10).join(times)}
 

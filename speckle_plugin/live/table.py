@@ -75,7 +75,7 @@ class LiveTable:
         self._console.print(row)
 
     def _print_summary(self, summary: dict[str, Any]) -> None:
-        books = ", ".join(f"{summary[status]} {status}" for status in Status)
-        self._console.print(f"[bold]{summary['frames']} frames[/]: {books}")
+        counts = ", ".join(f"{summary[status]} {status}" for status in Status)
+        self._console.print(f"[bold]{summary['frames']} frames[/]: {counts}")
         for problem in summary.get("problems", ()):
             self._console.print(f"  {problem['frames']} x {problem['reason']}", style="yellow")

@@ -12,8 +12,7 @@ from speckle_plugin.frames.files import open_frames
 from speckle_plugin.network import load_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
-
-from .conftest import Speckle
+from tests.testing.commands import Speckle
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

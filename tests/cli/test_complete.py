@@ -13,8 +13,7 @@ import pytest
 from speckle_plugin.cli.complete import _bundle_of
 from speckle_plugin.network import find_bundle, load_bundle
 from speckle_plugin.store import TiledStore, find_frames, find_runs
-
-from .conftest import Refused
+from tests.testing.commands import Refused
 
 MEASURE = """
 import os, signal, sys, time

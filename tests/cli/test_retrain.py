@@ -19,8 +19,7 @@ import training.stored_frames
 from speckle_plugin.cli import retrain as command
 from speckle_plugin.cli.run_selection import RunSelection
 from speckle_plugin.network import Bundle, load_bundle
-
-from .conftest import Refused, Speckle
+from tests.testing.commands import Refused, Speckle
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from speckle_plugin.store import FRAME_COLUMNS, RunSaver, TiledStore, find_frames, find_runs, read_frames
 from speckle_plugin.store.read.frames import _spans
 from speckle_plugin.store.read.queries import timestamp
-from tests.store.storage_stand_ins import FakeClassifier, documents_of, good
+from tests.testing import FakeClassifier, documents_of, good
 
 FLAGGED = ("flagged", 0, 0.0, "empty,saturated")
 DEFERRED = ("deferred", 0, 0.0, "")

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from tiled.client.utils import ClientError, handle_error
 
 from speckle_plugin.store import RunSaver, TiledStore
-from tests.store.storage_stand_ins import documents_of
+from tests.testing import documents_of
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, replay
 from speckle_plugin.store.write.journal import read_journal
-from tests.store.storage_stand_ins import documents_of, good
+from tests.testing import documents_of, good
 
 
 def test_visible_while_it_grows(store: TiledStore, measure: Callable[..., str]) -> None:

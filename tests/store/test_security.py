@@ -30,7 +30,7 @@ from speckle_plugin.network.bundle import LARGEST, _hash
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, connect, write_profile
 from speckle_plugin.store.server.embedded import start_server
-from tests.store.storage_stand_ins import documents_of
+from tests.testing import documents_of
 
 ROOT = Path(__file__).parents[2]
 DATASET = "/entry/data/data"

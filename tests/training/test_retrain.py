@@ -20,7 +20,7 @@ from speckle_plugin.network import Bundle, load_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.store import TiledStore
-from tests.training.stored_runs import CLASSES, FRAMES, measure, small_parent
+from tests.testing.stored_runs import CLASSES, FRAMES, measure, small_parent
 from training.recipe import stored_frame_recipe
 from training.retrain import _Mixture, _set_aside, retrain
 from training.retrain_checks import check_geometry, check_labels, leave_out_unfit

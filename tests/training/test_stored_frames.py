@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,10 @@ from bluesky import RunEngine
 from simulated_devices import DetectorResponse, centered
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.store import TiledStore, find_frames
-from tests.training.stored_runs import measure
+from tests.testing.stored_runs import measure
 from training import stored_frames
 from training.run_split import _joined, split_by_run, together
 from training.stored_frames import LabelledFrame, LabelledFrames, frames_of_labels, frames_of_truth
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
-    with TiledStore(tmp_path_factory.mktemp("stored") / "data") as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

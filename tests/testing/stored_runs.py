@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-# Before Tiled is imported: a server that is gone must not cost the tests minutes.
-os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
-os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
-
-import numpy as np
 from bluesky import RunEngine
 from bluesky import plans as bp
-from numpy.typing import NDArray
 
 from simulated_devices import DetectorResponse, PixelGrid, SampleMap, SpeckleDetector, SpeckleSample, quadrant
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.network import Bundle, find_bundle, save_bundle
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, Store
+from tests.testing.engine import FakeEngine
 from training.recipe import FrameRecipe, TrainingRecipe
 
 CLASSES = (2, 7, 20)
 SETTINGS = Preprocessing(crop=33)
 FRAMES = FrameRecipe(size=65, disk_numbers=CLASSES)
-
-
-class Sevens:
-    """An engine that calls every frame seven disks."""
-
-    name, precision, device = "fake", "float32", "CPU"
-
-    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
-        logits = np.tile(np.array([0, 5, 0], np.float32), (len(inputs), 1))
-        return NetworkOutput(logits, np.zeros((len(inputs), 8), np.float32))
 
 
 def measure(
@@ -65,7 +48,8 @@ def measure(
         seed=seed,
     )
     saver = RunSaver(store.runs, store.journal_directory)
-    live = LiveClassifier(Classifier(Bundle("sevens", "0", CLASSES, SETTINGS, {}), Sevens()))
+    bundle = Bundle("sevens", "0", CLASSES, SETTINGS, {})
+    live = LiveClassifier(Classifier(bundle, FakeEngine(classes=CLASSES)))
     live.subscribe(saver)
     token = engine.subscribe(live if classified else saver)
     try:
