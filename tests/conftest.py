@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 # Tiled reads this when it is imported; profiles of tests must not land among the user's own.
 _profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
 os.environ["TILED_PROFILES"] = _profiles.name
+# A server ends with its last user: tests copy and compare data directories that are closed.
+os.environ.setdefault("SPECKLE_SERVER_IDLE", "0")
 
 
 @pytest.fixture

@@ -17,7 +17,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-__all__ = ["DirectoryLock", "Lease", "Owner", "StorageError", "is_held", "lock_file", "read_owner", "unlock_file"]
+__all__ = [
+    "DirectoryLock",
+    "Lease",
+    "Owner",
+    "StorageError",
+    "is_held",
+    "lock_file",
+    "read_owner",
+    "unlock_file",
+]
 
 PATIENCE = 10.0
 """Seconds that a lease waits for a server that is just ending."""
@@ -169,7 +178,9 @@ class Lease:
         try:
             while not lock_file(self._file, shared=True):
                 if time.monotonic() > end:
-                    raise StorageError(f"{path} is locked by a server that does not end: kill it, and try again")
+                    raise StorageError(
+                        f"{path} is locked by a server that does not end: kill it, and try again"
+                    )
                 time.sleep(0.02)
         except BaseException:
             self._file.close()

@@ -189,7 +189,7 @@ def connect(
     if "://" not in uri:
         from tiled.profiles import load_profiles
 
-        load_profiles.cache_clear()  # embedded servers write theirs at any time
+        load_profiles.cache_clear()  # sessions write theirs at any time
         profiles = load_profiles()
         if uri not in profiles:
             raise StorageError(

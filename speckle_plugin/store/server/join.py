@@ -52,7 +52,9 @@ def idle_setting() -> float:
     except ValueError:
         idle = -1.0
     if not 0 <= idle < float("inf"):
-        raise ValueError(f"SPECKLE_SERVER_IDLE is {text!r}: give the seconds that a server stays unused, 0 or more")
+        raise ValueError(
+            f"SPECKLE_SERVER_IDLE is {text!r}: give the seconds that a server stays unused, 0 or more"
+        )
     return idle
 
 

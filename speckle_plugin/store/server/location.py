@@ -99,6 +99,8 @@ def _read(note: Path) -> list[tuple[str, str]]:
 def _changes(before: tuple[str, str], now: tuple[str, str]) -> dict[str, str]:
     """Give the beginnings of addresses below a directory (root and name) before and now."""
     (old_root, old_name), (_, name) = before, now
-    old = [f"{start}{path}/" for start in FILES for path in dict.fromkeys((old_name, old_root, quote(old_root)))]
+    old = [
+        f"{start}{path}/" for start in FILES for path in dict.fromkeys((old_name, old_root, quote(old_root)))
+    ]
     changes = {former: f"{FILES[0]}{name}/" for former in old} | {f"{TABLES}{old_name}/": f"{TABLES}{name}/"}
     return {former: renamed for former, renamed in changes.items() if former != renamed}

@@ -140,9 +140,7 @@ def _make_server(app: Any, folder: Path) -> Any:
     for handler, name in (("access", "access.log"), ("default", "error.log")):
         logs["handlers"][handler] |= {"class": "logging.FileHandler", "filename": str(folder / name)}
         del logs["handlers"][handler]["stream"]
-    config = uvicorn.Config(
-        app, loop="asyncio", log_config=logs, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT
-    )
+    config = uvicorn.Config(app, loop="asyncio", log_config=logs, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT)
     return uvicorn.Server(config)
 
 
