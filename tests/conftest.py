@@ -13,6 +13,8 @@ _profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
 os.environ["TILED_PROFILES"] = _profiles.name
 os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
 os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
+# A server ends with its last user: tests copy and compare data directories that are closed.
+os.environ.setdefault("SPECKLE_SERVER_IDLE", "0")
 
 pytest.register_assert_rewrite("tests.testing")
 pytest_plugins = ["tests.testing.fixtures"]

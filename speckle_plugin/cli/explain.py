@@ -20,7 +20,7 @@ from speckle_plugin.cli.frame_options import (
     stated_beam,
 )
 from speckle_plugin.cli.options import GridName, new_file
-from speckle_plugin.cli.query import DataOption, ServerOption, open_store
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def explain(
             metavar="UID", help="A stored run, instead of a file; see: speckle query.", show_default=False
         ),
     ] = None,
-    data: DataOption = Path("~/speckle-data"),
+    data: DataOption = DEFAULT_DATA,
     server: ServerOption = None,
     image_key: Annotated[
         str | None, typer.Option(help="Detector's key, where a run has several.", show_default=False)

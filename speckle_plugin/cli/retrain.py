@@ -10,7 +10,6 @@ import typer
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.query import open_store
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
     LabelOption,
@@ -21,6 +20,7 @@ from speckle_plugin.cli.run_selection import (
     WhereOption,
     run_selection,
 )
+from speckle_plugin.cli.store_options import DEFAULT_DATA, open_store
 
 if TYPE_CHECKING:
     from speckle_plugin.network import Bundle
@@ -47,7 +47,15 @@ def retrain(
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
     store: Annotated[
-        str, typer.Option(metavar="PATH|URL|PROFILE", help="Data directory of a closed session, or a server.")
+        str,
+        typer.Option(
+            "--data",
+            "--store",
+            "--server",
+            metavar="PATH|URI|PROFILE",
+            envvar="SPECKLE_DATA",
+            help="Data directory, or a Tiled server elsewhere.",
+        ),
     ] = "~/speckle-data",
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
@@ -161,12 +169,12 @@ def retrain(
 def _open_store(store: str) -> Store:
     """Open a data directory, or connect to a server by its address or profile."""
     if "://" in store:
-        return open_store(Path("~/speckle-data"), store)
+        return open_store(DEFAULT_DATA, store)
     if Path(store).name == store and not Path(store).exists():
         from tiled.profiles import load_profiles
 
         if store in load_profiles():
-            return open_store(Path("~/speckle-data"), store)
+            return open_store(DEFAULT_DATA, store)
     return open_store(Path(store), None)
 
 
