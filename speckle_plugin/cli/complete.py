@@ -84,7 +84,7 @@ def complete(
     center = None if beam_center is None else parse_beam_center(beam_center)
     left_out = None
     if mask is not None:
-        from speckle_plugin.frames.files import read_mask
+        from speckle_plugin.frames.masks import read_mask
 
         left_out = read_mask(mask)
     if everything and not runs:

@@ -115,7 +115,7 @@ def retrain(
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"the learning rate must be a positive number, not {learning_rate}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from speckle_plugin.frames.files import read_mask
+    from speckle_plugin.frames.masks import read_mask
     from speckle_plugin.network import find_bundle
 
     bundle = find_bundle(parent)
