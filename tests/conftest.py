@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 # Tiled reads this when it is imported; profiles of tests must not land among the user's own.
 _profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
 os.environ["TILED_PROFILES"] = _profiles.name
+# ophyd's, before it is imported: no client of EPICS but where a test wants one (`tests.ioc`).
+os.environ.setdefault("OPHYD_CONTROL_LAYER", "dummy")
 
 
 @pytest.fixture
