@@ -15,6 +15,7 @@ __all__ = [
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
     "IMAGE_KEYS",
+    "LEFT_OUT",
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
@@ -45,6 +46,9 @@ SUMMARY = "classification"
 
 NEWEST_STREAM = "stream"
 """Key in the summary for the name of the newest result stream, which the summary is of."""
+
+LEFT_OUT = "left_out"
+"""Key in the summary for images that are no frames to classify: image key and reason."""
 
 IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to

@@ -15,6 +15,8 @@ os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
 os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
 # A server ends with its last user: tests copy and compare data directories that are closed.
 os.environ.setdefault("SPECKLE_SERVER_IDLE", "0")
+# ophyd's, before it is imported: no client of EPICS but where a test wants one (`tests.ioc`).
+os.environ.setdefault("OPHYD_CONTROL_LAYER", "dummy")
 
 pytest.register_assert_rewrite("tests.testing")
 pytest_plugins = ["tests.testing.fixtures"]

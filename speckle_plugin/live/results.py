@@ -20,6 +20,7 @@ from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
+    LEFT_OUT,
     NEWEST_STREAM,
     SUMMARY,
     Status,
@@ -170,17 +171,29 @@ class RunResults:
         for reference in list(self._open.values()):
             self.defer(reference, reason, classifier)
 
-    def stop(self, doc: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the run's stop document with the stream's events counted and the summary added."""
+    def stop(self, doc: Mapping[str, Any], left_out: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Give the run's stop document with the stream's events counted and the summary added.
+
+        Parameters
+        ----------
+        doc : mapping
+            The stop document.
+        left_out : mapping
+            Image keys whose images are no frames, and why; the summary repeats it.
+        """
         if self._open:
             raise RuntimeError(f"{len(self._open)} frames have no result yet")
         frames = self.frames
-        if not frames:
+        if not frames and not left_out:
             return dict(doc)
         if self._held:
             self._emit_held(None)
         lowest_confidence = self._lowest_confidence if self._labels else None
         summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
+        if left_out:
+            summary[LEFT_OUT] = dict(left_out)
+        if not frames:
+            return {**doc, SUMMARY: summary}
         summary[NEWEST_STREAM] = self._stream
         summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
         if self._flags:
