@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from hypothesis import settings
 from numpy.typing import NDArray
 
 # Tiled reads this when it is imported; profiles of tests must not land among the user's own.
 _profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
 os.environ["TILED_PROFILES"] = _profiles.name
+
+# The same examples in every run, so that a change which breaks nothing never fails; no limit of time.
+settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
+settings.load_profile("deterministic")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from speckle_plugin.callbacks.frame_finder import FrameReference
 from speckle_plugin.classifier import Classifier, FrameResult
 from speckle_plugin.detectors import FrameSettings
 from speckle_plugin.schema import (
+    CLASSES,
     CLASSIFICATION_STREAM,
     CLASSIFIER,
     NEWEST_STREAM,
@@ -180,11 +181,9 @@ class RunResults:
         if self._held:
             self._emit_held(None)
         lowest_confidence = self._lowest_confidence if self._labels else None
-        summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
+        summary = compose_summary(self._labels, self._statuses, self._flags, lowest_confidence, self._model)
         summary[NEWEST_STREAM] = self._stream
         summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
-        if self._flags:
-            summary["flags"] = dict(self._flags)
         if self._problems:
             summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
         num_events = {**doc.get("num_events", {}), self._stream: frames}
@@ -203,7 +202,7 @@ class RunResults:
             "precision": classifier.engine.precision if classifier else "",
             "device": classifier.engine.device if classifier else "",
             "temperature": float(bundle.temperature) if bundle else 1.0,
-            "classes": list(bundle.classes) if bundle else [],
+            CLASSES: list(bundle.classes) if bundle else [],
             **self._settings.to_configuration(),
         }
         # event_model's TypedDicts are narrower than what its own validators accept.

@@ -13,6 +13,7 @@ from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.query import open_store
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
+    FlagOption,
     LabelOption,
     ModelOption,
     PlanOption,
@@ -51,6 +52,7 @@ def retrain(
     ] = "~/speckle-data",
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
+    flag: FlagOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -113,7 +115,14 @@ def retrain(
     bundle = find_bundle(parent)
     left_out = None if mask is None else read_mask(mask)
     wanted = run_selection(
-        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+        where,
+        label=label,
+        max_confidence=max_confidence,
+        flag=flag,
+        model=model,
+        since=since,
+        until=until,
+        plan=plan,
     )
     selection: dict[str, Any] = {
         "store": store.partition("?")[0],
