@@ -6,6 +6,7 @@ import os
 import tempfile
 
 import pytest
+from hypothesis import settings
 
 # Tiled reads these when it is imported. Profiles of tests must not land among the user's own, and a
 # server that is gone must not cost the tests minutes.
@@ -20,3 +21,7 @@ os.environ.setdefault("OPHYD_CONTROL_LAYER", "dummy")
 
 pytest.register_assert_rewrite("tests.testing")
 pytest_plugins = ["tests.testing.fixtures"]
+
+# The same examples in every run, so that a change which breaks nothing never fails; no limit of time.
+settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
+settings.load_profile("deterministic")

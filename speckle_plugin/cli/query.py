@@ -12,6 +12,7 @@ from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import new_file
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
+    FlagOption,
     LabelOption,
     ModelOption,
     PlanOption,
@@ -31,6 +32,7 @@ def query(
     server: ServerOption = None,
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
+    flag: FlagOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -59,12 +61,19 @@ def query(
     from speckle_plugin.store import find_frames
 
     wanted = run_selection(
-        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+        where,
+        label=label,
+        max_confidence=max_confidence,
+        flag=flag,
+        model=model,
+        since=since,
+        until=until,
+        plan=plan,
     )
     with open_store(data, server) as store:
         runs = wanted.find(store.runs)
         if frames:
-            rows = find_frames(runs, label=label, max_confidence=max_confidence)
+            rows = find_frames(runs, label=label, max_confidence=max_confidence, flag=flag)
         else:
             rows = pd.DataFrame([_run_row(run) for run in runs.values()])
     if out is not None:

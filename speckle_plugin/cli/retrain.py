@@ -12,6 +12,7 @@ from speckle_plugin.cli.console import print_table, progress_bar, remark, report
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
+    FlagOption,
     LabelOption,
     ModelOption,
     PlanOption,
@@ -59,6 +60,7 @@ def retrain(
     ] = "~/speckle-data",
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
+    flag: FlagOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -121,7 +123,14 @@ def retrain(
     bundle = find_bundle(parent)
     left_out = None if mask is None else read_mask(mask)
     wanted = run_selection(
-        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+        where,
+        label=label,
+        max_confidence=max_confidence,
+        flag=flag,
+        model=model,
+        since=since,
+        until=until,
+        plan=plan,
     )
     selection: dict[str, Any] = {
         "store": store.partition("?")[0],

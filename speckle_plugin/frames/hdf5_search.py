@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from speckle_plugin.documents.descriptors import SMALLEST_FRAME
+from speckle_plugin.documents.shapes import SMALLEST_FRAME
 from speckle_plugin.frames.hdf5_files import HDF5Files
 from speckle_plugin.frames.source import FrameFileError
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.descriptors import SMALLEST_FRAME
+from speckle_plugin.documents.shapes import SMALLEST_FRAME
 from speckle_plugin.frames.hdf5_search import listed
 from speckle_plugin.frames.source import FrameFileError, FrameSource, Statements, frames_shape
 from speckle_plugin.frames.truth import checked_truth, stated_pair
