@@ -17,7 +17,7 @@ from scipy.special import j0, j1
 
 from speckle_plugin.scattering.compilation import compiled
 
-__all__ = ["Pixels", "intensity_and_derivatives", "intensity_at"]
+__all__ = ["Pixels", "amplitude_at", "intensity_and_derivatives", "intensity_at"]
 
 FINE_STEP, COARSE_STEP = 0.05, 0.2
 """Steps of k r between the nodes of the form factors' tables; errors of 2e-8 and 4e-6 of f at k = 0."""
@@ -64,10 +64,10 @@ class Pixels:
         return Pixels(self.rows[which], self.columns[which], self.k_step, self.beam_center)
 
 
-def intensity_at(
+def amplitude_at(
     pixels: Pixels, positions: NDArray[np.float64], radii: NDArray[np.float64], coarse: bool = False
-) -> NDArray[np.float64]:
-    """Compute ``|F(k)|^2`` at some pixels, shape (m,).
+) -> NDArray[np.complex128]:
+    """Compute F(k) at some pixels, shape (m,).
 
     Parameters
     ----------
@@ -77,9 +77,17 @@ def intensity_at(
     coarse : bool
         Form factors good to 4e-6 of their value at k = 0, instead of 2e-8; faster for few pixels.
     """
-    intensity = np.empty(len(pixels.rows))
-    _evaluate(*_tables(pixels, positions, radii, coarse), intensity, np.empty((0, 0)), False)
-    return intensity
+    amplitude = np.empty(len(pixels.rows), np.complex128)
+    _amplitudes(*_tables(pixels, positions, radii, coarse), amplitude)
+    return amplitude
+
+
+def intensity_at(
+    pixels: Pixels, positions: NDArray[np.float64], radii: NDArray[np.float64], coarse: bool = False
+) -> NDArray[np.float64]:
+    """Compute ``|F(k)|^2`` at some pixels, shape (m,); parameters as for :func:`amplitude_at`."""
+    amplitude = amplitude_at(pixels, positions, radii, coarse)
+    return np.asarray(amplitude.real**2 + amplitude.imag**2)
 
 
 def intensity_and_derivatives(
@@ -94,7 +102,7 @@ def intensity_and_derivatives(
     Parameters
     ----------
     pixels, positions, radii, coarse
-        See :func:`intensity_at`.
+        See :func:`amplitude_at`.
     center : bool
         Add the derivatives by the row and the column of the beam centre.
 
@@ -105,7 +113,9 @@ def intensity_and_derivatives(
     """
     intensity = np.empty(len(pixels.rows))
     derivatives = np.empty((len(pixels.rows), 3 * len(radii) + (2 if center else 0)))
-    _evaluate(*_tables(pixels, positions, radii, coarse), intensity, derivatives, center)
+    x, y, r = positions[:, 0].copy(), positions[:, 1].copy(), np.ascontiguousarray(radii)
+    tables = _tables(pixels, positions, radii, coarse)
+    _derivatives(*tables, x, y, r, pixels.k_step, intensity, derivatives, center)
     return intensity, derivatives
 
 
@@ -124,7 +134,7 @@ def _tables(pixels, positions, radii, coarse):  # type: ignore[no-untyped-def]
     rows, columns = pixels.rows - first_row, pixels.columns - first_column
     return (
         rows, columns, k_row, k_column, step, *form,
-        np.exp(-1j * k_row[:, None] * x), np.exp(-1j * k_column[:, None] * y), x, y, r, n, pixels.k_step,
+        np.exp(-1j * k_row[:, None] * x), np.exp(-1j * k_column[:, None] * y),
     )  # fmt: skip
 
 
@@ -140,13 +150,34 @@ def _form_factors(radii, step, nodes):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=FAST)
-def _evaluate(  # type: ignore[no-untyped-def]
+def _amplitudes(  # type: ignore[no-untyped-def]
+    rows, columns, k_row, k_column, step, f, f_slope, g, g_slope, row_phase, column_phase, amplitude
+):
+    for p in range(rows.size):
+        kx, ky = k_row[rows[p]], k_column[columns[p]]
+        k = math.sqrt(kx * kx + ky * ky)
+        cell = int(k / step)
+        t = k / step - cell
+        h0, h1 = (1.0 + 2.0 * t) * (1.0 - t) * (1.0 - t), t * (1.0 - t) * (1.0 - t)
+        h2, h3 = t * t * (3.0 - 2.0 * t), t * t * (t - 1.0)
+        f0, f1, s0, s1 = f[cell], f[cell + 1], f_slope[cell], f_slope[cell + 1]
+        a, b = row_phase[rows[p]], column_phase[columns[p]]
+        re = 0.0
+        im = 0.0
+        for d in range(f.shape[1]):
+            form = h0 * f0[d] + h1 * s0[d] + h2 * f1[d] + h3 * s1[d]
+            re += form * (a[d].real * b[d].real - a[d].imag * b[d].imag)
+            im += form * (a[d].real * b[d].imag + a[d].imag * b[d].real)
+        amplitude[p] = complex(re, im)
+
+
+@compiled(fastmath=FAST)
+def _derivatives(  # type: ignore[no-untyped-def]
     rows, columns, k_row, k_column, step, f, f_slope, g, g_slope,
-    row_phase, column_phase, x, y, r, n, k_step, intensity, derivatives, center,
+    row_phase, column_phase, x, y, r, k_step, intensity, derivatives, center,
 ):  # fmt: skip
     # With F = sum f e and e = exp(-i k . x), the intensity F F* has the derivatives 2 Re(F* dF).
-    wanted = derivatives.size > 0
-    lanes = x.size
+    lanes, n = f.shape[1], r.size
     re, im = np.empty(lanes), np.empty(lanes)
     fs, gs, along = np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for p in range(rows.size):
@@ -167,8 +198,6 @@ def _evaluate(  # type: ignore[no-untyped-def]
             total_re += fs[d] * re[d]
             total_im += fs[d] * im[d]
         intensity[p] = total_re * total_re + total_im * total_im
-        if not wanted:
-            continue
         g0, g1, t0, t1 = g[cell], g[cell + 1], g_slope[cell], g_slope[cell + 1]
         out = derivatives[p]
         for d in range(n):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.structure.answer import answer, no_answer
+from speckle_plugin.structure.observation import Undecidable, observe
+from speckle_plugin.structure.search import Search
 from speckle_plugin.structure.settings import SolveSettings
-from speckle_plugin.structure.structure import Certificate, Structure
+from speckle_plugin.structure.structure import Structure
 
 __all__ = ["solve"]
 
@@ -29,7 +31,8 @@ def solve(
     Parameters
     ----------
     frame : array, shape `geometry.shape`
-        Counts or intensities. NaN, negative values, and the largest value of an integer dtype count as masked.
+        Counts or intensities. NaN, negative values and the largest value of an integer dtype count as
+        masked.
     geometry : FrameGeometry
         Shape, beam centre (row and column of k = 0, which may be fractional) and mask (True is left out).
     k_step : float
@@ -50,9 +53,16 @@ def solve(
         If the frame is not of two dimensions or not of the geometry's shape, k_step is no positive number,
         or the beam centre is farther off the frame than its blocked centre.
     """
-    nothing = np.empty(0)
-    return Structure(
-        nothing, nothing, nothing, nothing, nothing, nothing, Certificate.UNDECIDED, "not built yet", 0.0, 0.0,
-        geometry.beam_center, k_step, settings.point_spread, np.nan, np.nan, np.nan, np.nan, np.nan, 0.0, 0, (),
-        settings.seed,
-    )  # fmt: skip
+    begun = clock()
+    try:
+        observation = observe(frame, geometry, k_step, settings)
+    except Undecidable as why:
+        return no_answer(str(why), geometry, k_step, settings, clock() - begun)
+    if settings.budget == 0:
+        return no_answer("the budget of time is 0", geometry, k_step, settings, clock() - begun)
+    search = Search(observation, settings, clock)
+    found = search.run()
+    if found is None:
+        return no_answer("no start showed a disk", geometry, k_step, settings, clock() - begun)
+    how = (search.out_of_time, clock() - begun, search.starts, tuple(search.history))
+    return answer(found, search.observation, settings, *how)
