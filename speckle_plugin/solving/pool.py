@@ -32,8 +32,7 @@ PATIENCE = 120.0
 that takes longer is killed."""
 
 ONE_THREAD = {
-    name: "1"
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 }
 """Threads of a matrix product spin on the cores of the others while they wait."""
 
@@ -164,6 +163,8 @@ class SolverPool:
         self.close()
 
     def _serve(self, process: _Process) -> None:
+        with suppress(SolverError):  # the first frame will say so
+            process.start()
         while (item := self._waiting.get()) is not None:
             task, future = item
             if not future.set_running_or_notify_cancel():
@@ -198,11 +199,16 @@ class _Process:
         self._lock = threading.Lock()
         self._ended = False
 
-    def ask(self, task: SolveTask) -> Answer:
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process, unless it runs."""
         with self._lock:
             if self._ended:
                 raise SolverError("the solving processes were closed")
-            process = self._process = self._process or self._start()
+            self._process = self._process or self._start()
+            return self._process
+
+    def ask(self, task: SolveTask) -> Answer:
+        process = self.start()
         watch = threading.Timer(task.settings.budget + self._patience, process.kill)
         watch.daemon = True
         watch.start()

@@ -16,6 +16,7 @@ from simulated_devices import draw_system, intensity, quadrant
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.solving import FrameError, SolverError, SolverPool, SolveTask
 from speckle_plugin.structure import SolveSettings, Structure, solve
+from tests.testing.processes import solving_processes
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_a_process_that_dies_is_replaced(pool: SolverPool, task: SolveTask) -> N
     dying = pool.submit(hard)
     while not dying.running():
         pass
-    (child,) = _children()
+    (child,) = solving_processes()
     os.kill(child, signal.SIGKILL)
     with pytest.raises(SolverError, match="exit code -9"):
         dying.result(60)
@@ -65,11 +66,12 @@ def test_a_process_that_hangs_is_killed(task: SolveTask) -> None:
 
 
 def test_what_waits_is_cancelled_at_the_end(task: SolveTask) -> None:
+    others = solving_processes()
     pool = SolverPool(1)
     futures = [pool.submit(task) for _ in range(5)]
     pool.close()
     assert futures[-1].cancelled()
-    assert _children() == []
+    assert solving_processes() == others
     with pytest.raises(RuntimeError, match="closed"):
         pool.submit(task)
 
@@ -87,11 +89,3 @@ def test_the_process_imports_no_network_and_no_store() -> None:
 def test_a_pool_of_no_process_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one process"):
         SolverPool(0)
-
-
-def _children() -> list[int]:
-    """Give the solving processes of this one."""
-    listed = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True, check=False
-    )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "solving.worker" in line]
