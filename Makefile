@@ -24,9 +24,11 @@ demo: setup ## scan a simulated sample, classify live, store, query, draw demo.p
 	@$(BIN)/speckle demo
 
 test: setup ## run the tests, in WORKERS=2 processes
+	@.ci/install-debian
 	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: setup ## run all tests, those that take minutes as well
+	@.ci/install-debian
 	@$(BIN)/python -m pytest
 
 lint: setup ## check style, types and the import contracts
@@ -45,7 +47,7 @@ train: setup ## train RECIPE=quadrant into OUT=runs/quadrant; resumes where it s
 	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"
 
 clean: ## remove caches and build folders; keeps .venv, runs and data
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find speckle_plugin simulated_devices training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # PYTHON=... chooses the interpreter; otherwise the first that is new enough.

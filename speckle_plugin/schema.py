@@ -13,9 +13,14 @@ from typing import Any, Literal, get_args
 __all__ = [
     "Asked",
     "BEAM_CENTER",
+    "CLASSES",
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
+    "COUNTS",
+    "FLAG_COUNTS",
     "IMAGE_KEYS",
+    "LABELS",
+    "LEFT_OUT",
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
@@ -65,12 +70,21 @@ SUMMARY = "classification"
 NEWEST_STREAM = "stream"
 """Key in the summary for the name of the newest result stream, which the summary is of."""
 
+LEFT_OUT = "left_out"
+"""Key in the summary for images that are no frames to classify: image key and reason."""
+CLASSES = "classes"
+"""The disk numbers that the network tells apart, in the classifier's configuration and in the summary."""
+
+LABELS, COUNTS, FLAG_COUNTS = "labels", "counts", "flags"
+"""Keys in the summary: the disk numbers that frames got, the frames of each by its number as text, and
+the frames of each flag by its name."""
+
 IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
 classify (none: all), the beam centre of detectors that do not state theirs (none, or row and
 column), and `KEY SHA-256` for each mask."""
 
-SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine")
+SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES)
 """What the summary repeats of the classifier's configuration."""
 
 Asked = Literal["none", "unsure", "all"]
@@ -255,6 +269,7 @@ def newest_structure_stream(stop: Mapping[str, Any] | None) -> str | None:
 def compose_summary(
     labels: Mapping[int, int],
     statuses: Mapping[Status, int],
+    flags: Mapping[str, int],
     lowest_confidence: float | None,
     model: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -266,6 +281,8 @@ def compose_summary(
         Number of frames of each disk number.
     statuses : mapping of Status to int
         The frame counts: their sum is the number of frames.
+    flags : mapping of str to int
+        Number of frames of each flag.
     lowest_confidence : float or None
         Of the classified frames; None without any.
     model : mapping
@@ -277,8 +294,9 @@ def compose_summary(
         Plain values.
     """
     summary: dict[str, Any] = {
-        "labels": sorted(labels),
-        "counts": {str(n): labels[n] for n in sorted(labels)},
+        LABELS: sorted(labels),
+        COUNTS: {str(n): labels[n] for n in sorted(labels)},
+        FLAG_COUNTS: dict(flags),
         "frames": sum(statuses.values()),
         **{str(status): statuses.get(status, 0) for status in Status},
         **{key: model[key] for key in SUMMARIZED_CONFIGURATION if key in model},
@@ -298,7 +316,7 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
     names = ("model", "model_version", "weights_sha256", "preprocessing_hash")
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
-    keys["classes"] = _key("array", "<i8", (None,))
+    keys[CLASSES] = _key("array", "<i8", (None,))
     keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     return keys

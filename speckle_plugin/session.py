@@ -21,6 +21,7 @@ from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.schema import Asked
 from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
+from speckle_plugin.store.write.keeper import JournalKeeper
 
 if TYPE_CHECKING:
     from bluesky import RunEngine
@@ -52,6 +53,7 @@ class Session:
         self.store = store
         self.saver = saver
         self._token = run_engine.subscribe(live)
+        self._keeper = JournalKeeper(saver, store.runs, store.journal_directory)
         # Also when the interpreter ends without close(): what is queued is saved first.
         store.call_at_close(self._finish)
 
@@ -70,6 +72,7 @@ class Session:
         self.RE.unsubscribe(self._token)
         self.live.close()
         self.saver.close()
+        self._keeper.close()
 
     def __enter__(self) -> Self:
         """Give the session itself."""
@@ -100,7 +103,7 @@ def start_session(
     Parameters
     ----------
     data_directory : path
-        Holds frames, Tiled's files and journals between sessions. One process at a time may open it.
+        Holds frames, Tiled's files and journals. Other processes may have it open too, and measure into it.
     model : str, optional
         Name of a shipped bundle, or the path of one; the default bundle for None.
     engine : {"auto", "openvino", "tensorflow"}
@@ -110,7 +113,7 @@ def start_session(
     second_opinion : {"none", "unsure", "all"} or SecondOpinion
         Of which frames the disks are computed beside the network, in processes of their own.
     store : Store, optional
-        Another store than the embedded server, from :func:`speckle_plugin.store.connect`.
+        Another store than the data directory's, from :func:`speckle_plugin.store.connect`.
     run_engine : RunEngine, optional
         Yours, with its metadata and subscriptions; by default one whose scan ids go on from the last run.
     profile : str, optional
@@ -124,7 +127,7 @@ def start_session(
     ValueError
         If `second_opinion` is not one of the choices.
     StorageError
-        If another process holds the data directory.
+        If the data directory can't be opened.
     BundleError
         If the bundle is missing or damaged.
     """

@@ -33,7 +33,7 @@ def bench(
 ) -> None:
     r"""Measure how fast this machine classifies live, and what bounds it.
 
-    A burst of simulated frames goes through files, documents, classifier and an embedded Tiled server, all in
+    A burst of simulated frames goes through files, documents, classifier and a Tiled server, all in
     a temporary folder. Beside it stand the engine alone on the same batches, and the machine's limit: large
     matrix products in the same precision. Run it on an idle machine.
 

@@ -23,6 +23,7 @@ from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
 from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.retrain import retrain
+from speckle_plugin.cli.serve import serve
 from speckle_plugin.cli.simulate import simulate
 from speckle_plugin.cli.train import train
 
@@ -48,6 +49,7 @@ app.command()(retrain)
 app.command()(models)
 app.command()(complete)
 app.command()(replay)
+app.command()(serve)
 app.command()(figures)
 app.command()(curve)
 app.command()(bench)

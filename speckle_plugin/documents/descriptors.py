@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
     BEAM_CENTER,
@@ -27,9 +28,6 @@ from speckle_plugin.schema import (
 )
 
 __all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
-
-SMALLEST_FRAME = 32
-"""Arrays with fewer rows or columns are no frames; they pass by unclassified."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +68,13 @@ class FrameSettings:
 class Detector:
     """What is known of the detector behind one image key.
 
-    `data_key` is its name in the stream's documents, `image_key` that in results.
+    `data_key` is its name in the stream's documents, `image_key` that in results. `shape` is that of
+    an event's data as its data key states it.
     """
 
     image_key: str
     data_key: str
-    frames_per_event: int
+    shape: tuple[int, ...]
     frame_bytes: int
     geometry: FrameGeometry | None
     problem: str
@@ -83,13 +82,14 @@ class Detector:
     pitch: float | None
     center_assumed: bool
 
+    def count_frames(self, multiplier: int | None = None) -> int:
+        """Give the number of frames in an event, see :func:`speckle_plugin.documents.shapes.count_frames`."""
+        return count_frames(self.shape, multiplier)
+
 
 def holds_images(data_key: Mapping[str, Any]) -> bool:
     """Tell whether a data key is one of frames."""
-    shape = data_key.get("shape") or ()
-    if data_key["dtype"] != "array" or not 2 <= len(shape) <= 3:
-        return False
-    return all(isinstance(n, int) and n >= SMALLEST_FRAME for n in shape[-2:])
+    return is_array(data_key) and not why_no_frames(data_key)
 
 
 def describe_detector(
@@ -101,7 +101,7 @@ def describe_detector(
         (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
     )
     configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
-    stated = configuration.get(f"{name}{BEAM_CENTER_SUFFIX}")
+    stated = _stated_value(configuration, name, BEAM_CENTER_SUFFIX)
     center = settings.beam_center if stated is None else stated
     shape = tuple(data_key["shape"])
     geometry, problem = None, ""
@@ -117,12 +117,12 @@ def describe_detector(
     return Detector(
         image_key=image_key_of(stream, key),
         data_key=key,
-        frames_per_event=shape[0] if len(shape) == 3 else 1,
+        shape=shape,
         frame_bytes=shape[-2] * shape[-1] * item_size,
         geometry=geometry,
         problem=problem,
-        saturation_level=_number(configuration.get(f"{name}{SATURATION_SUFFIX}")),
-        pitch=_number(configuration.get(f"{name}{PITCH_SUFFIX}")),
+        saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
+        pitch=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
         center_assumed=center is None,
     )
 
@@ -145,6 +145,12 @@ def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, 
     detector = describe_detector(key, descriptor, FrameSettings(), stream)
     center = None if detector.geometry is None else detector.geometry.beam_center
     return center, detector.center_assumed, detector.pitch, detector.saturation_level
+
+
+def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> Any:
+    """Give what stands under `det_beam_center` (ophyd), or under `det-beam_center` (ophyd-async)."""
+    stated = configuration.get(f"{name}{suffix}")
+    return configuration.get(f"{name}-{suffix.removeprefix('_')}") if stated is None else stated
 
 
 def _number(stated: Any) -> float | None:

@@ -201,6 +201,7 @@ class LiveClassifier:
         if run is None:
             self._delivery.put("stop", doc, saved)
         else:
+            self._find_frames(run, "stop", doc)
             with self._lock:
                 waited = time.monotonic()
                 self._wait(lambda: not run.results.outstanding, self.settings.drain_timeout)
@@ -210,7 +211,7 @@ class LiveClassifier:
                 )
                 run.closed = True
                 run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
-                stop = run.results.stop(doc)
+                stop = run.results.stop(doc, run.finder.left_out)
                 if SUMMARY in stop:
                     bounds = {"when_full": run.when_full, "pending_bytes": self.settings.pending_bytes}
                     stop[SUMMARY] |= bounds

@@ -18,8 +18,10 @@ from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.schema import (
+    CLASSES,
     CLASSIFICATION_STREAM,
     CLASSIFIER,
+    LEFT_OUT,
     NEWEST_STREAM,
     SUMMARY,
     Status,
@@ -169,21 +171,31 @@ class RunResults:
         for reference in list(self._open.values()):
             self.defer(reference, reason, classifier)
 
-    def stop(self, doc: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the run's stop document with the stream's events counted and the summary added."""
+    def stop(self, doc: Mapping[str, Any], left_out: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Give the run's stop document with the stream's events counted and the summary added.
+
+        Parameters
+        ----------
+        doc : mapping
+            The stop document.
+        left_out : mapping
+            Image keys whose images are no frames, and why; the summary repeats it.
+        """
         if self._open:
             raise RuntimeError(f"{len(self._open)} frames have no result yet")
         frames = self.frames
-        if not frames:
+        if not frames and not left_out:
             return dict(doc)
         if self._held:
             self._emit_held(None)
         lowest_confidence = self._lowest_confidence if self._labels else None
-        summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
+        summary = compose_summary(self._labels, self._statuses, self._flags, lowest_confidence, self._model)
+        if left_out:
+            summary[LEFT_OUT] = dict(left_out)
+        if not frames:
+            return {**doc, SUMMARY: summary}
         summary[NEWEST_STREAM] = self._stream
         summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
-        if self._flags:
-            summary["flags"] = dict(self._flags)
         if self._problems:
             summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
         num_events = {**doc.get("num_events", {}), self._stream: frames}
@@ -202,7 +214,7 @@ class RunResults:
             "precision": classifier.engine.precision if classifier else "",
             "device": classifier.engine.device if classifier else "",
             "temperature": float(bundle.temperature) if bundle else 1.0,
-            "classes": list(bundle.classes) if bundle else [],
+            CLASSES: list(bundle.classes) if bundle else [],
             **self._settings.to_configuration(),
         }
         self._rows = DerivedStream(

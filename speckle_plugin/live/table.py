@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY, TRUTH_SUFFIX, Status
+from speckle_plugin.schema import CLASSIFICATION_STREAM, LEFT_OUT, SUMMARY, TRUTH_SUFFIX, Status
 
 __all__ = ["LiveTable"]
 
@@ -79,3 +79,5 @@ class LiveTable:
         self._console.print(f"[bold]{summary['frames']} frames[/]: {counts}")
         for problem in summary.get("problems", ()):
             self._console.print(f"  {problem['frames']} x {problem['reason']}", style="yellow")
+        for key, reason in summary.get(LEFT_OUT, {}).items():
+            self._console.print(f"  {key} is not classified: {reason}", style="yellow")

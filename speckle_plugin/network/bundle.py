@@ -8,6 +8,7 @@ builds the network from this package's code and never runs anything from the fil
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -35,6 +36,7 @@ __all__ = [
     "load_bundle",
     "save_bundle",
     "shipped_bundles",
+    "shipped_classes",
     "weights_of",
 ]
 
@@ -250,6 +252,16 @@ def _statistics(parts: Mapping[str, NDArray[np.float32]]) -> FeatureStatistics:
 def shipped_bundles() -> Sequence[str]:
     """Names of the bundles that come with the package."""
     return sorted(p.stem for p in BUNDLE_FOLDER.glob(f"*{SUFFIX}"))
+
+
+@functools.cache
+def shipped_classes() -> frozenset[int]:
+    """Disk numbers that the bundles of the package name; read from their manifests alone."""
+    classes: set[int] = set()
+    for name in shipped_bundles():
+        with zipfile.ZipFile(BUNDLE_FOLDER / f"{name}{SUFFIX}") as archive:
+            classes.update(json.loads(_read_part(archive, "manifest.json"))["classes"])
+    return frozenset(classes)
 
 
 def find_bundle(name_or_path: str | Path | None = None) -> Bundle:

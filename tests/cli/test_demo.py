@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from speckle_plugin.store import TiledStore, find_frames, find_runs
 from speckle_plugin.store.lock import DirectoryLock
 
 
@@ -57,6 +58,18 @@ def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) ->
     assert all(row["disk_number"] == row["truth_disk_number"] for row in rows)
 
 
+def test_a_label_finds_the_run_if_a_frame_got_it(demo: tuple[Path, str]) -> None:
+    """Once 5 and 6 found a run of 15 and 16."""
+    with TiledStore(demo[0]) as store:
+        run = store.runs[-1]
+        labels = set(find_frames(run)["disk_number"])
+        assert 2 <= len(labels) < 19
+        assert labels == {n for n in range(2, 21) if run.start["uid"] in find_runs(store.runs, label=n)}
+        for n in (0, 1):
+            with pytest.raises(ValueError, match=f"no network gives the label {n}: there are 2, 3, 4,"):
+                find_runs(store.runs, label=n)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -65,6 +78,10 @@ def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) ->
         (["--since", "yesterday"], 2, "must be a time such as"),
         (["--where", "family=mono", "--plan", "classify_grid_scan"], 0, "classify_grid_scan"),
         (["--where", "family=poly"], 0, "nothing stored matches"),
+        (["--label", "0"], 2, "no network gives the label 0: there are 2, 3, 4,"),
+        (["--frames", "--label", "21"], 2, "no network gives the label 21: there are 2, 3, 4,"),
+        (["--flag", "saturated"], 0, "nothing stored matches"),
+        (["--flag", "bright"], 2, "there is no flag 'bright': there are wrong_shape,"),
         (["--plan", "count"], 0, "nothing stored matches"),
         (["--until", "2026-11-01"], 0, "nothing stored matches"),
         (["--where", "family"], 2, "KEY=VALUE"),

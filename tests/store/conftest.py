@@ -13,6 +13,7 @@ from bluesky import plans as bp
 from ophyd.sim import SynAxis
 
 from speckle_plugin.store import RunSaver, Store, TiledStore
+from tests.store.postgres import find_binaries, postgres_cluster, tiled_on_postgres
 from tests.testing import FakeClassifier, FileCamera, good
 
 
@@ -23,6 +24,19 @@ def store(initialized: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shutil.copytree(initialized, directory)
     with TiledStore(directory) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A Tiled server, in a process of its own, whose catalog and tables are in PostgreSQL."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server is installed (initdb, postgres): .ci/install-debian does it")
+    with (
+        postgres_cluster(binaries) as make_database,
+        tiled_on_postgres(make_database, tmp_path_factory.mktemp("postgres")) as store,
+    ):
+        yield store
 
 
 @pytest.fixture

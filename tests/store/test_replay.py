@@ -184,6 +184,7 @@ def test_summary_of_a_cut_off_run(tmp_path: Path) -> None:
     assert stop["classification"] == {
         "labels": [5, 7],
         "counts": {"5": 1, "7": 1},
+        "flags": {"empty": 1},
         "min_confidence": 0.6,
         "model": "mono",
         "model_version": "2",

@@ -24,12 +24,12 @@ import h5py
 import httpx
 import numpy as np
 import pytest
+from speckle_plugin.store.server.embedded import start_server
 
 from speckle_plugin.network import Bundle, BundleError, load_bundle, save_bundle
 from speckle_plugin.network.bundle import LARGEST, _hash
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, connect, write_profile
-from speckle_plugin.store.server.embedded import start_server
 from tests.testing import documents_of
 
 ROOT = Path(__file__).parents[2]

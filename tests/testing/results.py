@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -119,6 +120,7 @@ class FakeClassifier:
         summary = {
             "labels": labels,
             "counts": {str(n): sum(d["disk_number"] == n for d in classified) for n in labels},
+            "flags": dict(Counter(flag for d in self._given for flag in d["flags"].split(",") if flag)),
             "model": self._model,
             "model_version": "1",
             "weights_sha256": "0" * 64,

@@ -19,6 +19,7 @@ from speckle_plugin.schema import (
     Status,
     compose_summary,
     image_key_of,
+    split_flags,
 )
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import Document
@@ -31,7 +32,7 @@ __all__ = ["RECOVERED", "count_events", "recovered_stop"]
 RECOVERED = "recovered from journal"
 """The `reason` in the stop document of a run whose end was never measured."""
 
-_TOLD = {"image_key", "status", "disk_number", "confidence"}
+_TOLD = {"image_key", "status", "disk_number", "confidence", "flags"}
 """What a summary takes from a result."""
 
 
@@ -148,6 +149,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
             Status.FLAGGED: flagged,
             Status.DEFERRED: total - len(classified) - flagged,
         },
+        Counter(str(flag) for result in results for flag in split_flags(result["flags"])),
         min((result["confidence"] for result in classified), default=None),
         model,
     )

@@ -29,15 +29,15 @@ def measure(data: Path) -> None:
     import bluesky.plans as bp
     from bluesky import RunEngine
     from conftest import CLASSES, FakeEngine
-
-    from simulated_devices import FlySpeckleDetector, SampleMap, SpeckleSample, quadrant
     from speckle_plugin.callbacks import LiveClassifier
     from speckle_plugin.classifier import Classifier
     from speckle_plugin.completion import complete_run
+    from speckle_plugin.storage import RunSaver, TiledStore
+
+    from simulated_devices import FlySpeckleDetector, SampleMap, SpeckleSample, quadrant
     from speckle_plugin.models import Bundle
     from speckle_plugin.plans import classify_fly
     from speckle_plugin.preprocessing import Preprocessing
-    from speckle_plugin.storage import RunSaver, TiledStore
 
     store = TiledStore(data)
     engine = FakeEngine()
