@@ -234,9 +234,9 @@ def _problem(session: Session, uid: str) -> str:
     summary = run.metadata.get("stop", {}).get("classification", {})
     stored = sum(map(len, stored_images(run)))
     rows = find_frames(run)
-    booked = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
+    counted = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
     once = not rows.duplicated(["image_key", "frame_index"]).any()
-    if stored == len(rows) == booked == summary.get("frames", 0) and once:
+    if stored == len(rows) == counted == summary.get("frames", 0) and once:
         return ""
     return f"the counts of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from speckle_plugin.reprocess import Completion
     from speckle_plugin.store import Store
 
-__all__ = ["complete"]
+__all__ = ["bundle_of", "complete"]
 
 NOT_COMPLETE = 1
 """Exit code when frames are still without a label."""
@@ -162,14 +162,14 @@ class _Networks:
         """Give the classifier for a run, and say which it is when it is loaded."""
         from speckle_plugin.network.classifier import Classifier
 
-        bundle = self._bundle or _bundle_of(run)
+        bundle = self._bundle or bundle_of(run)
         if bundle.sha256 not in self._loaded:
             self._loaded[bundle.sha256] = Classifier(bundle, self._engine)
             remark(f"model: {bundle.name} {bundle.version} ({bundle.sha256[:12]})")
         return self._loaded[bundle.sha256]
 
 
-def _bundle_of(run: BlueskyRun) -> Bundle:
+def bundle_of(run: BlueskyRun) -> Bundle:
     """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
     from speckle_plugin.network import find_bundle, shipped_bundles
     from speckle_plugin.schema import SUMMARY

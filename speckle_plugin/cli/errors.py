@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import typer
 
-__all__ = ["BAD_INPUT", "clear_errors", "traceback_wanted"]
+__all__ = ["BAD_INPUT", "clear_errors", "hint", "traceback_wanted"]
 
 BAD_INPUT = 2
 """Exit code for bad input, the same that a wrong option gives."""
@@ -24,6 +25,15 @@ traceback_wanted = ContextVar("traceback_wanted", default=False)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@contextmanager
+def hint(kind: type[ValueError], option: str) -> Iterator[None]:
+    """Name the option that mends an error, which the package's functions do not know."""
+    try:
+        yield
+    except kind as error:
+        raise kind(f"{error} (see {option})") from error
 
 
 def clear_errors(command: Callable[P, R]) -> Callable[P, R]:

@@ -109,6 +109,11 @@ class FrameFinder:
                 for groups in self._late.values():
                     yield from itertools.chain.from_iterable(groups)
 
+    @property
+    def remembered(self) -> int:
+        """Number of resources, Datums and names of Datums that are kept for frames still to come."""
+        return len(self._resources) + len(self._datums) + len(self._named)
+
     def _add_descriptor(self, doc: Mapping[str, Any]) -> None:
         wanted, stream = self._settings.image_keys, doc.get("name", PRIMARY)
         detectors = []

@@ -1,7 +1,7 @@
-"""The results of one run: its `classification` stream, its books and its summary.
+"""The results of one run: its `classification` stream, its frame counts and its summary.
 
-Frames are booked when their event arrives, and closed when their result is known; the
-books balance in the stop document: frames = classified + flagged + deferred.
+A frame is expected from its event on, and closed when its result is known. In the stop document the frame
+counts balance: frames = classified + flagged + deferred.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class RunResults:
 
     @property
     def frames(self) -> int:
-        """Number of frames that were booked."""
+        """Number of frames so far, with a result or without."""
         return sum(self._statuses.values()) + len(self._held) + len(self._open)
 
     @property
@@ -98,8 +98,8 @@ class RunResults:
         """Number of frames without a result yet."""
         return len(self._open)
 
-    def book(self, reference: FrameReference) -> None:
-        """Note that a frame exists."""
+    def expect(self, reference: FrameReference) -> None:
+        """Count a frame, whose result is still to come."""
         self._open[self._key(reference)] = reference
 
     def close_frame(

@@ -157,7 +157,7 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
     with zipfile.ZipFile(partial, "w") as archive:
         archive.writestr("manifest.json", text)
         archive.writestr("weights.npz", buffer.getvalue())
-        archive.writestr("SHA256", _hash(text, buffer.getvalue()))
+        archive.writestr("SHA256", hash_contents(text, buffer.getvalue()))
     partial.replace(path)
     return load_bundle(path)
 
@@ -186,7 +186,7 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(
             f"{path} is not a whole bundle ({error}): it may be truncated; copy or train it again"
         ) from error
-    actual = _hash(text, packed)
+    actual = hash_contents(text, packed)
     if actual != expected:
         raise BundleError(
             f"{path} has the SHA-256 {actual[:12]}..., but says {expected[:12]}...: "
@@ -272,7 +272,8 @@ def find_bundle(name_or_path: str | Path | None = None) -> Bundle:
     return load_bundle(wanted)
 
 
-def _hash(manifest: bytes, weights: bytes) -> str:
+def hash_contents(manifest: bytes, weights: bytes) -> str:
+    """Give the SHA-256 of a bundle's two files, in hexadecimal; each is preceded by its length."""
     digest = hashlib.sha256()
     for part in (manifest, weights):
         digest.update(len(part).to_bytes(8, "little"))

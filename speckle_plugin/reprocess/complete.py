@@ -303,7 +303,7 @@ def _write(
             rows.take_over(row.data, row.time, classifier)
             continue
         reference = FrameReference(detectors[frame[0]], frame[1], *work.circumstances(frame))
-        rows.book(reference)
+        rows.expect(reference)
         result, problem = results[frame]
         rows.close_frame(reference, result, classifier, problem)
     writer.publish(rows.stop(work.stop))

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from speckle_plugin.cli.complete import _bundle_of
+from speckle_plugin.cli.complete import bundle_of
 from speckle_plugin.network import find_bundle, load_bundle
 from speckle_plugin.store import TiledStore, find_frames, find_runs
 from tests.testing.commands import Refused
@@ -176,7 +176,7 @@ def test_the_model_is_that_of_the_run_if_it_is_shipped(model: str, same_weights:
     class Run:
         metadata = {"stop": {"classification": {"model": model, "weights_sha256": weights}}}
 
-    assert _bundle_of(Run()).name == found
+    assert bundle_of(Run()).name == found
 
 
 def test_the_small_bundle_is_not_a_shipped_one(small_bundle: Path) -> None:

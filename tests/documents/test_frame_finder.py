@@ -154,7 +154,7 @@ def test_a_run_with_a_file_for_each_exposure_is_not_kept_in_memory(
         doc |= {"data": data, "timestamps": dict.fromkeys(data, 1.0), "filled": dict.fromkeys(data, False)}
         found += finder(name, doc)
     assert [reference.path for reference in found] == [str(file)] * 20
-    assert len(finder._resources) == len(finder._datums) == len(finder._named) == 5
+    assert finder.remembered == 15
 
 
 def test_an_event_without_its_datum_is_a_frame_that_cannot_be_read() -> None:

@@ -511,5 +511,5 @@ def test_scans_go_on_when_saving_works_again(
     Writer.works = True
     for _ in range(3):
         run_engine(bp.count([det], 2))
-    assert not saver._open.items()
+    assert not saver.open_runs
     assert len(saver.failures) == 1

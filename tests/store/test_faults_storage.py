@@ -263,13 +263,13 @@ def test_a_server_that_is_known_to_be_gone_is_left_alone(
         raise error
 
     monkeypatch.setattr(saver, "_new_writer", fail)
-    monkeypatch.setattr(saver._outage, "_answers", lambda: True)
+    monkeypatch.setattr(saver.outage, "_answers", lambda: True)
     for number in range(4):
         for name, doc in documents_of(f"run-{number}", [1, 2]):
             saver(name, doc)
     assert len(tried) == tries
     assert len(saver.failures) == len(list(tmp_path.glob("*.jsonl"))) == 4
-    monkeypatch.setattr(saver._outage, "_next_look", 0.0)  # time to look again
+    monkeypatch.setattr(saver.outage, "_next_look", 0.0)  # time to look again
     saver(*documents_of("run-4", [1])[0])
     assert len(tried) == tries + 1
     saver.close()

@@ -235,7 +235,7 @@ def test_rows_are_not_doubled_when_an_answer_is_lost(
 
     monkeypatch.setattr(DataFrameClient, "append_partition", lose_the_answer)
     saver, uid = RunSaver(store.runs, store.journal_directory), str(uuid.uuid4())
-    monkeypatch.setattr(saver._outage, "_answers", lambda: True)
+    monkeypatch.setattr(saver.outage, "_answers", lambda: True)
     for name, doc in documents_of(uid, [1, 2, 3], store.frames_directory):
         saver(name, doc)
     assert len(appended) == 1

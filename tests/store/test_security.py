@@ -27,7 +27,7 @@ import pytest
 from speckle_plugin.store.server.embedded import start_server
 
 from speckle_plugin.network import Bundle, BundleError, load_bundle, save_bundle
-from speckle_plugin.network.bundle import LARGEST, _hash
+from speckle_plugin.network.bundle import LARGEST, hash_contents
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, connect, write_profile
 from tests.testing import documents_of
@@ -439,7 +439,7 @@ def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     change(parts)
-    parts["SHA256"] = _hash(parts["manifest.json"], parts["weights.npz"]).encode()
+    parts["SHA256"] = hash_contents(parts["manifest.json"], parts["weights.npz"]).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
             archive.writestr(name, content)

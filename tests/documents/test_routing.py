@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from speckle_plugin.documents.open_runs import OpenRuns
+from speckle_plugin.documents.routing import OpenRuns
 
 
 @pytest.fixture

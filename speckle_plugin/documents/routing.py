@@ -1,19 +1,25 @@
 """Which open run a document belongs to.
 
-The one place where documents are told apart, for the live pipeline and for the saver. event_model's
-RunRouter does this as well, but packs events into pages, keeps each reference to a frame in memory
-twice, and never forgets a resource.
+The one place where documents are told apart. Who has routed a document hands on what he keeps of its run,
+so that those behind him need not do it again: the live pipeline routes for all that are subscribed to it,
+and a :class:`RunCallback` does so where it is subscribed to a RunEngine by itself.
+
+event_model's RunRouter does this as well, but packs events into pages, keeps each reference to a frame in
+memory twice, and never forgets a resource.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-__all__ = ["OpenRuns"]
+__all__ = ["OpenRuns", "RunCallback"]
 
 Run = TypeVar("Run")
+
+Follower = TypeVar("Follower", bound=Callable[[str, dict[str, Any]], object])
 
 _PARENT = {
     "event": "descriptor",
@@ -82,3 +88,35 @@ class OpenRuns(Generic[Run]):
         if name in _PARENTS:
             return set(self._runs)
         return self._owners.get(doc.get(_PARENT.get(name, ""), ""), set())
+
+
+class RunCallback(ABC, Generic[Follower]):
+    """A callback whose state is kept in one object for each open run, its follower.
+
+    Called with documents of any number of runs it routes them. Who knows already which run a document
+    belongs to calls the follower that `open_run` gave him.
+    """
+
+    def __init__(self) -> None:
+        self._routes: OpenRuns[Follower] = OpenRuns()
+
+    @abstractmethod
+    def open_run(self, start: Mapping[str, Any]) -> Follower:
+        """Give what takes the documents of a run, from its start document on."""
+
+    def route(self, name: str, doc: Mapping[str, Any]) -> list[Follower]:
+        """Give the followers of the runs that a document belongs to; a start document opens its run."""
+        if name == "start":
+            return [self._routes.open(doc["uid"], self.open_run(doc))]
+        return self._routes.find(name, doc)
+
+    def close_route(self, uid: str) -> None:
+        """Forget the follower of a run."""
+        self._routes.close(uid)
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        """Take a document; those of runs whose start did not come are left alone."""
+        for follower in self.route(name, doc):
+            follower(name, doc)
+        if name == "stop":
+            self.close_route(doc["run_start"])
