@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from speckle_plugin.documents.descriptors import FrameSettings
-from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings
+from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.schema import Asked
 from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
 from speckle_plugin.store.write.keeper import JournalKeeper
 
@@ -99,6 +100,7 @@ def start_session(
     engine: str = "auto",
     frames: FrameSettings | None = None,
     settings: PipelineSettings | None = None,
+    second_opinion: SecondOpinion | Asked = "none",
     store: Store | None = None,
     run_engine: RunEngine | None = None,
     profile: str | None = None,
@@ -116,6 +118,8 @@ def start_session(
     frames : FrameSettings, optional
         Which images, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
+    second_opinion : {"none", "unsure", "all"} or SecondOpinion
+        Of which frames the disks are computed beside the network, in processes of their own.
     store : Store, optional
         Another store than the data directory's, from :func:`speckle_plugin.store.connect`.
     run_engine : RunEngine, optional
@@ -128,6 +132,8 @@ def start_session(
 
     Raises
     ------
+    ValueError
+        If `second_opinion` is not one of the choices.
     StorageError
         If the data directory can't be opened.
     BundleError
@@ -135,6 +141,7 @@ def start_session(
     """
     from bluesky import RunEngine
 
+    opinion = SecondOpinion(second_opinion) if isinstance(second_opinion, str) else second_opinion
     bundle_read = _in_background(lambda: find_bundle(model))
     store = store or TiledStore(Path(data_directory).expanduser())
     try:
@@ -144,7 +151,7 @@ def start_session(
         if profile is not None:
             write_profile(store, profile)
         run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
-        live = LiveClassifier(classifier, frames, settings)
+        live = LiveClassifier(classifier, frames, settings, opinion)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         if table:
