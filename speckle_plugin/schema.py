@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 
 __all__ = [
+    "Asked",
     "BEAM_CENTER",
     "CLASSES",
     "CLASSIFICATION_STREAM",
@@ -23,17 +24,25 @@ __all__ = [
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
+    "STRUCTURE_SOLVER",
+    "STRUCTURE_STREAM",
+    "STRUCTURE_SUMMARY",
     "SUMMARY",
     "Flag",
+    "Opinion",
     "Status",
+    "check_asked",
     "compose_summary",
     "configuration_keys",
     "join_flags",
     "image_key_of",
     "newest_stream",
+    "newest_structure_stream",
     "result_keys",
     "split_flags",
     "split_image_key",
+    "structure_configuration_keys",
+    "structure_keys",
 ]
 
 CLASSIFICATION_STREAM = "classification"
@@ -41,6 +50,16 @@ CLASSIFICATION_STREAM = "classification"
 
 PRIMARY = "primary"
 """Name of the stream of a scan's points, by bluesky's custom."""
+
+STRUCTURE_STREAM = "structure"
+"""Name of the stream of second opinions: the disks that frames were solved for. Those of later are in
+`structure_2`, and so on."""
+
+STRUCTURE_SOLVER = "structure_solver"
+"""Name of the object whose configuration (settings, which frames) stands in that stream's descriptor."""
+
+STRUCTURE_SUMMARY = "structure"
+"""Key of the summary of second opinions in the stop document."""
 
 CLASSIFIER = "classifier"
 """Name of the object whose configuration (model, engine) stands in the stream's descriptor."""
@@ -68,6 +87,9 @@ column), and `KEY SHA-256` for each mask."""
 SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES)
 """What the summary repeats of the classifier's configuration."""
 
+Asked = Literal["none", "unsure", "all"]
+"""Frames of which a second opinion is asked. `unsure`: those of which the network is not sure."""
+
 NO_DISK_NUMBER = 0
 """`disk_number` of a frame that got no label."""
 
@@ -89,6 +111,20 @@ class Status(StrEnum):
     """No label, for the reason in `flags`."""
     DEFERRED = "deferred"
     """No label yet: to be classified from the stored frame."""
+
+
+class Opinion(StrEnum):
+    """What became of a frame for which a second opinion was asked; the four add up to these frames.
+
+    The first three are the certificates of :mod:`speckle_plugin.structure`.
+    """
+
+    SOLVED = "solved"
+    """The disks are proven: they explain the frame, and no other could hide."""
+    NOT_EXPLAINED = "not_explained"
+    UNDECIDED = "undecided"
+    LEFT = "left"
+    """Not solved yet: to be solved from the stored frame."""
 
 
 class Flag(StrEnum):
@@ -166,6 +202,68 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
         "flags": _key("string", "|S128"),
         "latency": _key("number", "<f8", units="s"),
     }
+
+
+def check_asked(asked: Any) -> None:
+    """See that a choice of frames is a known one.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if asked not in get_args(Asked):
+        raise ValueError(
+            f"second_opinion must be 'none', 'unsure' (frames of which the network is not sure) or 'all', "
+            f"not {asked!r}"
+        )
+
+
+def structure_keys(most_disks: int) -> dict[str, dict[str, Any]]:
+    """Give the data keys of an event of the structure stream.
+
+    Parameters
+    ----------
+    most_disks : int
+        Rows of `disks`; the first `disk_number` of them are filled.
+
+    Returns
+    -------
+    dict
+        Data keys. A row of `disks` is x, y, r and their standard errors, in units of 1 / `k_step`'s unit;
+        NaN stands for what is not known.
+    """
+    numbers = ("residual", "z_score", "weakest_gain", "remaining_gain", "hidden_radius")
+    model = ("scale", "background", "center_row", "center_column", "k_step", "point_spread")
+    return {
+        "image_key": _key("string", "|S64"),
+        "frame_index": _key("integer", "<i8"),
+        "primary_seq_num": _key("integer", "<i8"),
+        "certificate": _key("string", "|S16"),
+        "reason": _key("string", "|S500"),
+        "disk_number": _key("integer", "<i8"),
+        "mean_radius": _key("number", "<f8"),
+        "radius_spread": _key("number", "<f8"),
+        "disks": _key("array", "<f8", (most_disks, 6), dims=["disk", "value"]),
+        **{name: _key("number", "<f8") for name in (*numbers, *model)},
+        "starts": _key("integer", "<i8"),
+        "seconds": _key("number", "<f8", units="s"),
+    }
+
+
+def structure_configuration_keys() -> dict[str, dict[str, Any]]:
+    """Give the data keys of the solver's configuration in that stream's descriptor."""
+    keys = {name: _key("string", "|S128") for name in ("asked", "version", "settings")}
+    keys["max_confidence"] = _key("number", "<f8")
+    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
+    keys[BEAM_CENTER] = _key("array", "<f8", (None,))
+    return keys
+
+
+def newest_structure_stream(stop: Mapping[str, Any] | None) -> str | None:
+    """Give the name of the newest stream of structures of a finished run; None if it has none."""
+    summary = (stop or {}).get(STRUCTURE_SUMMARY) or {}
+    return summary.get(NEWEST_STREAM)
 
 
 def compose_summary(

@@ -30,6 +30,7 @@ from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.live.delivery import Callback, Channel, Delivery
 from speckle_plugin.live.labels import label_frames
 from speckle_plugin.live.results import RunResults
+from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
 from speckle_plugin.network.classifier import Classifier
@@ -48,6 +49,7 @@ class _Run:
     uid: str
     finder: FrameFinder
     results: RunResults
+    opinions: RunOpinions | None
     when_full: str
     seconds_writing: float
     channel: Channel = field(default_factory=dict)
@@ -74,6 +76,8 @@ class LiveClassifier:
     frames : FrameSettings, optional
         Which image keys, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
+    second_opinion : SecondOpinion, optional
+        Which frames are solved beside the network; by default none but those that a plan asks for.
 
     Examples
     --------
@@ -87,9 +91,11 @@ class LiveClassifier:
         classifier: Classifier | Future[Classifier],
         frames: FrameSettings | None = None,
         settings: PipelineSettings | None = None,
+        second_opinion: SecondOpinion | None = None,
     ) -> None:
         self._classifier = classifier
         self._frame_settings = frames or FrameSettings()
+        self._opinions = SecondOpinions(second_opinion or SecondOpinion(), self._frame_settings)
         self.settings = settings or PipelineSettings()
         self.reports = RunReports()
         self._delivery = Delivery(busy=self._is_saturated)
@@ -127,6 +133,7 @@ class LiveClassifier:
             self._closing = True
             self._lock.notify_all()
         self._thread.join(timeout=10.0)
+        self._opinions.close()
         self._delivery.close()
 
     # The RunEngine's thread
@@ -161,10 +168,15 @@ class LiveClassifier:
         if when_full not in ("wait", "defer"):
             when_full = self.settings.when_full
         uid, channel = doc["uid"], Channel()
+
+        def compose(name: str, result: dict[str, Any]) -> None:
+            self._compose(channel, name, result)
+
         run = _Run(
             uid,
             FrameFinder(self._frame_settings),
-            RunResults(doc, lambda *result: self._compose(channel, *result), self._frame_settings),
+            RunResults(doc, compose, self._frame_settings),
+            self._opinions.open_run(doc, compose, self._lock, self._hand_over),
             when_full,
             self._delivery.seconds_writing,
             channel,
@@ -176,6 +188,8 @@ class LiveClassifier:
         size = reference.detector.frame_bytes
         with self._lock:
             run.results.expect(reference)
+            if run.opinions is not None:
+                run.opinions.expect(reference)
             patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0
             if self._wait(lambda: self._has_room(size), patience):
                 self._pending_bytes += size
@@ -242,6 +256,8 @@ class LiveClassifier:
                 if SUMMARY in stop:
                     bounds = {"when_full": run.when_full, "pending_bytes": self.settings.pending_bytes}
                     stop[SUMMARY] |= bounds
+                if run.opinions is not None:
+                    stop = run.opinions.stop(stop)
                 self._compose(run.channel, "stop", stop, saved)
             self._hand_over()
         if not saved.wait(self.settings.save_timeout):
@@ -318,7 +334,9 @@ class LiveClassifier:
             labelled = label_frames(classifier, detector, pixels, times)
             with self._lock:
                 group[0][0].results.times.add(times.seconds)
-                for (run, reference), (result, problem) in zip(group, labelled, strict=True):
+                for (run, reference), frame, (result, problem) in zip(group, pixels, labelled, strict=True):
                     if not run.closed:
                         run.results.close_frame(reference, result, classifier, problem)
+                        if run.opinions is not None:
+                            run.opinions.ask(reference, result, frame)
             self._hand_over()

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import event_model
 import numpy as np
 
+from speckle_plugin.documents.derived_stream import DerivedStream
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.network.classifier import Classifier, FrameResult
@@ -76,7 +76,7 @@ class RunResults:
         self._emit = emit
         self._settings = frames
         self._clock = clock
-        self._compose_event: Callable[..., Any] | None = None
+        self._rows: DerivedStream | None = None
         self._classes = 0
         self._model: dict[str, Any] = {}
         self._open: dict[tuple[str, int], FrameReference] = {}
@@ -117,17 +117,17 @@ class RunResults:
             return
         reference.pixels = None  # results may be held back for long, and bytes count frames that wait only
         self._held.append((reference, result, problem))
-        if self._compose_event or classifier:
+        if self._rows or classifier:
             self._emit_held(classifier)
 
     def _emit_held(self, classifier: Classifier | None) -> None:
-        compose_event = self._compose_event or self._describe(classifier)
+        rows = self._rows or self._describe(classifier)
         held, self._held = self._held, []
         for reference, result, problem in held:
-            self._emit_result(compose_event, reference, result, problem)
+            self._emit_result(rows, reference, result, problem)
 
     def _emit_result(
-        self, compose_event: Callable[..., Any], reference: FrameReference, result: FrameResult, problem: str
+        self, rows: DerivedStream, reference: FrameReference, result: FrameResult, problem: str
     ) -> None:
         now = self._clock()
         latency = max(now - reference.timestamp, 0.0) if reference.timestamp else 0.0
@@ -144,13 +144,12 @@ class RunResults:
             "flags": join_flags(result.flags),
             "latency": latency,
         }
-        self._emit_row(compose_event, data, now)
+        self._emit_row(rows, data, now)
         if problem:
             self._problems[problem[:LONGEST_REASON]] += 1
 
-    def _emit_row(self, compose_event: Callable[..., Any], data: Mapping[str, Any], when: float) -> None:
-        event = compose_event(data=data, timestamps=dict.fromkeys(data, when), time=when, validate=False)
-        self._emit("event", event)
+    def _emit_row(self, rows: DerivedStream, data: Mapping[str, Any], when: float) -> None:
+        rows.add(data, when)
         self._statuses[Status(data["status"])] += 1
         self._flags.update(str(flag) for flag in split_flags(data["flags"]))
         if data["status"] == Status.CLASSIFIED:
@@ -159,7 +158,7 @@ class RunResults:
 
     def take_over(self, data: Mapping[str, Any], when: float, classifier: Classifier) -> None:
         """Emit a row of an earlier result stream as it is, with the time when it was made."""
-        self._emit_row(self._compose_event or self._describe(classifier), data, when)
+        self._emit_row(self._rows or self._describe(classifier), data, when)
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""
@@ -202,8 +201,8 @@ class RunResults:
         num_events = {**doc.get("num_events", {}), self._stream: frames}
         return {**doc, "num_events": num_events, SUMMARY: summary}
 
-    def _describe(self, classifier: Classifier | None) -> Callable[..., Any]:
-        """Emit the stream's descriptor, and give what composes its events."""
+    def _describe(self, classifier: Classifier | None) -> DerivedStream:
+        """Begin the stream."""
         bundle = classifier.bundle if classifier else None
         self._classes = len(bundle.classes) if bundle else 1
         self._model = {
@@ -218,31 +217,18 @@ class RunResults:
             CLASSES: list(bundle.classes) if bundle else [],
             **self._settings.to_configuration(),
         }
-        # event_model's TypedDicts are narrower than what its own validators accept.
-        start: Any = self._start
-        data_keys: Any = result_keys(self._classes)
-        hints: Any = {CLASSIFIER: {"fields": ["disk_number", "confidence"]}}
-        configuration: Any = {
-            CLASSIFIER: {
-                "data": self._model,
-                "timestamps": dict.fromkeys(self._model, self._clock()),
-                "data_keys": configuration_keys(),
-            }
-        }
-        composed = event_model.compose_descriptor(
-            start=start,
-            streams={},
-            event_counters={},
-            name=self._stream,
-            data_keys=data_keys,
-            time=self._clock(),
-            object_keys={CLASSIFIER: list(data_keys)},
-            hints=hints,
-            configuration=configuration,
+        self._rows = DerivedStream(
+            self._start,
+            self._emit,
+            stream=self._stream,
+            computer=CLASSIFIER,
+            data_keys=result_keys(self._classes),
+            configuration=self._model,
+            configuration_keys=configuration_keys(),
+            hints=["disk_number", "confidence"],
+            clock=self._clock,
         )
-        self._compose_event = composed.compose_event
-        self._emit("descriptor", composed.descriptor_doc)
-        return composed.compose_event
+        return self._rows
 
     @staticmethod
     def _key(reference: FrameReference) -> tuple[str, int]:

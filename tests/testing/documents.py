@@ -29,10 +29,14 @@ class Documents(list[tuple[str, dict[str, Any]]]):
 
     def rows(self, run_uid: str | None = None) -> list[dict[str, Any]]:
         """Give the data of the events of the classification stream."""
+        return self.rows_of("classification", run_uid)
+
+    def rows_of(self, stream: str, run_uid: str | None = None) -> list[dict[str, Any]]:
+        """Give the data of the events of a stream."""
         descriptors = {
             d["uid"]
             for d in self.of("descriptor")
-            if d["name"] == "classification" and run_uid in (None, d["run_start"])
+            if d["name"] == stream and run_uid in (None, d["run_start"])
         }
         return [e["data"] for e in self.of("event") if e["descriptor"] in descriptors]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, quadrant
 from speckle_plugin.documents.descriptors import FrameSettings
-from speckle_plugin.live import LiveClassifier, PipelineSettings
+from speckle_plugin.live import LiveClassifier, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import Preprocessing
@@ -53,9 +53,12 @@ def make_live(engine: FakeEngine, documents: Documents) -> Iterator[Callable[...
     """Give a maker of live classifiers on the fake engine; all are closed at the end."""
     made: list[LiveClassifier] = []
 
-    def make(frames: FrameSettings | None = None, **settings: Any) -> LiveClassifier:
+    def make(
+        frames: FrameSettings | None = None, second_opinion: SecondOpinion | None = None, **settings: Any
+    ) -> LiveClassifier:
         bundle = Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {})
-        live = LiveClassifier(Classifier(bundle, engine), frames, PipelineSettings(**settings))
+        classifier = Classifier(bundle, engine)
+        live = LiveClassifier(classifier, frames, PipelineSettings(**settings), second_opinion)
         live.subscribe(documents)
         made.append(live)
         return live
