@@ -3,8 +3,7 @@
 # TensorFlow carries a SQLite of its own, without the full-text search that Tiled's catalog
 # needs. The first one loaded serves the whole process, so Python's comes before TensorFlow.
 import sqlite3  # noqa: F401
-import sys
 
-# Importing OpenVINO reports that to Google, from a forked copy of this process, which then runs
-# what is to be done at the end of this one. Without this package it does neither.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+from speckle_plugin.openvino_reports import refuse_reports
+
+refuse_reports()  # here, since whoever imports OpenVINO later must find it done
