@@ -2,8 +2,8 @@
 
 That writer (2.0) counts documents: a batch of 1 costs a tenth of a second a frame, a batch of 10000 shows
 nothing before the end of the run. `BatchedRunWriter` builds on its private parts, so pyproject.toml has
-bounds on the version. It would end when that writer has a `flush`, hands over new files only, and keeps the types of
-columns.
+bounds on the version. It would end when that writer has a `flush`, hands over new files only, and keeps the
+types of columns.
 
 It writes in the measuring process, by the server's public routes. Importing this module imports Tiled.
 """
