@@ -3,18 +3,18 @@
 They are bluesky's own plans with one thing more: what happens when frames come faster
 than they are classified is chosen per plan, and written into the run. Every plan of
 bluesky works with the live classifier as well, with its default choice.
-"""
 
-from __future__ import annotations
+Annotations are evaluated here, not postponed: the queue server makes forms of them.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
-from bluesky.protocols import Flyable, Readable, Stoppable
+from bluesky.protocols import Flyable, Movable, Readable, Stoppable
 from bluesky.utils import MsgGenerator, short_uid
 
 __all__ = ["classify_count", "classify_fly", "classify_grid_scan", "classify_scan"]
@@ -56,7 +56,7 @@ def classify_count(
 
 def classify_scan(
     detectors: Sequence[Readable],
-    *args: Any,
+    *args: Movable | Any,
     num: int | None = None,
     when_full: WhenFull = "wait",
     md: Mapping[str, Any] | None = None,
@@ -67,6 +67,7 @@ def classify_scan(
     Parameters
     ----------
     detectors : sequence of Readable
+        Every image they read is classified.
     *args
         ``motor1, start1, stop1, ..., motorN, startN, stopN``, then the number of points
         unless `num` gives it.
@@ -83,7 +84,7 @@ def classify_scan(
 
 def classify_grid_scan(
     detectors: Sequence[Readable],
-    *args: Any,
+    *args: Movable | Any,
     when_full: WhenFull = "wait",
     md: Mapping[str, Any] | None = None,
     **kwargs: Any,
@@ -93,6 +94,7 @@ def classify_grid_scan(
     Parameters
     ----------
     detectors : sequence of Readable
+        Every image they read is classified.
     *args
         ``motor1, start1, stop1, num1, ..., motorN, startN, stopN, numN``, the slowest first.
     when_full, md
@@ -107,7 +109,7 @@ def classify_grid_scan(
 def classify_fly(
     detector: Flyable,
     num: int,
-    *path: Any,
+    *path: Movable | Any,
     flush_period: float = 0.25,
     when_full: WhenFull = "wait",
     md: Mapping[str, Any] | None = None,
@@ -141,7 +143,8 @@ def classify_fly(
         raise ValueError(f"expected motor, start, stop, or none of them, got {len(path)} arguments: {path!r}")
     course: dict[str, Any] = {"num": num}
     if path:
-        course |= {"motor": path[0], "start": float(path[1]), "stop": float(path[2])}
+        motor, start, stop = cast("tuple[Any, Any, Any]", path)
+        course |= {"motor": motor, "start": float(start), "stop": float(stop)}
     preparation = _preparation(detector, course)
     metadata: dict[str, Any] = {
         "detectors": [detector.name],
