@@ -66,9 +66,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  "$$python" -m venv --clear $(VENV) || { \
 	    echo "Could not make $(VENV): on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }; \
 	fi; \
-	if nvidia-smi >/dev/null 2>&1; then kind=gpu; else kind=cpu; fi; \
-	echo "Installing into $(VENV) (TensorFlow for $$kind; some minutes the first time)"; \
+	if nvidia-smi >/dev/null 2>&1; then kind=train-gpu; else kind=train; fi; \
+	echo "Installing into $(VENV) (all extras, $$kind; some minutes the first time)"; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check \
-	  -c constraints.txt -e ".[dev,$$kind]"; \
+	  -c constraints.txt -e ".[databroker,dev,ipython,sim,$$kind]"; \
 	touch $@; \
 	echo "Ready: $(BIN)/speckle --help"

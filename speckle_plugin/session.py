@@ -31,6 +31,9 @@ __all__ = ["Session", "start_session"]
 
 logger = logging.getLogger(__name__)
 
+RESTART = 20.0
+"""Seconds that closing waits for a server that is being started again, if a run is not whole."""
+
 
 class Session:
     """A RunEngine whose frames are classified live and stored with their results.
@@ -53,7 +56,12 @@ class Session:
         self.store = store
         self.saver = saver
         self._token = run_engine.subscribe(live)
-        self._keeper = JournalKeeper(saver, store.runs, store.journal_directory)
+        self._keeper = JournalKeeper(
+            saver,
+            store.runs,
+            store.journal_directory,
+            patience=RESTART if isinstance(store, TiledStore) else 0.0,
+        )
         # Also when the interpreter ends without close(): what is queued is saved first.
         store.call_at_close(self._finish)
 

@@ -6,7 +6,7 @@ import contextlib
 import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,8 @@ from speckle_plugin.cli.frame_options import (
 from speckle_plugin.cli.options import new_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from speckle_plugin.frames.files import FrameFile
     from speckle_plugin.network.classifier import Classifier, FrameResult
     from speckle_plugin.preprocessing import FrameGeometry
@@ -120,16 +122,30 @@ def _label(
 ) -> Iterator[FrameResult]:
     from dataclasses import replace
 
-    from speckle_plugin.frames.hot_pixels import hot_pixel_advice
     from speckle_plugin.schema import Flag
 
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
     saturation_level = frames.statements.saturation_level
     for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
-        if not number and (advice := hot_pixel_advice(list(block), geometry)):
-            remark(f"WARNING: {advice}; see --mask")
+        if not number:
+            _advise(list(block), geometry)
         for result in classifier.label(list(block), geometry, saturation_level, pitch=k_step):
             yield replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) if assumed else result
+
+
+def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> None:
+    """Tell what the first frames show that the options do not say: hot pixels, the beam elsewhere."""
+    from speckle_plugin.frames.center import center_disagrees
+    from speckle_plugin.frames.hot_pixels import hot_pixel_advice
+
+    if advice := hot_pixel_advice(frames, geometry):
+        remark(f"WARNING: {advice}; see --mask")
+    if found := center_disagrees(frames[0], geometry.beam_center, geometry.mask):
+        row, column = geometry.beam_center
+        remark(
+            f"WARNING: the beam is taken at row {row:g}, column {column:g}, but the first frame shows it near row "
+            f"{found.row:.0f}, column {found.column:.0f}: see speckle center, and --beam-center-order"
+        )
 
 
 @contextlib.contextmanager

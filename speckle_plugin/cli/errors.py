@@ -1,7 +1,8 @@
 """Turn bad input into one clear line and exit code 2; any other error keeps its traceback.
 
 The package's functions raise ValueError (BundleError is one) for values that can't be
-right and OSError for files; both say what was expected and what to do.
+right and OSError for files; both say what was expected and what to do. A package of an extra that is not
+installed is such an error too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import typer
+
+from speckle_plugin.extras import MissingExtraError, extra_needed
 
 __all__ = ["BAD_INPUT", "clear_errors", "hint", "traceback_wanted"]
 
@@ -37,13 +40,14 @@ def hint(kind: type[ValueError], option: str) -> Iterator[None]:
 
 
 def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command so that a ValueError or OSError ends it with one line on stderr."""
+    """Decorate a command so that a ValueError, OSError or missing extra ends it with a line on stderr."""
 
     @functools.wraps(command)
     def with_clear_errors(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
-        except (ValueError, OSError) as error:
+            with extra_needed():
+                return command(*args, **kwargs)
+        except (ValueError, OSError, MissingExtraError) as error:
             # A closed pipe (`speckle models | head`) is no error of the user's; typer ends quietly.
             if getattr(error, "errno", None) == errno.EPIPE or traceback_wanted.get():
                 raise

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from speckle_plugin.cli.bench import bench
+from speckle_plugin.cli.center import center
 from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.complete import complete
 from speckle_plugin.cli.curve import curve
@@ -43,6 +44,7 @@ app.command()(demo)
 app.command()(query)
 app.command()(simulate)
 app.command()(classify)
+app.command()(center)
 app.command()(explain)
 app.command()(solve)
 app.command()(train)

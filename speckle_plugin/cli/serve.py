@@ -42,13 +42,11 @@ def serve(
         if profile is not None:
             write_profile(store, profile)
         console = stdout()
-        console.print(
-            f"serving {data} at {store.uri.partition('/metadata')[0]}, for this machine and user only"
-        )
+        console.print(f"serving {data} at {store.uri}, for this machine and user only", soft_wrap=True)
         console.print(f"join     speckle query --data {data}, or start a session on it", soft_wrap=True)
         if profile is not None:
             console.print(f'         databroker.catalog["{profile}"]', markup=False)
-        # Of nobody else: the line holds the key.
+        # The address holds the key: who types the command may see it, and the door is theirs anyway.
         console.print(f"browser  {store.web_url}", soft_wrap=True, markup=False)
         remark("Ctrl-C ends it")
         try:

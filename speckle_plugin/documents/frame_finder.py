@@ -159,6 +159,8 @@ class FrameFinder:
             if key in external and filled.get(key) is not True:
                 yield from self._external_frames(detector, doc["descriptor"], data[key], seq_num, timestamp)
                 continue
+            if not self._count_frames(detector, None):
+                continue
             pixels = np.asarray(data[key])
             images = pixels.reshape(-1, *pixels.shape[-2:]) if pixels.ndim >= 2 and pixels.size else [pixels]
             for image in images:

@@ -10,7 +10,7 @@ results and in the stored array.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["count_frames", "is_array", "why_no_frames"]
@@ -28,7 +28,7 @@ def is_array(data_key: Mapping[str, Any]) -> bool:
         return False
     shape = data_key.get("shape")
     if shape is None:
-        return "external" in data_key
+        return True
     return len(shape) >= 2 and all(n is None or n != 1 for n in shape[-2:])
 
 
@@ -54,7 +54,7 @@ def why_no_frames(data_key: Mapping[str, Any]) -> str:
     return ""
 
 
-def count_frames(shape: tuple[int, ...], multiplier: int | None = None) -> int:
+def count_frames(shape: Sequence[int], multiplier: int | None = None) -> int:
     """Give the number of frames in an event.
 
     Parameters

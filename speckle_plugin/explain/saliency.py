@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.extras import extra_needed
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.network.engines.base import NetworkOutput
@@ -151,7 +152,8 @@ class DifferentiableNetwork:
     def __init__(self, bundle: Bundle) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # share the GPU with other processes
-        import keras
+        with extra_needed():
+            import keras
 
         network = bundle.build_network()
         # The last but one layer averages the last convolution's output to the features.

@@ -178,9 +178,7 @@ class Lease:
         try:
             while not lock_file(self._file, shared=True):
                 if time.monotonic() > end:
-                    raise StorageError(
-                        f"{path} is locked by a server that does not end: kill it, and try again"
-                    )
+                    raise StorageError(f"{path} is locked by a server that does not end: kill it, try again")
                 time.sleep(0.02)
         except BaseException:
             self._file.close()
@@ -194,7 +192,7 @@ class Lease:
             self._file.close()
 
     def drop(self) -> None:
-        """Close this process's copy of the file, without giving the lease back for the others that have it."""
+        """Close this process's copy of the file; the lease stays with the others that have it."""
         self._file.close()
 
 

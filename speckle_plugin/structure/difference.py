@@ -155,6 +155,8 @@ def best_further_disks(
     middle, reach = (low + high) / 2.0, np.maximum(extent - (high - low) / 2.0, 0.0)
     axes = [(np.arange(n) * spacing - m + period / 2.0) % period + m - period / 2.0 for m in middle]
     near_enough = [np.flatnonzero(np.abs(a - m) <= r) for a, m, r in zip(axes, middle, reach, strict=True)]
+    if min(len(which) for which in near_enough) == 0:
+        return []
     x, y = (a[which] for a, which in zip(axes, near_enough, strict=True))
     phase = [np.exp(1j * observation.k_step * c * a) for c, a in zip(model.center, (x, y), strict=True)]
     found: list[Candidate] = []

@@ -35,7 +35,7 @@ def effective_radius(observation: Observation) -> float:
     k, mean = observation.rings
     rough = _radius_of_encircled_energy(k, mean)
     best = (np.inf, rough)
-    for radius in np.geomspace(0.5 * rough, 3.5 * rough, 160):
+    for radius in np.geomspace(0.75 * rough, 1.3 * rough, 60):
         use = k * radius < DECAY
         if use.sum() < 4:
             continue
@@ -66,7 +66,7 @@ def common_radius(observation: Observation, radius: float) -> tuple[float, float
         of exponentially distributed intensities.
     """
     k, values = observation.k[observation.known], observation.values[observation.known]
-    use = k < 14.0 / radius
+    use = k < 12.0 / radius
     k, values = k[use], np.maximum(values[use], 0.0)
     fine = np.minimum((k / k.max() * 400).astype(int), 399)
     count = np.bincount(fine, minlength=400)
@@ -75,7 +75,7 @@ def common_radius(observation: Observation, radius: float) -> tuple[float, float
     k = np.bincount(fine, k, minlength=400)[filled] / count
     mean = np.bincount(fine, values, minlength=400)[filled] / count
     best = (np.inf, radius)
-    for trial in np.geomspace(0.75 * radius, 1.33 * radius, 400):
+    for trial in np.geomspace(0.5 * radius, 1.7 * radius, 700):
         q = k * trial
         form = normalized_form(q) ** 2 + 3e-4 * np.minimum(1.0, np.maximum(q, 1e-9) ** -3.0)
         scale = (count * mean / form).sum() / count.sum()

@@ -111,17 +111,24 @@ def _plane(observation: Observation, resolution: float) -> tuple[NDArray[np.comp
     return scipy.fft.ifft2(lattice), 2.0 * np.pi / (n * observation.k_step)
 
 
-def find_extent(observation: Observation, resolution: float, radius: float) -> float:
+def find_extent(observation: Observation, radius: float, k_most: float) -> float:
     """Find the extent of the sample: as far as the Patterson map has peaks, or all that the k step can hold.
 
     Parameters
     ----------
     observation : Observation
-    resolution : float
-        Largest |k| used.
     radius : float
         Effective radius of the disks.
+    k_most : float
+        Largest |k| along an axis of the frame.
     """
+    possible = np.pi / observation.k_step
+    furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
+    extent = 1.2 * furthest + 2.0 * radius
+    return float(extent if 0.0 < furthest < 0.35 * possible else possible)
+
+
+def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:
     plane, spacing = _plane(observation, resolution)
     n = len(plane)
     distance = np.abs(np.fft.fftfreq(n, 1.0 / n)) * spacing
@@ -130,9 +137,7 @@ def find_extent(observation: Observation, resolution: float, radius: float) -> f
     away = longest > 4.0 * radius
     noise = np.median(height[away]) / np.sqrt(2.0 * np.log(2.0))
     peaks = away & (height > max(7.0 * noise, 0.02 * height[away].max()))
-    furthest = 1.1 * longest[peaks].max() + 2.0 * radius if peaks.any() else np.inf
-    possible = np.pi / observation.k_step
-    return float(furthest if furthest < 0.4 * possible else possible)
+    return float(longest[peaks].max()) if peaks.any() else 0.0
 
 
 def find_center(
@@ -143,8 +148,10 @@ def find_center(
     Parameters
     ----------
     observation : Observation
-    resolution, radius : float
-        As for :func:`find_extent`.
+    resolution : float
+        Largest |k| used.
+    radius : float
+        Effective radius of the disks.
     reach : float
         Pixels to search on each side.
 

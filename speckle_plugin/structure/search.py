@@ -30,8 +30,14 @@ __all__ = ["Search"]
 SHARP = 3.0
 """Resolution of a start: k times the effective radius."""
 
+EQUAL, PERHAPS_EQUAL = -0.04, 0.15
+"""Contrasts of a common form factor (see `guinier`) below which disks are taken for equal first, or in turn."""
+
 STARTS = 12
 FIT_PIXELS, QUICK_PIXELS = 3000, 1500
+
+PIXELS_PER_DISK = 9
+"""At low resolution so many are asked for each disk, lest the disks explain anything."""
 
 GOOD_START = 2e-2
 """Residual of a start of a frame without noise that is worth all pixels."""
@@ -71,8 +77,10 @@ class Search:
         self.out_of_time = False
         self.history: list[str] = []
         radius = effective_radius(observation)
-        resolution = min(SHARP / radius, _k_most(observation))
-        extent = settings.extent or find_extent(observation, resolution, radius)
+        self.common, self.contrast = common_radius(observation, radius)
+        if self.contrast < EQUAL:
+            radius = self.common
+        extent = settings.extent or find_extent(observation, radius, _k_most(observation))
         self.sample = Sample(radius, extent, settings.most_disks)
         self.history.append(f"effective radius {radius:.4g}, extent {extent:.4g}")
         self.observation = observation
@@ -133,11 +141,11 @@ class Search:
     def _recipes(self) -> Iterator[tuple[Recipe, Refinement]]:
         """Give what to try, the likeliest first."""
         radius, extent = self.sample.radius, self.sample.extent
-        common, contrast = common_radius(self.told, radius)
+        common, contrast = self.common, self.contrast
         equal = self.settings.prior is not None and self.settings.prior.equal
         crowded = extent * SHARP / radius < 100.0  # too few points for the densities of equal disks
-        first = equal or (contrast < -0.04 and crowded)
-        maybe = equal or contrast < 0.15
+        first = equal or (contrast < EQUAL and crowded)
+        maybe = equal or contrast < PERHAPS_EQUAL
         k_most = _k_most(self.told)
         stride = stride_for(self.told.k_step, extent)
         quick = replace(self.refinement, coarse=True)
@@ -185,10 +193,11 @@ class Search:
         )
         floor = math.sqrt(observation.amplitude_variance * float((target.weights**2).sum()) / target.norm)
         maps = difference_lattice(observation, recipe.resolution, recipe.stride)
+        most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
         for residual, model in candidates[:2]:
             begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
             model, residual = polish(
-                model, target, floor, maps, recipe.radius, refinement, self.settings.most_disks
+                model, target, floor, maps, recipe.radius, refinement, most
             )
             self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
             yield Start(model, residual, floor, recipe.resolution)

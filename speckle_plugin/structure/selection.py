@@ -74,6 +74,12 @@ def significances(variances: NDArray[np.float64], radii: NDArray[np.float64]) ->
     return np.asarray((radii / 2.0) ** 2 / np.maximum(variances, 1e-300))
 
 
+def overlap_of_last(model: Model) -> float:
+    """Give the largest overlap of the last disk with another, as a share of its radius."""
+    distance = np.hypot(*(model.positions[:-1] - model.positions[-1]).T)
+    return float(((model.radii[:-1] + model.radii[-1] - distance) / model.radii[-1]).max())
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """Adds and takes away disks of a frame.
@@ -170,6 +176,8 @@ class Selection:
             if model.number >= self.most_disks:
                 break
             trial, its_loss = self.fit(model.and_disks(disk), 4, 1.0)
+            if overlap_of_last(trial) > 0.5:  # it mends another disk's edge
+                continue
             if best is None or its_loss < best[0]:
                 best = (its_loss, trial)
             if self.gain(loss, its_loss) > 3.0 * self.worth:

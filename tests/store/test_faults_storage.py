@@ -36,7 +36,7 @@ def data(data_directory: Path) -> Path:
 
 
 class Measurement:
-    """A RunEngine with the live classifier and the saver, on an embedded server."""
+    """A RunEngine with the live classifier and the saver, on a data directory."""
 
     def __init__(self, directory: Path, run_engine: RunEngine, pixels: int = 65) -> None:
         self.store = TiledStore(directory)
@@ -102,14 +102,16 @@ def check_frame_counts(store: TiledStore, uids: list[str]) -> None:
 
 
 SERVER = """
-import sys, time
+import socket, sys
 from pathlib import Path
-from speckle_plugin.store.server.embedded import start_server
+import uvicorn
+from speckle_plugin.store.server.application import make_application
+from speckle_plugin.store.server.location import Location
 
-root = Path(sys.argv[1])
-server = start_server(root / "tiled", readable=root / "frames", api_key=sys.argv[2], port=int(sys.argv[3]))
-print(server.port, flush=True)
-time.sleep(600)
+app = make_application(Location.open(Path(sys.argv[1])), sys.argv[2])
+listening = socket.create_server(("127.0.0.1", int(sys.argv[3])))
+print(listening.getsockname()[1], flush=True)
+uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
 """
 
 SCANS = """

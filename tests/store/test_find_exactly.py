@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tiled.client import from_context
 from tiled.structures.core import Spec
@@ -58,6 +59,8 @@ TIMES = [
     2_000_000_000,
 ]
 CONFIDENCES = [0.0, 0.1, 0.3, 0.1 + 0.2, 0.5, math.nextafter(0.5, 1), 1.0]
+WITHOUT_SHRINKING = (Phase.generate,)
+"""A failing example is shown as it is: each smaller one would take seconds of requests."""
 FLAGS = [str(flag) for flag in list(Flag)[:4]]
 
 
@@ -156,7 +159,12 @@ def _question(draw: st.DrawFn, runs: list[Documents]) -> dict[str, Any]:
                 key, value = f"{key}.{inner}", value[inner]
             question[name] = {key: value if draw(st.booleans()) else draw(VALUES)}
         else:
-            question[name] = draw(FILTERS[name])
+            start, stop = draw(st.sampled_from(runs))
+            summary = (stop or {}).get(SUMMARY, {})
+            own = {"since": start["time"], "until": start["time"], "plan": start["plan_name"]}
+            own |= {"max_confidence": summary.get("min_confidence"), "model": summary.get("model")}
+            value = own.get(name) if draw(st.booleans()) else None
+            question[name] = draw(FILTERS[name]) if value is None else value
     return question
 
 
@@ -197,7 +205,7 @@ def matches(start: dict[str, Any], stop: dict[str, Any] | None, question: Mappin
     return all(answers[name](value) for name, value in question.items())
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=WITHOUT_SHRINKING)
 @given(data=st.data())
 def test_runs_of_a_generated_catalog(database: Store, data: st.DataObject) -> None:
     runs = data.draw(_runs())
@@ -240,6 +248,20 @@ def test_every_value_against_every_other(database: Store) -> None:
         for question in questions:
             expected = {start["uid"] for start, stop in runs if matches(start, stop, question)}
             assert expected and set(find_runs(catalog, **question)) == expected, question
+
+
+def test_bounds(database: Store) -> None:
+    """Each time and each confidence is a bound of the others and of itself."""
+    runs: list[Documents] = []
+    for when, confidence in itertools.zip_longest(TIMES, CONFIDENCES, fillvalue=TIMES[0]):
+        start = {"uid": str(uuid.uuid4()), "time": when}
+        runs.append((start, {"uid": "stop", SUMMARY: {"min_confidence": confidence}}))
+    catalog = new_catalog(database, runs)
+    questions: list[dict[str, Any]] = [{"max_confidence": confidence} for confidence in CONFIDENCES]
+    questions += [{name: when} for name in ("since", "until") for when in TIMES]
+    for question in questions:
+        expected = {start["uid"] for start, stop in runs if matches(start, stop, question)}
+        assert set(find_runs(catalog, **question)) == expected, question
 
 
 @pytest.mark.parametrize("label", [1, 2, 12, 20])
@@ -374,7 +396,7 @@ FRAME_FILTERS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, phases=WITHOUT_SHRINKING)
 @given(data=st.data())
 def test_frames(database: Store, rows: dict[tuple[str, int], Any], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(list(FRAME_FILTERS)), min_size=1, max_size=2, unique=True))

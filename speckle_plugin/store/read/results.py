@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import holds_images
+from speckle_plugin.documents.shapes import count_frames
 from speckle_plugin.schema import CLASSIFICATION_STREAM, CLASSIFIER, image_key_of, result_keys
 from speckle_plugin.store.read.rows import read_columns
 
@@ -92,11 +93,15 @@ def stored_images(run: BlueskyRun) -> list[StoredImages]:
 
 def _images(run: BlueskyRun, stream: str, key: str, descriptor: Mapping[str, Any]) -> StoredImages:
     try:
-        count = int(np.prod(run.base[f"{stream}/{key}"].shape[:-2]))
+        stored = run.base[f"{stream}/{key}"].shape
     except KeyError:  # described, but never read
-        count = 0
-    shape = descriptor["data_keys"][key]["shape"]
-    event = np.arange(count) // (int(shape[0]) if len(shape) == 3 else 1)
+        stored = (0, 1, 1)
+    count = int(np.prod(stored[:-2]))
+    # An event may hold more frames than its shape says, by `multiplier`; it is the array that counts,
+    # but for arrays that are joined along the frames of an event.
+    joined = len(stored) == 3
+    per_event = count_frames(descriptor["data_keys"][key]["shape"]) if joined else np.prod(stored[1:-2])
+    event = np.arange(count) // max(int(per_event), 1)
     seq_num, time = event + 1, np.zeros(count)
     table = read_columns(run, stream, ["seq_num", "time"])
     if table is not None:

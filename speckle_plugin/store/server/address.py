@@ -62,7 +62,7 @@ def _path(root: Path) -> Path:
 
 
 def read_address(root: Path) -> Address | None:
-    """Read the address that the last server of a data directory wrote, which may be gone; None if there is none."""
+    """Read the address that the last server of a data directory left, which may be gone; or None."""
     with suppress(OSError, ValueError, TypeError):
         return Address(**json.loads(_path(root).read_text(encoding="utf-8")))
     return None

@@ -102,9 +102,9 @@ def _make_folders(root: Path) -> None:
                 raise PermissionError(13, "Permission denied", str(path))
     except OSError as error:
         raise StorageError(
-            f"the data directory {root} can't be written ({error.strerror or error}). Its server must write there, "
-            "also for those who only read: get the rights, or copy the directory to a place of your own "
-            "(cp -r) and open the copy"
+            f"the data directory {root} can't be written ({error.strerror or error}). Its server must write "
+            "there, also for those who only read: get the rights, or copy the directory to a place of "
+            "your own (cp -r) and open the copy"
         ) from error
 
 
@@ -262,8 +262,8 @@ class Watch:
             failed = ""
             if (address.uri, address.api_key) != (self._address.uri, self._address.api_key):
                 logger.error(
-                    "the Tiled server of %s is at another address now, since another program has its port. Runs "
-                    "go to journals here: open the data directory again to go on",
+                    "the Tiled server of %s is at another address now, since another program has its port. "
+                    "Runs go to journals here: open the data directory again to go on",
                     self._root,
                 )
                 self._address = address

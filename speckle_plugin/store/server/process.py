@@ -115,8 +115,8 @@ def _listen(root: Path, port: int) -> tuple[socket.socket, str]:
         return _bound(port), secrets.token_hex(32)
     except OSError as error:
         raise StorageError(
-            f"the server can't listen on port {port} of 127.0.0.1 ({error.strerror}): another program may have "
-            "it; give another port, or 0 for a free one"
+            f"the server can't listen on port {port} of 127.0.0.1 ({error.strerror}): another program may "
+            "have it; give another port, or 0 for a free one"
         ) from error
 
 

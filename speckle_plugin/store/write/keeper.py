@@ -43,10 +43,15 @@ class JournalKeeper:
         Where runs go.
     directory : Path
         Where journals are.
+    patience : float
+        Seconds that `close` waits for a server that is gone, if runs of this session are not whole.
     """
 
-    def __init__(self, saver: RunSaver, runs: CatalogOfBlueskyRuns, directory: Path) -> None:
+    def __init__(
+        self, saver: RunSaver, runs: CatalogOfBlueskyRuns, directory: Path, patience: float = 0.0
+    ) -> None:
         self._saver, self._runs, self._directory = saver, runs, directory
+        self._patience = patience
         self._given_up: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -61,6 +66,9 @@ class JournalKeeper:
         """End, after a last look at the runs of this session that are in journals only."""
         self._closed.set()
         self._thread.join()
+        end = time.monotonic() + self._patience
+        while self._saver.failures and not self._answers() and time.monotonic() < end:
+            time.sleep(0.2)
         if self._saver.failures:
             self.look(at_rest=0.0)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from event_model.documents import Event, EventDescriptor
 from tiled.client.base import BaseClient
 
 from speckle_plugin.schema import SUMMARY
+from speckle_plugin.store.write.storable import Storable
 
 __all__ = ["ResultStreamWriter", "TiledRunWriter"]
 
@@ -39,12 +40,16 @@ class TiledRunWriter:
 
     def __init__(self, runs: CatalogOfBlueskyRuns) -> None:
         self._writer = _BatchedRunWriter(runs.include_data_sources())
+        self._storable = Storable()
         self._normalizer = RunNormalizer()
         self._normalizer.subscribe(self._writer)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document. All but events and frame references go to Tiled at once."""
-        self._normalizer(name, dict(doc))
+        for stored_name, stored in self._storable(name, doc):
+            if stored_name == "descriptor":  # before the normalizer states types that nobody stated
+                self._writer.types[stored["uid"]] = _column_types(stored)
+            self._normalizer(stored_name, stored)
 
     def flush(self) -> None:
         """Make everything taken so far visible to readers."""
@@ -89,8 +94,7 @@ class _BatchedRunWriter(_RunWriter):
 
     def __init__(self, client: BaseClient) -> None:
         super().__init__(client)
-        self._types: dict[str, dict[str, str]] = {}
-        self._moved: frozenset[str] = frozenset()
+        self.types: dict[str, dict[str, str]] = {}
         self._registered: dict[str, int] = {}
 
     def flush(self) -> None:
@@ -119,12 +123,8 @@ class _BatchedRunWriter(_RunWriter):
         # What fails here stays in the journal, and replaying begins the run anew.
         df_client.append_partition(0, table)
 
-    def start(self, doc: Any) -> None:
-        self._moved = frozenset(doc.get("motors", ()))
-        super().start(doc)
-
     def descriptor(self, doc: EventDescriptor) -> None:
-        self._types[doc["uid"]] = _column_types(doc, self._moved)
+        self.types.setdefault(doc["uid"], _column_types(doc))
         super().descriptor(doc)
 
     def stop(self, doc: Any) -> None:
@@ -132,25 +132,41 @@ class _BatchedRunWriter(_RunWriter):
         super().stop(doc)
 
     def event(self, doc: Event) -> None:
-        types = self._types[doc["descriptor"]]
+        types = self.types[doc["descriptor"]]
+        for key, value in doc["data"].items():
+            if types.get(key) == UNDECIDED and value is not None:
+                types[key] = _integer_or_number(value)
         super().event({**doc, "data": {k: _steady(v, types.get(k)) for k, v in doc["data"].items()}})
 
 
-def _column_types(descriptor: EventDescriptor, moved: Collection[str]) -> dict[str, str]:
-    """Give the type of each column: that which its key declares, but moved objects are numbers.
+UNDECIDED = "integer or number"
+"""The type of a column until its first value comes."""
 
-    A motor that stands at 0 when it is described declares an integer, and the table, made
-    of the first rows, would refuse the position 0.5 in mid-scan.
+
+def _column_types(descriptor: Mapping[str, Any]) -> dict[str, str]:
+    """Give the type of each column: that which its key declares, if it declares one for all its values.
+
+    ophyd's signals are described by the value that they happen to have: a motor or a ring current at 0
+    declares an integer, and the table, made of the first rows, would refuse the 20.5 in mid-scan. An
+    integer that states its size, `dtype_numpy`, is one.
     """
-    objects = descriptor.get("object_keys", {})
-    positions = {key for name in moved for key in objects.get(name, ())}
     types: dict[str, str] = {}
     for key, spec in descriptor["data_keys"].items():
         kind: str = spec["dtype"]
-        if kind == "integer" and key in positions:
-            kind = "number"
-        types[key] = kind
+        types[key] = UNDECIDED if kind == "integer" and not _is_signed(spec.get("dtype_numpy")) else kind
     return types
+
+
+def _is_signed(dtype: Any) -> bool:
+    """Tell whether a data type is stated, and its values fit an integer of the table."""
+    return isinstance(dtype, str) and np.can_cast(np.dtype(dtype), np.int64)
+
+
+def _integer_or_number(value: Any) -> str:
+    """Choose by a first value: an integer that a float would change is kept, if the table can hold it."""
+    exact = isinstance(value, int) and int(float(value)) == value
+    fits = isinstance(value, int) and -(2**63) <= value < 2**63
+    return "integer" if fits and not exact else "number"
 
 
 def _steady(value: Any, kind: str | None) -> Any:

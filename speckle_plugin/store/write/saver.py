@@ -19,6 +19,7 @@ from speckle_plugin.store.connection import limit_retries
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import Journal
 from speckle_plugin.store.write.outage import Outage
+from speckle_plugin.store.write.plain import to_plain
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
@@ -227,6 +228,7 @@ class SavedRun:
                     self.close()
 
     def _append(self, name: str, doc: Mapping[str, Any]) -> None:
+        doc = _plain(name, doc)
         if self._whole and self._journal is not None:
             try:
                 self._journal.append(name, doc)
@@ -244,7 +246,7 @@ class SavedRun:
                 )
             self._started = True
             self._outage.lasts()
-        self._try_tiled(lambda: self._write(name, doc))
+        self._try_tiled(lambda: self._write(name, _plain(name, doc)))
         if self._in_tiled and name == "stop" and self._journal is not None:
             try:
                 self._journal.remove()
@@ -310,3 +312,8 @@ class SavedRun:
                 f"the run {self._uid} can be saved neither in Tiled nor in {self._path}; the log says why "
                 "(a full disk, missing rights, a server that is gone). Mend that and measure again"
             )
+
+
+def _plain(name: str, doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a document whose metadata, which a user may have made of anything, is plain."""
+    return to_plain(doc) if name in ("start", "stop") else doc

@@ -1,13 +1,15 @@
+# mypy: ignore-errors
+# ruff: noqa: I001
 """Makes the data directory of version 0.1.0 that the test of migration opens: `directory_0_1_0.tar.xz`.
 
-It was run with the code of that version (commit 47df98c), whose server was embedded in the measuring process:
+It was run with the code of that version (commit 47df98c), whose server was embedded in its process:
 
     git worktree add ../old 47df98c
-    cd ../old && PYTHONPATH=$PWD:$PWD/tests/callbacks python ../speckle-plugin/tests/store/data/make_directory.py \
-        ../speckle-plugin/tests/store/data
+    cd ../old
+    PYTHONPATH=$PWD:$PWD/tests/callbacks python .../tests/store/data/make_directory.py .../tests/store/data
 
-The directory lay elsewhere when it was made, as one that was copied from another machine. Beside it the script
-writes `directory_0_1_0.json`: what the old code read of each run, to be compared with what the new code reads.
+The directory lay elsewhere when it was made, as one that was copied from another machine. Beside it the
+script writes `directory_0_1_0.json`: what the old code read of each run, to compare with the new code.
 """
 
 from __future__ import annotations

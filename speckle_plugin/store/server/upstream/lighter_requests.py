@@ -12,7 +12,7 @@ from typing import Any
 
 import fastapi.dependencies.utils as fastapi_dependencies
 
-__all__ = ["inspect_dependencies_once"]
+__all__ = ["inspect_dependencies_once", "remembered"]
 
 _get_dependant = fastapi_dependencies.get_dependant
 
@@ -39,3 +39,8 @@ def _inspected(arguments: tuple[tuple[str, Any], ...]) -> Any:
         name: list(value) if isinstance(value, tuple) else value for name, value in arguments
     }
     return _get_dependant(**again)
+
+
+def remembered() -> Any:
+    """Tell how often FastAPI asked for what was remembered, and for what was not (`functools.lru_cache`)."""
+    return _inspected.cache_info()
