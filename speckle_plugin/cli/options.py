@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["CenterOrder", "FamilyName", "GridName", "new_file", "parse_beam_center", "parse_disk_numbers", "parse_numbers"]
+__all__ = [
+    "CenterOrder",
+    "FamilyName",
+    "GridName",
+    "new_file",
+    "parse_beam_center",
+    "parse_disk_numbers",
+    "parse_numbers",
+]
 
 # The library's own lists, said again: importing them takes seconds, and the help must not. A test compares.
 FamilyName = Literal["mono", "poly", "poly_published", "constant_radius"]

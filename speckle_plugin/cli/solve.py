@@ -123,9 +123,7 @@ def solve(
     settings = solve_settings(noise, dark_level, readout_noise, point_spread, smallest_radius, budget)
     settings = replace(settings, saturation_level=opened.statements.saturation_level)
     left_out = mask_of(mask, mask_polarity, opened.statements.mask)
-    template = SolveTask(
-        np.empty(0), FrameGeometry(opened.shape[1:], center, left_out), step, settings
-    )
+    template = SolveTask(np.empty(0), FrameGeometry(opened.shape[1:], center, left_out), step, settings)
     chosen = range(opened.shape[0]) if frames is None else parse_numbers(frames, "frames")
     truth = opened.statements.disk_number
     with structure_files(out, disks, pictures, force) as files:

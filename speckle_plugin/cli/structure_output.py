@@ -158,9 +158,7 @@ def print_structures(
     if len(rows) <= SHOWN:
         columns = (*names, "frame", "disks", *(() if truth is None else ("truth",)))
         numbers = ("frame", "disks", "truth", "mean radius", "residual", "seconds")
-        shown = table(
-            *columns, "certificate", "mean radius", "residual", "seconds", "reason", right=numbers
-        )
+        shown = table(*columns, "certificate", "mean radius", "residual", "seconds", "reason", right=numbers)
         for i, row in enumerate(rows):
             shown.add_row(
                 *(str(row[name]) for name in names),
