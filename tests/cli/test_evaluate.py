@@ -71,8 +71,13 @@ def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, t
     assert set(mono["seeds"]) == {"5", "6"}
     assert mono["all"]["accuracy"] == pytest.approx(sum(s["accuracy"] for s in mono["seeds"].values()) / 2)
     assert results["photons"]["mono"]["1e+07"]["frames"] == 19
-    assert {"one quadrant", "both"} == set(results["centred detectors"]["poly"]["no noise"])
+    assert {"one quadrant", "both", "structure"} == set(results["centred detectors"]["poly"]["no noise"])
+    sizes = results["sizes"]["mono, whole"].values()
+    solved = [results["families"]["poly"], *results["photons"]["mono"].values(), *sizes]
+    assert all(s["structure"]["frames"] == 1 and not s["structure"]["certified_wrong"] for s in solved)
+    assert results["unknown frames"]["kinds"]["flat Poisson noise"]["structure"]["certified"] == 0
     assert results["baselines"]["mono, 1e4 photons"]["radial average"]["accuracy"] > 0.1
+    assert 0 < results["baselines"]["mono"]["structure"]["seconds_per_frame"] < 60
     text = (out / "report.md").read_text()
     assert {line[3:].lower() for line in text.splitlines() if line.startswith("## ")} == set(STUDIES)
     assert "not made for" not in text
