@@ -23,9 +23,9 @@ setup: $(STAMP) ## make the environment in .venv (the other targets do this by t
 demo: setup ## scan a simulated sample, classify live, store, query, draw demo.png
 	@$(BIN)/speckle demo
 
-test: setup ## run the tests, in WORKERS=2 processes
+test: setup ## run the tests and measure their coverage, in WORKERS=2 processes
 	@.ci/install-debian
-	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## run all tests, those that take minutes as well
 	@.ci/install-debian

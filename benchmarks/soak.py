@@ -37,9 +37,9 @@ from simulated_devices import (
     SpeckleSample,
     quadrant,
 )
-from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.plans import classify_count, classify_fly, classify_grid_scan
 from speckle_plugin.session import Session, start_session
+from speckle_plugin.speeds import resident_mebibytes
 from speckle_plugin.store import find_frames
 from speckle_plugin.store.read.results import stored_images
 

@@ -27,8 +27,8 @@ from ophyd import Signal
 from ophyd.sim import SynAxis
 
 from simulated_devices import SpeckleDetector
-from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.live import LiveClassifier
+from speckle_plugin.speeds import resident_mebibytes
 from speckle_plugin.store import RunSaver, TiledStore, find_frames
 from speckle_plugin.store.read.rows import read_columns
 

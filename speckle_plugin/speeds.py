@@ -6,45 +6,39 @@ ratio says something on any machine.
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from bluesky.protocols import Readable
+from numpy.typing import NDArray
 
-from simulated_devices import DetectorResponse, SampleMap, SpeckleDetector, SpeckleSample, quadrant
-from simulated_devices.frame_files import write_frames
 from speckle_plugin.live import PipelineSettings
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.stage_times import StageTimes
 
 if TYPE_CHECKING:
-    from simulated_devices.exposures import Truth
     from speckle_plugin.live import RunReport
     from speckle_plugin.session import Session
 
 __all__ = [
     "PATIENT",
+    "BurstDetector",
     "LiveSpeed",
-    "ReadyDetector",
     "engine_and_machine",
     "live_burst",
     "live_scan",
-    "make_detector",
+    "measure_engine",
     "network_operations",
     "one_frame_latency",
     "preparation_share",
     "resident_mebibytes",
-    "sample_frames",
     "tell_stages",
 ]
-
-SEED = 1
 
 PATIENT = PipelineSettings(drain_timeout=3600.0)
 """A burst counts when its last frame is classified, on a slow machine too."""
@@ -54,56 +48,39 @@ MEASURED = 2.0
 """Seconds that a rate is measured for, each round."""
 
 MATRIX_SIZE = 2048
+SEED = 1
 
 
-class ReadyDetector(SpeckleDetector):
-    """Makes no frames while it measures: each exposure is another name of a file that was written before.
+class BurstDetector(Readable[Any], Protocol):
+    """A detector that has the frames of a burst ready, such as `simulated_devices.ready_detector` has."""
 
-    So it leaves the processor to what is measured, as a real detector does, whose frames come from
-    another machine. Their truth is not that of their events.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._ready: dict[int, Path] = {}
+    frames_per_trigger: Any
 
     def make_ready(self, frames: int) -> None:
-        """Write the file of exposures of so many frames, 64 different ones of equal disks."""
-        if frames not in self._ready:
-            shape = (frames, *self.grid.shape)
-            images = itertools.islice(itertools.cycle(sample_frames(min(64, frames), shape[1])), frames)
-            path = self.data_directory / f"{self.name}-ready-{frames}.h5"
-            write_frames(path, images, shape, self.response.dtype)
-            self._ready[frames] = path
-
-    def _write(self, path: Path, truth: Truth, frames: int) -> None:
-        self.make_ready(frames)
-        os.link(self._ready[frames], path)
+        """Have the frames of one trigger ready."""
 
 
-def make_detector(directory: Path | str, name: str, size: int = 257, **settings: Any) -> ReadyDetector:
-    """Make a detector whose frames are ready in files, in a folder."""
-    return ReadyDetector(
-        name=name,
-        sample=SpeckleSample(name=f"{name}_sample", sample_map=SampleMap(), seed=SEED),
-        grid=quadrant(size),
-        response=DetectorResponse(dtype="float32"),
-        data_directory=directory,
-        seed=SEED,
-        **settings,
-    )
-
-
-def sample_frames(count: int, size: int = 257, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """Make frames of equal disks, shape (count, size, size)."""
-    from simulated_devices import draw_system, intensity
-
-    rng = np.random.default_rng(SEED)
-    grid = quadrant(size)
-    frames = np.stack([intensity(draw_system("mono", 2 + i % 19, rng), grid) for i in range(count)])
-    if np.dtype(dtype).kind == "u":
-        frames = frames / frames.max() * np.iinfo(dtype).max
-    return frames.astype(dtype)
+def measure_engine(classifier: Classifier, frames: NDArray[Any]) -> dict[str, Any]:
+    """Measure the engine on a batch of frames, shape (N, rows, columns), beside the machine's limit."""
+    inputs = classifier.prepare(frames, FrameGeometry(frames.shape[1:]))
+    engine = classifier.engine
+    operations = network_operations(classifier, inputs)
+    rate, limit = engine_and_machine(classifier, inputs)
+    numbers = {
+        "engine": f"{engine.name}, {engine.precision}, {engine.device}",
+        "batch": len(frames),
+        "network_gflop_per_frame": operations / 1e9,
+        "engine_frames_per_s": rate,
+        "one_frame_ms": one_frame_latency(classifier, inputs) * 1e3,
+        "preprocessing_over_classification": preparation_share(classifier, frames),
+    }
+    if limit is not None:
+        numbers |= {
+            "machine_gflop_per_s": limit / 1e9,
+            "machine_frames_per_s": limit / operations,
+            "engine_over_machine": rate * operations / limit,
+        }
+    return numbers
 
 
 def engine_and_machine(classifier: Classifier, inputs: NDArray[np.float32]) -> tuple[float, float | None]:
@@ -201,7 +178,7 @@ class LiveSpeed:
         return self.frames / self.seconds
 
 
-def live_burst(session: Session, detector: ReadyDetector, frames: int, per_trigger: int = 200) -> LiveSpeed:
+def live_burst(session: Session, detector: BurstDetector, frames: int, per_trigger: int = 200) -> LiveSpeed:
     """Classify a burst live: through documents, files, pipeline and Tiled."""
     import bluesky.plans as bp
 
