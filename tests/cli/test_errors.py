@@ -17,7 +17,7 @@ from speckle_plugin.cli.errors import clear_errors, name_options
     [
         ("choose by `dataset`", "choose by --dataset"),
         ("give `beam_center` as (row, column)", "give --beam-center as (row, column)"),
-        ("`file` is an argument, `nothing` is no parameter", "`file` is an argument, `nothing` is no parameter"),
+        ("`file` is an argument, `no` is none", "`file` is an argument, `no` is none"),
     ],
 )
 def test_parameters_are_told_as_options(text: str, told: str) -> None:
