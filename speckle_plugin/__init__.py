@@ -9,9 +9,10 @@ from __future__ import annotations
 # TensorFlow carries a SQLite of its own, without the full-text search that Tiled's catalog
 # needs. The first one loaded serves the whole process, so Python's comes before TensorFlow.
 import sqlite3  # noqa: F401
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from speckle_plugin.openvino_reports import refuse_reports
 
 if TYPE_CHECKING:
     from speckle_plugin.network.classifier import Classifier
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "__version__", "find_frames", "find_runs", "start_session"]
 
-# Importing OpenVINO reports that to Google, from a forked copy of this process, which then runs
-# what is to be done at the end of this one. Without this package it does neither.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+refuse_reports()  # here, since whoever imports OpenVINO later must find it done
 
 _HOME = {
     "Classifier": "speckle_plugin.network.classifier",

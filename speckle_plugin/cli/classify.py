@@ -143,8 +143,8 @@ def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> None:
     if found := center_disagrees(frames[0], geometry.beam_center, geometry.mask):
         row, column = geometry.beam_center
         remark(
-            f"WARNING: the beam is taken at row {row:g}, column {column:g}, but the first frame shows it near row "
-            f"{found.row:.0f}, column {found.column:.0f}: see speckle center, and --beam-center-order"
+            f"WARNING: the beam is taken at row {row:g}, column {column:g}, but the first frame shows it "
+            f"near row {found.row:.0f}, column {found.column:.0f}: see speckle center and --beam-center-order"
         )
 
 

@@ -37,8 +37,8 @@ SYMMETRY_TO_DISAGREE = 0.94
 """The same for contradicting a centre that is given.
 
 Of 1000 simulated frames with the beam in them and 1000 with it in the corner (10^4 to 10^7 photons, and
-without noise; masks; two k steps) none was called wrong by more than two pixels; at 0.85 it were 12. With 10^5
-photons and more all that are off by three pixels are found, with 10^4 three in four.
+without noise; masks; two k steps) none was called wrong by more than two pixels; at 0.85 it were 12. With
+10^5 photons and more all that are off by three pixels are found, with 10^4 three in four.
 """
 
 SMALLEST_SIDE = 32
@@ -177,10 +177,11 @@ def _smoothed(
     offset = max(values[values > 0].min(), 0.1 * np.median(values[used]))
     logarithm = np.where(used, np.log(values + offset), 0.0)
     logarithm -= logarithm[used].mean()
-    weights = used.astype(float)
+    weights = used.astype(np.float64)
     known = np.maximum(gaussian_filter(weights, SMOOTHING), 1e-3)
-    smoothed = gaussian_filter(logarithm * weights, SMOOTHING) / known * weights
-    return np.asarray((smoothed - smoothed[used].mean()) * weights, float), weights
+    smoothed: NDArray[np.float64] = gaussian_filter(logarithm * weights, SMOOTHING) / known * weights
+    centered: NDArray[np.float64] = (smoothed - smoothed[used].mean()) * weights
+    return centered, weights
 
 
 def _binned(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.frames.library_logs import captured_log
 from speckle_plugin.frames.source import FrameFileError, FrameSource, Statements, frames_shape
 from speckle_plugin.frames.units import k_step_of
 
@@ -45,7 +43,7 @@ class _Fabio(FrameSource):
     """A file that one of fabio's classes reads."""
 
     def __init__(self, path: str | os.PathLike[str], kind: Any) -> None:
-        with _silent():
+        with captured_log("fabio"):
             self._image = kind().read(os.fspath(path))
         frames = getattr(self._image, "_frames", None) or [self._image]
         for frame in frames:
@@ -60,10 +58,9 @@ class _Fabio(FrameSource):
         shape = frames_shape(str(path), (int(self._image.nframes), *data.shape), data.dtype)
         super().__init__(str(path), shape, data.dtype, is_single=shape[0] == 1)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
-        self.check_range(start, stop)
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
         frames = []
-        with _silent():
+        with captured_log("fabio"):
             for index in range(start, stop):
                 data = self._image.data if self.shape[0] == 1 else self._image.get_frame(index).data
                 if data is None or data.shape != self.shape[1:]:
@@ -71,7 +68,7 @@ class _Fabio(FrameSource):
                 frames.append(data)
         return np.stack(frames)
 
-    def statements(self) -> Statements:  # noqa: D102
+    def _statements(self) -> Statements:
         header = self._image.header.get("_array_data.header_contents", "")
         center = re.search(rf"Beam_xy\s*\(?\s*{NUMBER}\s*,\s*{NUMBER}", header)
         pixel = re.search(rf"Pixel_size\s*{NUMBER}\s*m?\s*x\s*{NUMBER}", header)
@@ -95,15 +92,3 @@ def _number(header: str, key: str) -> float | None:
     """Give a number of the header that Dectris' detectors write, such as `# Wavelength 0.9 A`."""
     found = re.search(rf"{key}\s*=?\s*{NUMBER}", header)
     return float(found[1]) if found else None
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep fabio's remarks on headers to itself: what is wrong is raised."""
-    logger = logging.getLogger("fabio")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

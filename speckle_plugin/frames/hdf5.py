@@ -53,16 +53,12 @@ class _Dataset(FrameSource):
         shape = frames_shape(called, self._data.shape, self._data.dtype)
         super().__init__(called, shape, self._data.dtype, is_single=self._data.ndim == 2)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
-        self.check_range(start, stop)
-        try:
-            if self._data.ndim == 3:
-                return np.asarray(self._data[start:stop])
-            if self._data.ndim == 2:
-                return np.asarray(self._data[()])[None]
-            return np.concatenate(list(self._pieces(start, stop)))
-        except OSError as error:
-            raise FrameFileError(f"{self.name}: frame {start} can't be read: {error}", not_yet=True) from None
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        if self._data.ndim == 3:
+            return np.asarray(self._data[start:stop])
+        if self._data.ndim == 2:
+            return np.asarray(self._data[()])[None]
+        return np.concatenate(list(self._pieces(start, stop)))
 
     def _pieces(self, start: int, stop: int) -> Any:
         """Read frames along several axes, those of one index of the outer ones at once."""
@@ -71,7 +67,7 @@ class _Dataset(FrameSource):
             low, high = max(start - row * inner, 0), min(stop - row * inner, inner)
             yield self._data[(*np.unravel_index(row, outer), slice(low, high))]
 
-    def statements(self) -> Statements:  # noqa: D102
+    def _statements(self) -> Statements:
         return read_statements(self._files, self._path, self.shape)
 
     def number(self, name: str, index: int) -> float:  # noqa: D102

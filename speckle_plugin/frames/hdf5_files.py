@@ -230,7 +230,7 @@ def _open(path: str) -> h5py.File:
 
 def _explain(path: str, reason: str) -> tuple[str, bool]:
     """Say why HDF5 does not open a file, and whether that may pass."""
-    if "lock" in reason or "already open for" in reason:
+    if "unable to lock" in reason or "already open for" in reason:
         return f"{path} is open for writing in another program, without SWMR: {SWMR_ADVICE}", True
     if "truncated" in reason:
         size = Path(path).stat().st_size

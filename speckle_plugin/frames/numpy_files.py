@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,7 @@ def open_npy(path: str | os.PathLike[str]) -> FrameSource:
     FrameFileError
         If it holds none, or is damaged.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError, OSError) as error:
-        raise FrameFileError(f"{path} can't be read: {error}; it may be truncated", not_yet=True) from None
-    return _Array(str(path), array)
+    return _Array(str(path), np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def open_npz(path: str | os.PathLike[str], key: str | None = None) -> FrameSource:
@@ -50,18 +45,13 @@ def open_npz(path: str | os.PathLike[str], key: str | None = None) -> FrameSourc
     FrameFileError
         If there is none, or more than one, or the file is damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            headers = {}
-            for member in archive.namelist():
-                if member.endswith(".npy"):
-                    with archive.open(member) as opened:
-                        headers[member.removesuffix(".npy")] = read_header(opened)
-        return _Npz(path, _choose(str(path), key, headers))
-    except FrameFileError:
-        raise
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise FrameFileError(f"{path} can't be read: {error}; it may be truncated", not_yet=True) from None
+    headers = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if member.endswith(".npy"):
+                with archive.open(member) as opened:
+                    headers[member.removesuffix(".npy")] = read_header(opened)
+    return _Npz(path, _choose(str(path), key, headers))
 
 
 def read_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -118,8 +108,7 @@ class _Array(FrameSource):
         self._array = array.reshape(shape)
         super().__init__(name, shape, array.dtype, is_single=array.ndim == 2)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
-        self.check_range(start, stop)
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
         return np.array(self._array[start:stop])
 
 
@@ -137,8 +126,7 @@ class _Npz(FrameSource):
         self._all: NDArray[Any] | None = None
         super().__init__(name, frames_shape(name, stored, dtype), dtype, is_single=len(stored) == 2)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
-        self.check_range(start, stop)
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._fortran and len(self._stored) > 1:  # rare: then all at once
             if self._all is None:
                 data = self._bytes(0, self.shape[0])
@@ -151,16 +139,13 @@ class _Npz(FrameSource):
 
     def _bytes(self, start: int, stop: int) -> bytes:
         size = self.shape[1] * self.shape[2] * self.dtype.itemsize
-        try:
-            self._member.seek(self._begin + start * size)
-            data = self._member.read((stop - start) * size)
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            raise FrameFileError(f"{self._path}, frame {start}, can't be read: {error}") from None
+        self._member.seek(self._begin + start * size)
+        data = self._member.read((stop - start) * size)
         if len(data) != (stop - start) * size:
             raise FrameFileError(f"{self._path} ends in frame {start + len(data) // size}: truncated")
         return data
 
-    def statements(self) -> Statements:  # noqa: D102
+    def _statements(self) -> Statements:
         with np.load(self._path, allow_pickle=False) as archive:
             extra = {name: archive[name] for name in EXTRA if name in archive.files}
             mask = archive["mask"] if "mask" in archive.files and self._key != "mask" else None

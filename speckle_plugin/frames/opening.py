@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from speckle_plugin.frames.fabio_files import open_cbf, open_edf, open_fit2d_mask
 from speckle_plugin.frames.hdf5 import open_hdf5
 from speckle_plugin.frames.numpy_files import open_npy, open_npz
-from speckle_plugin.frames.source import FrameFileError, FrameSource, JoinedSource, Statements
+from speckle_plugin.frames.source import FrameFileError, FrameSource, JoinedSource, Statements, clear_errors
 from speckle_plugin.frames.tiff import open_tiff
 
 __all__ = ["FORMATS", "expand", "open_all", "open_source"]
@@ -51,15 +51,8 @@ def open_source(path: str | os.PathLike[str], dataset: str | None = None) -> Fra
         )
     if not os.path.exists(path):
         raise FrameFileError(f"no file {path}: give a file of frames ({FORMATS})", not_yet=True)
-    try:
+    with clear_errors(path):
         return _open(path, dataset)
-    except FrameFileError:
-        raise
-    except PermissionError:
-        raise FrameFileError(f"{path} may not be read by you: see its permissions") from None
-    except Exception as error:  # damaged files: the libraries raise anything there
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FrameFileError(f"{path} can't be read, it may be damaged: {reason}", not_yet=True) from error
 
 
 def _open(path: str, dataset: str | None) -> FrameSource:
@@ -107,11 +100,11 @@ class _OneOfMany(FrameSource):
         with open_source(path, dataset) as source:
             super().__init__(source.name, source.shape, source.dtype, source.missing)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
         with open_source(self._path, self._dataset) as source:
             return source.read(start, stop)
 
-    def statements(self) -> Statements:  # noqa: D102
+    def _statements(self) -> Statements:
         with open_source(self._path, self._dataset) as source:
             return source.statements()
 

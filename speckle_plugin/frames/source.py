@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FrameFileError", "FrameSource", "JoinedSource", "Statements", "frames_shape"]
+__all__ = ["FrameFileError", "FrameSource", "JoinedSource", "Statements", "clear_errors", "frames_shape"]
 
 
 class FrameFileError(ValueError):
@@ -26,6 +27,26 @@ class FrameFileError(ValueError):
     def __init__(self, message: str, not_yet: bool = False) -> None:
         super().__init__(message)
         self.not_yet = not_yet
+
+
+@contextmanager
+def clear_errors(what: str) -> Iterator[None]:
+    """Turn any error into FrameFileError: for damaged files the libraries raise whatever comes up.
+
+    Parameters
+    ----------
+    what : str
+        That can't be read.
+    """
+    try:
+        yield
+    except FrameFileError:
+        raise
+    except PermissionError:
+        raise FrameFileError(f"{what} may not be read by you: see the permissions of the file") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FrameFileError(f"{what} can't be read, it may be damaged: {reason}", not_yet=True) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +112,26 @@ class FrameSource:
         FrameFileError
             If there are not so many, or the file is damaged.
         """
-        raise NotImplementedError
+        self.check_range(start, stop)
+        with clear_errors(f"frame {start} of {self.name}"):
+            return self._read(start, stop)
 
     def statements(self) -> Statements:
-        """Give what the file says of its frames."""
+        """Give what the file says of its frames.
+
+        Raises
+        ------
+        FrameFileError
+            If it says what can't be, or is damaged.
+        """
+        with clear_errors(f"what {self.name} says of its frames"):
+            return self._statements()
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames that are there."""
+        raise NotImplementedError
+
+    def _statements(self) -> Statements:
         return Statements()
 
     def number(self, name: str, index: int) -> float:
@@ -150,8 +187,7 @@ class JoinedSource(FrameSource):
         self._ends = np.cumsum([part.shape[0] for part in parts])
         super().__init__(name, (int(self._ends[-1]), *first.shape[1:]), first.dtype, missing)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
-        self.check_range(start, stop)
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
         pieces = []
         for part, end in zip(self._parts, self._ends, strict=True):
             begin = int(end) - part.shape[0]
@@ -160,7 +196,7 @@ class JoinedSource(FrameSource):
                 pieces.append(part.read(low - begin, high - begin))
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def statements(self) -> Statements:  # noqa: D102
+    def _statements(self) -> Statements:
         return self._parts[0].statements()
 
     def close(self) -> None:  # noqa: D102

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.frames.library_logs import captured_log
 from speckle_plugin.frames.source import FrameFileError, FrameSource, frames_shape
 
 __all__ = ["open_tiff"]
@@ -30,9 +31,12 @@ class _Tiff(FrameSource):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         import tifffile
 
-        self._file = tifffile.TiffFile(path)
-        try:
+        with captured_log("tifffile") as errors:
+            self._file = tifffile.TiffFile(path)
             pages = list(self._file.pages)
+        try:
+            if errors:  # it would go on with the pages before
+                raise FrameFileError(f"{path} is damaged or truncated: {errors[0]}", not_yet=True)
             if not pages:
                 raise FrameFileError(f"{path} holds no page", not_yet=True)
             shapes = {(page.shape, page.dtype) for page in pages}
@@ -53,8 +57,7 @@ class _Tiff(FrameSource):
             self._file.close()
             raise
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:  # noqa: D102
-        self.check_range(start, stop)
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
         frames = []
         for index in range(start, stop):
             page: Any = self._file.pages[index]

@@ -84,7 +84,7 @@ def test_find_runs(catalog: Any, named: dict[str, str], arguments: dict[str, Any
     [
         ({"label": "7"}, "int such as 7"),
         ({"label": True}, "int such as 7"),
-        ({"label": -1}, "not -1"),
+        ({"label": -1}, "no network gives the label -1"),
         ({"max_confidence": 80}, "percent"),
         ({"max_confidence": "high"}, "from 0 to 1"),
         ({"max_confidence": math.nan}, "from 0 to 1"),

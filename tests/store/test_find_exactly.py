@@ -205,7 +205,7 @@ def matches(start: dict[str, Any], stop: dict[str, Any] | None, question: Mappin
     return all(answers[name](value) for name, value in question.items())
 
 
-@settings(max_examples=25, phases=WITHOUT_SHRINKING)
+@settings(max_examples=15, phases=WITHOUT_SHRINKING)
 @given(data=st.data())
 def test_runs_of_a_generated_catalog(database: Store, data: st.DataObject) -> None:
     runs = data.draw(_runs())
@@ -396,7 +396,7 @@ FRAME_FILTERS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=20, phases=WITHOUT_SHRINKING)
+@settings(max_examples=15, phases=WITHOUT_SHRINKING)
 @given(data=st.data())
 def test_frames(database: Store, rows: dict[tuple[str, int], Any], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(list(FRAME_FILTERS)), min_size=1, max_size=2, unique=True))

@@ -62,16 +62,16 @@ def test_a_stored_run_is_whole(
 def test_each_file_is_registered_once(
     store: TiledStore, measure: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from speckle_plugin.store.write import run_writer
+    from speckle_plugin.store.server.upstream.batched_run_writer import BatchedRunWriter
 
     sent: list[int] = []
-    update = run_writer._BatchedRunWriter._update_data_source_for_node
+    update = BatchedRunWriter._update_data_source_for_node
 
     def spy(self: Any, node: Any, data_source: Any, patch: Any = None) -> None:
         sent.append(len(data_source.assets))
         update(self, node, data_source, patch)
 
-    monkeypatch.setattr(run_writer._BatchedRunWriter, "_update_data_source_for_node", spy)
+    monkeypatch.setattr(BatchedRunWriter, "_update_data_source_for_node", spy)
     flush_each = lambda saver, name, doc: saver.flush() if name == "event" else None  # noqa: E731
     uid = measure(store, positions=range(5), after=flush_each)
     assert sent == [1, 1, 1, 1, 1]

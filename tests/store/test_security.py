@@ -71,14 +71,14 @@ class Log(logging.Handler):
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def target(initialized: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     log, root = Log(), logging.getLogger()
     level = root.level
     root.addHandler(log)
     root.setLevel(logging.DEBUG)
 
     store = TiledStore(tmp_path_factory.mktemp("target") / "data")
-    with store, same_application(tmp_path_factory.mktemp("same") / "data") as application:
+    with store, same_application(initialized) as application:
         one = Target(store, application, log.lines)
         with one.with_key:
             yield one

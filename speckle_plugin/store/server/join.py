@@ -91,6 +91,12 @@ def join(root: Path, port: int = 0, meanwhile: Callable[[], object] = lambda: No
 
 
 def _make_folders(root: Path) -> None:
+    if "?" in str(root):
+        # DuckDB (1.5) resolves links, and looks for its log at a path that is cut there.
+        raise StorageError(
+            f"the path {root} has a question mark, below which the database of tables can't write: rename "
+            "that folder"
+        )
     try:
         for folder in (root / "frames", root / "journal"):
             folder.mkdir(parents=True, exist_ok=True)

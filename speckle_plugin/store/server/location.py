@@ -1,7 +1,7 @@
 """What Tiled calls a data directory: directories that move, and paths that are no addresses.
 
 Tiled notes its files by their whole path, in addresses that it neither quotes nor unquotes. So a
-directory that was moved would lose its frames, and one with `#` or `?` in its path could not be opened.
+directory that was moved would lose its frames, and one with `#` in its path could not be opened.
 `Location.open` has the catalog follow a move, and gives a path with such characters another name, a link,
 while the server runs.
 """
@@ -22,7 +22,7 @@ __all__ = ["Location"]
 FILES = ("file://localhost", "file://")
 TABLES = "duckdb://localhost/"
 
-ODD = frozenset("#?%;")
+ODD = frozenset("#%;")
 """Characters that cannot be told from the parts of an address."""
 
 
@@ -36,10 +36,13 @@ class Location:
         The directory.
     name : Path
         Another path of the same directory, fit for addresses.
+    former : tuple of str
+        Where the directory has been: journals call its files so.
     """
 
     root: Path
     name: Path
+    former: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -52,13 +55,16 @@ class Location:
         """
         from speckle_plugin.store.server.upstream.moved_files import former_roots, rename_files
 
-        location = cls(root, root if not ODD & set(str(root)) else _link_to(root))
+        name = root if not ODD & set(str(root)) else _link_to(root)
         catalog, note = root / "tiled" / "catalog.db", root / "tiled" / "location.json"
-        before = _read(note) or [(former, former) for former in former_roots(catalog)]
-        for one in before if (str(root), str(location.name)) not in before else ():
-            rename_files(catalog, _changes(one, (str(root), str(location.name))))
-        note.write_text(json.dumps({"root": str(root), "name": str(location.name)}), encoding="utf-8")
-        return location
+        known = _read(note) or {"known": [[former, former] for former in former_roots(catalog)]}
+        now = [str(root), str(name)]
+        if now not in known["known"][-1:]:
+            for before in known["known"][-1:] if note.exists() else known["known"]:
+                rename_files(catalog, _changes(before, now))
+            known["known"] = [*(one for one in known["known"] if one[0] != str(root)), now]
+            note.write_text(json.dumps(known), encoding="utf-8")
+        return cls(root, name, tuple(former for former, _ in known["known"][:-1]))
 
     def close(self) -> None:
         """Remove the other name."""
@@ -75,11 +81,13 @@ class Location:
                 break
         else:
             return uri
-        if self.name == self.root and "%" not in path:
+        if self.name == self.root and path.startswith(f"{self.root}/"):
             return uri
         for said in (path, unquote(path)):
-            if said.startswith(f"{self.root}/") and (said == path or os.path.exists(said)):
-                return f"file://localhost{self.name}{said.removeprefix(str(self.root))}"
+            for place in (str(self.root), *self.former):
+                below = said.removeprefix(place)
+                if said.startswith(f"{place}/") and os.path.exists(f"{self.root}{below}"):
+                    return f"file://localhost{self.name}{below}"
         return uri
 
 
@@ -89,14 +97,15 @@ def _link_to(root: Path) -> Path:
     return link
 
 
-def _read(note: Path) -> list[tuple[str, str]]:
-    with suppress(OSError, ValueError, KeyError):
-        said = json.loads(note.read_text(encoding="utf-8"))
-        return [(said["root"], said["name"])]
-    return []
+def _read(note: Path) -> dict[str, list[list[str]]] | None:
+    """Read the places that the directory was at, root and name, the last one last."""
+    with suppress(OSError, ValueError):
+        known: dict[str, list[list[str]]] = json.loads(note.read_text(encoding="utf-8"))
+        return known
+    return None
 
 
-def _changes(before: tuple[str, str], now: tuple[str, str]) -> dict[str, str]:
+def _changes(before: list[str], now: list[str]) -> dict[str, str]:
     """Give the beginnings of addresses below a directory (root and name) before and now."""
     (old_root, old_name), (_, name) = before, now
     old = [
