@@ -151,8 +151,7 @@ def _running(root: Path, waited: float) -> Address | None:
         if not address.is_here():
             raise StorageError(
                 f"the data directory {root} is served by {owner}, another machine: work there, or reach its "
-                f"server from here by a tunnel (ssh -L {address.port}:127.0.0.1:{address.port} {owner.host}) "
-                "and --server"
+                f"server from here by a tunnel (ssh -L {address.port}:127.0.0.1:{address.port} {owner.host})"
             )
         return address
     if waited > GRACE and owner.version is None:
