@@ -30,10 +30,10 @@ from training.workers import place_among_workers
 __all__ = ["Mixture", "retrain", "set_aside"]
 
 SET_ASIDE = 8
-"""One of so many training frames is not trained on: confidences are calibrated on them."""
+"""One training frame in this many is not trained on: confidences are calibrated on those."""
 
 LEAST_GROUPS = 4
-"""Of so many runs (or groups of them that show the same disks) a whole one is set aside for it."""
+"""From this many runs on (or groups of runs that show the same disks), whole runs are set aside for that."""
 
 MOST_FOR_VALIDATION = 400
 STEPS_PER_EPOCH = 50

@@ -233,7 +233,7 @@ class LiveClassifier:
         return len(self._waiting) >= self.settings.batch
 
     def _has_room(self, size: int) -> bool:
-        """Tell whether a frame of so many bytes may wait; one alone always may."""
+        """Tell whether a frame of this size in bytes may wait; one alone always may."""
         return not self._pending_bytes or self._pending_bytes + size <= self.settings.pending_bytes
 
     def _stop(self, doc: dict[str, Any]) -> None:

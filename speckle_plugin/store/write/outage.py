@@ -1,4 +1,4 @@
-"""That a Tiled server is gone, remembered, so that not every run has to find it out again.
+"""Remembers that a Tiled server is gone, so that not every run has to find it out again.
 
 Only `RunSaver` uses this module. Each attempt on a server that is gone costs seconds; a
 journal costs none.
