@@ -129,8 +129,8 @@ def audit_inputs(inputs: Iterable[tuple[NDArray[np.floating], int]], target: flo
         raise ShortcutError(
             f"the network's input gives the disk number away by its {' and '.join(shortcuts)}. "
             f"Of {truth.size} frames this part is named by each number alone, where chance is "
-            f"{1 / found.size:.1%}: {told}. Change the preprocessing: what is above its bound must not depend "
-            "on the disk number",
+            f"{1 / found.size:.1%}: {told}. Change the preprocessing: what is above its bound must not "
+            "depend on the disk number",
             accuracies,
         )
     return accuracies

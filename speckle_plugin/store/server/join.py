@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import site
 import subprocess
 import sys
 import threading
@@ -167,8 +168,6 @@ def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
     command += ["--port", str(port), "--idle", str(idle_setting())]
     if without := os.environ.get("SPECKLE_SERVER_WITHOUT"):  # benchmarks/server_process.py measures so
         command += ["--without", without]
-    here = str(Path(speckle_plugin.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     with (root / "tiled" / "error.log").open("ab") as errors:
         started = subprocess.Popen(
             command,
@@ -176,7 +175,7 @@ def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=root,
-            env=os.environ | {"PYTHONPATH": path},
+            env=_environment(),
             start_new_session=True,  # Ctrl-C is for the user's process
         )
     with started:
@@ -188,6 +187,14 @@ def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
     if address is None:
         raise StorageError(f"the Tiled server of {root} ended as soon as it had started: see its error.log")
     return address
+
+
+def _environment() -> dict[str, str]:
+    """Have the server import the package from where this process did."""
+    here = str(Path(speckle_plugin.__file__).parents[1])
+    if here in (*site.getsitepackages(), site.getusersitepackages()):
+        return dict(os.environ)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
 
 
 def _first_line(started: subprocess.Popen[bytes], root: Path) -> dict[str, str]:
