@@ -129,7 +129,7 @@ def _label(
     for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
         if not number:
             _advise(list(block), geometry)
-        for result in classifier.label(list(block), geometry, saturation_level, pitch=k_step):
+        for result in classifier.label(list(block), geometry, saturation_level, k_step=k_step):
             yield replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) if assumed else result
 
 

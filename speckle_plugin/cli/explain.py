@@ -152,7 +152,7 @@ class _Chosen:
     name: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
     mask: NDArray[Any] | None = None
 
 
@@ -177,9 +177,9 @@ def _from_run(
 
     with open_store(data, server) as store:
         stored = read_stored_frame(store.runs, run, frame_index, image_key)
-    center, pitch = beam.stated(stored.pixels.shape)
+    center, k_step = beam.stated(stored.pixels.shape)
     name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
-    return _Chosen(name, stored.pixels, center or stored.beam_center, pitch or stored.pitch)
+    return _Chosen(name, stored.pixels, center or stored.beam_center, k_step or stored.k_step)
 
 
 def _explain(
@@ -188,7 +188,7 @@ def _explain(
     from speckle_plugin.explain.saliency import explain as explain_frame
     from speckle_plugin.schema import Flag
 
-    explanation = explain_frame(bundle, chosen.pixels, geometry, disk_number, chosen.pitch)
+    explanation = explain_frame(bundle, chosen.pixels, geometry, disk_number, chosen.k_step)
     if chosen.beam_center is not None:
         return explanation
     flags = (*explanation.result.flags, Flag.ASSUMED_CENTER)
@@ -207,7 +207,7 @@ def _draw(
 
     title = f"{chosen.name}, by {bundle.name} {bundle.version}"
     figure = explanation_picture(
-        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.pitch, title
+        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.k_step, title
     )
     figure.savefig(path, format=kind, dpi=RESOLUTION)
 
@@ -220,10 +220,10 @@ def _save(
     from speckle_plugin.preprocessing import map_spacing
 
     more: dict[str, Any] = {}
-    if chosen.pitch:
-        more["pitch"] = chosen.pitch
+    if chosen.k_step:
+        more["pitch"] = chosen.k_step
         if bundle.preprocessing.intensity == "patterson":
-            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.pitch)
+            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.k_step)
     with path.open("wb") as opened:
         np.savez_compressed(
             opened,

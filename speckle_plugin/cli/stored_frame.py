@@ -27,7 +27,7 @@ class StoredFrame:
     run_uid, image_key : str
     pixels : array, shape (rows, columns)
     beam_center : (row, column) or None
-    pitch : float or None
+    k_step : float or None
         Wave number per pixel.
     """
 
@@ -35,7 +35,7 @@ class StoredFrame:
     image_key: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
 
 
 def read_stored_frame(
@@ -74,7 +74,7 @@ def read_stored_frame(
     center = None
     if detector.geometry is not None and not detector.center_assumed:
         center = detector.geometry.beam_center
-    return StoredFrame(run.start["uid"], detector.image_key, pixels, center, detector.pitch)
+    return StoredFrame(run.start["uid"], detector.image_key, pixels, center, detector.k_step)
 
 
 def _detector_of(run: BlueskyRun, image_key: str | None) -> Detector:

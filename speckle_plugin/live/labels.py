@@ -58,7 +58,7 @@ def label_frames(
         return [(unusable, problem)] * len(frames)
     readable = [frame for frame in frames if not isinstance(frame, OSError)]
     results = iter(
-        classifier.label(readable, detector.geometry, detector.saturation_level, detector.pitch, times)
+        classifier.label(readable, detector.geometry, detector.saturation_level, detector.k_step, times)
     )
     labelled = []
     for frame in frames:
