@@ -19,7 +19,25 @@ RETRY_INTERVAL = 0.05
 
 
 class FrameReadError(OSError):
-    """A frame can't be read from its file."""
+    """A frame can't be read from its file.
+
+    Parameters
+    ----------
+    message : str
+    in_use : bool
+        As long as the detector has the file open; it can be read afterwards.
+    """
+
+    def __init__(self, message: str, in_use: bool = False) -> None:
+        super().__init__(message)
+        self.in_use = in_use
+
+
+OPEN_IN_DETECTOR = (
+    "the detector still has the file open, so that it can be read after the run only. To have frames "
+    "labelled while they are measured, let it write in SWMR mode and flush each frame (AreaDetector's HDF5 "
+    "plugin: SWMRMode and NumFramesFlush = 1)"
+)
 
 
 def read_frames(
@@ -56,11 +74,16 @@ def read_frames(
                 break
             except (OSError, KeyError, ValueError) as error:
                 if time.monotonic() >= deadline:
-                    reason = FrameReadError(f"{path}, dataset {dataset}: {error}")
-                    frames += [reason] * len(members)
+                    frames += [_reason(path, dataset, error)] * len(members)
                     break
                 sleep(RETRY_INTERVAL)
     return frames
+
+
+def _reason(path: str, dataset: str, error: Exception) -> FrameReadError:
+    if isinstance(error, BlockingIOError):  # locked
+        return FrameReadError(f"{path}: {OPEN_IN_DETECTOR}", in_use=True)
+    return FrameReadError(f"{path}, dataset {dataset}: {error}")
 
 
 def _at_hand(reference: FrameReference) -> NDArray[Any] | FrameReadError:
@@ -102,5 +125,8 @@ def _open(path: str) -> h5py.File:
         return h5py.File(path, "r")
     except FileNotFoundError:
         raise
-    except OSError:
-        return h5py.File(path, "r", libver="latest", swmr=True)
+    except OSError as error:
+        try:
+            return h5py.File(path, "r", libver="latest", swmr=True)
+        except OSError:
+            raise error from None  # it says whether the file is locked
