@@ -22,11 +22,14 @@ class FrameFileError(ValueError):
     message : str
     not_yet : bool
         It may be readable later: another program still writes it, or it is not there yet.
+    in_use : bool
+        Another program has locked it, and it can be read when that closes it.
     """
 
-    def __init__(self, message: str, not_yet: bool = False) -> None:
+    def __init__(self, message: str, not_yet: bool = False, in_use: bool = False) -> None:
         super().__init__(message)
-        self.not_yet = not_yet
+        self.not_yet = not_yet or in_use
+        self.in_use = in_use
 
 
 @contextmanager
