@@ -223,7 +223,12 @@ def _second_opinion(options: argparse.Namespace, numbers: dict[str, Any]) -> dic
             with _session(folder, second_opinion=SecondOpinion(asked, wait=0.0)) as session:
                 session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
                 stops: list[dict[str, Any]] = []
-                session.live.subscribe(lambda name, doc, kept=stops: name == "stop" and kept.append(doc))
+
+                def keep(name: str, doc: dict[str, Any], kept: list[dict[str, Any]] = stops) -> None:
+                    if name == "stop":
+                        kept.append(doc)
+
+                session.live.subscribe(keep)
                 detector = make_ready_detector(session.store.frames_directory, "det", exposure_time=1 / rate)
                 speeds.live_scan(session, bp.count([detector], 5), 5)
                 scan = speeds.live_scan(session, bp.count([detector], POINTS), POINTS)
