@@ -63,7 +63,9 @@ ROWS = {
 
 def blocked(grid: PixelGrid) -> NDArray[np.bool_]:
     """Give the pixels of the blocked centre."""
-    rows, columns = (np.abs(np.arange(n) - c) <= 5.0 for n, c in zip(grid.shape, grid.beam_center, strict=True))
+    rows, columns = (
+        np.abs(np.arange(n) - c) <= 5.0 for n, c in zip(grid.shape, grid.beam_center, strict=True)
+    )
     return np.asarray(rows[:, None] & columns[None, :])
 
 
@@ -112,7 +114,9 @@ def make_case(row: Row, family: str, grid_name: str, number: int, seed: tuple[in
     if row.photons is not None:
         gains = expected_gains(system.positions, system.radii, grid, known, row.photons, float(ideal.sum()))
         decidable = bool(gains.min() > WORTH)
-    return Case(system, frame, FrameGeometry(told.shape, told.beam_center, mask), told.pitch, settings, decidable)
+    return Case(
+        system, frame, FrameGeometry(told.shape, told.beam_center, mask), told.pitch, settings, decidable
+    )
 
 
 def published_cases() -> Iterator[tuple[dict[str, Any], Case]]:
@@ -121,7 +125,9 @@ def published_cases() -> Iterator[tuple[dict[str, Any], Case]]:
     shared = Path(folder) if folder else Path(__file__).parents[2] / "shared"
     path = shared / "data" / "published_frames.npz"
     if not path.is_file():
-        raise SystemExit(f"the published frames are not here ({path}): set SPECKLE_SHARED to the folder of data/")
+        raise SystemExit(
+            f"the published frames are not here ({path}): set SPECKLE_SHARED to the folder of data/"
+        )
     grid = grid_by_name("published", 257)
     with np.load(path) as archive:
         for index, (frame, number) in enumerate(zip(archive["frames"], archive["disk_number"], strict=True)):
@@ -199,7 +205,9 @@ def report(lines: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run a row, or report one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--row", required=True, choices=[*ROWS, "published_frames"])
     parser.add_argument("--per-number", type=int, default=10)
     parser.add_argument("--seed", type=int, default=16)
@@ -221,7 +229,11 @@ def main() -> None:
                 started = time.process_time()
                 structure = solve(case.frame, case.geometry, case.k_step, case.settings, time.process_time)
                 seconds = time.process_time() - started
-                line = {"key": key, "seconds": seconds, **judge(case, structure, key["family"] != "published")}
+                line = {
+                    "key": key,
+                    "seconds": seconds,
+                    **judge(case, structure, key["family"] != "published"),
+                }
                 lines.append(line)
                 out.write(json.dumps(line) + "\n")
                 out.flush()
