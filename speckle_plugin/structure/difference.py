@@ -106,8 +106,8 @@ class _Score:
             counts = observation.noise == "counts"
             variance = observation.variance + (np.maximum(expected, 1e-3) if counts else 0.0)
             slope = 2.0 * scale * amplitude / np.sqrt(variance)
-            self.downhill = _seen_by(self.known, (values - expected) / variance, point_spread)
-            self.downhill = self.downhill * 2.0 * scale * amplitude
+            spread = _seen_by(self.known, (values - expected) / variance, point_spread)
+            self.downhill = spread * 2.0 * scale * amplitude
         self.information = 0.5 * np.abs(slope) ** 2  # mean of Re(slope* e)^2 over phases
         if point_spread > 0:
             self.information = self.information * _kept(model, point_spread * observation.k_step)
@@ -115,7 +115,7 @@ class _Score:
     def of_radius(self, radius: float) -> tuple[NDArray[np.float64], float]:
         """Form factors of a disk at the pixels, and the information of its amplitude."""
         form = math.pi * radius**2 * normalized_form(self.k * radius)
-        return form, float(self.information @ form**2)
+        return form, float((self.information * form**2).sum())
 
 
 def _seen_by(

@@ -31,7 +31,7 @@ SHARP = 3.0
 """Resolution of a start: k times the effective radius."""
 
 EQUAL, PERHAPS_EQUAL = -0.04, 0.15
-"""Contrasts of a common form factor (see `guinier`) below which disks are taken for equal first, or in turn."""
+"""Contrasts of a common form factor (see `guinier`) below which disks count as equal first, or in turn."""
 
 OFF_CENTER = 1.1
 """Where the Patterson map of a moved centre is so many times as skew, that centre is tried first."""

@@ -211,11 +211,11 @@ def _best_change(model, residual, fit, radius):  # type: ignore[no-untyped-def]
             trials.append(model.without(int(disk)).and_disks(halves))
     if model.number > 2:
         trials += [model.without(disk) for disk in range(model.number)]
-    best = None
+    best = (math.inf, model)
     for trial in trials:
         moved, its_residual = fit(trial, 3)
         rank = its_residual - (0.02 * residual if trial.number < model.number else 0.0)
-        if best is None or rank < best[0]:
+        if rank < best[0]:
             best = (rank, moved)
     moved, _ = fit(best[1], 12)
     return fit(tidied(moved, 0.07 * radius), 4)
