@@ -207,7 +207,7 @@ class JoinedSource(FrameSource):
             part.close()
 
 
-def frames_shape(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, int, int]:
+def frames_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Give (frames, rows, columns) of an array of frames.
 
     Parameters
@@ -216,15 +216,12 @@ def frames_shape(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tup
         How errors call the array.
     shape : tuple of int
         Rows and columns are the last two axes.
-    dtype : dtype
 
     Raises
     ------
     FrameFileError
-        If it is not an array of frames of real numbers.
+        If it is not an array of frames.
     """
-    if dtype.kind not in "biuf":
-        raise FrameFileError(f"{name} must hold real numbers, not {dtype}")
     if len(shape) < 2:
         raise FrameFileError(
             f"{name} must have the shape (frames, rows, columns) or (rows, columns), with further axes "
