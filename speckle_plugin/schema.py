@@ -98,6 +98,9 @@ NO_DISK_NUMBER = 0
 TRUTH_SUFFIX = "_truth_disk_number"
 """A simulated detector `det` records the true disk number of its frames under `det_truth_disk_number`."""
 
+STREAMED_TRUTH_SUFFIX = "-truth_disk_number"
+"""An ophyd-async one records it in a stream of its own, `det-truth_disk_number` for the frames `det`."""
+
 BEAM_CENTER_SUFFIX = "_beam_center"
 PITCH_SUFFIX = "_pitch"
 SATURATION_SUFFIX = "_saturation_level"
@@ -147,7 +150,7 @@ class Flag(StrEnum):
     SATURATED = "saturated"
     NEGATIVE = "negative"
     OTHER_PITCH = "other_pitch"
-    """The detector's pixels are of another pitch in k than those that the network was trained on."""
+    """The detector's pixels are of another k step than those that the network was trained on."""
     ASSUMED_CENTER = "assumed_center"
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"

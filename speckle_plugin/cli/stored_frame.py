@@ -26,7 +26,7 @@ class StoredFrame:
     run_uid, image_key : str
     pixels : array, shape (rows, columns)
     beam_center : (row, column) or None
-    pitch : float or None
+    k_step : float or None
         Wave number per pixel.
     """
 
@@ -34,7 +34,7 @@ class StoredFrame:
     image_key: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
 
 
 def read_stored_frame(
@@ -64,7 +64,7 @@ def read_stored_frame(
     images = _choose(stored, image_key)
     detector = images.describe(stored.settings)
     (pixels,) = images.read([frame_index])
-    return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.pitch)
+    return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.k_step)
 
 
 def _choose(stored: StoredRun, image_key: str | None) -> StoredImages:

@@ -183,6 +183,9 @@ class StoredImages:
         wanted = ["time", *keys, *([truth] if truth else [])]
         table = self.events.columns(["seq_num", *wanted])
         values = {key: np.full(len(frame_index), np.nan) for key in ("truth_disk_number", "time", *keys)}
+        streamed = self.events.streamed_truth(self.data_key)
+        named = frame_index < len(streamed)
+        values["truth_disk_number"][named] = streamed[frame_index[named]]
         if table is None or table.empty:
             return values
         rows = self._rows(frame_index, seq_num, table["seq_num"].to_numpy())
