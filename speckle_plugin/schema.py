@@ -96,6 +96,9 @@ NO_DISK_NUMBER = 0
 TRUTH_SUFFIX = "_truth_disk_number"
 """A simulated detector `det` records the true disk number of its frames under `det_truth_disk_number`."""
 
+STREAMED_TRUTH_SUFFIX = "-truth_disk_number"
+"""An ophyd-async one records it in a stream of its own, `det-truth_disk_number` for the frames `det`."""
+
 BEAM_CENTER_SUFFIX = "_beam_center"
 PITCH_SUFFIX = "_pitch"
 SATURATION_SUFFIX = "_saturation_level"

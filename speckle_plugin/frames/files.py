@@ -109,6 +109,6 @@ def open_frames(path: Path, dataset: str | None = None) -> FrameFile:
         if source.missing:
             raise FrameFileError(
                 f"{source.name} holds {source.shape[0]} frames and promises more: {source.missing}; or "
-                "choose among what is there by --dataset"
+                "choose among what is there by `dataset`"
             )
         return FrameFile(source.shape, source.dtype, open_source, source.statements())

@@ -76,7 +76,7 @@ def _choose(path: str, key: str | None, headers: dict[str, Any]) -> str:
         if key.strip("/") in names:
             return key.strip("/")
         raise FrameFileError(
-            f"{path} holds no dataset {key!r}: choose by --dataset; it holds {listed(names)}"
+            f"{path} holds no dataset {key!r}: choose by `dataset`; it holds {listed(names)}"
         )
     if "frames" in names:
         return "frames"
@@ -96,7 +96,7 @@ def _choose(path: str, key: str | None, headers: dict[str, Any]) -> str:
             break
     raise FrameFileError(
         f"{path} holds {'several arrays' if images else 'no array'} that could be frames: choose by "
-        f"--dataset; it holds {listed(f'{name} {header[0]}' for name, header in headers.items())}"
+        f"`dataset`; it holds {listed(f'{name} {header[0]}' for name, header in headers.items())}"
     )
 
 

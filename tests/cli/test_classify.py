@@ -143,7 +143,7 @@ def test_blocks_join_to_the_frames(tmp_path: Path, frames: np.ndarray, kind: str
 def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray) -> None:
     good = tmp_path / "good.npz"
     np.savez(good, frames=frames, other=1)
-    files = {
+    files: dict[str, dict[str, np.ndarray]] = {
         "flat": {"frames": frames.ravel()},
         "text": {"frames": np.full((2, 65, 65), "x")},
         "complex": {"frames": frames.astype(complex)},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import PRIMARY, TRUTH_SUFFIX, split_image_key
+from speckle_plugin.schema import PRIMARY, STREAMED_TRUTH_SUFFIX, TRUTH_SUFFIX, split_image_key
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -104,12 +104,16 @@ class StreamRows:
             the stream where nothing was moved), then `more`; each of shape (N,), float64.
         """
         _, image_key = split_image_key(image_key)
-        truth = self._truth_key(image_key)
+        truth, streamed = self._truth_key(image_key), self._streamed_truth_key(image_key)
         keys = [key for key in self._position_keys() if key != truth]
         keys += [key for key in more if key in self._scalars() and key not in keys]
         wanted = [*keys, *([truth] if truth else [])]
         table = read_columns(self._run, self._stream, ["seq_num", *wanted])
         values = {key: np.full(len(frame_index), np.nan) for key in ("truth_disk_number", *keys)}
+        if streamed is not None:
+            stored = np.asarray(self.image(streamed).read()).reshape(-1)
+            known = frame_index < len(stored)
+            values["truth_disk_number"][known] = stored[frame_index[known]]
         if table is None or table.empty:
             return values
         rows = self._rows(image_key, frame_index, seq_num, table["seq_num"].to_numpy())
@@ -146,6 +150,11 @@ class StreamRows:
             if key.endswith(TRUTH_SUFFIX) and image_key.startswith(key[: -len(TRUTH_SUFFIX)] + "_")
         ]
         return max(owners, key=len, default=None)
+
+    def _streamed_truth_key(self, image_key: str) -> str | None:
+        """Find the truth about each frame where it is a stream beside the frames, as ophyd-async's are."""
+        key = f"{image_key}{STREAMED_TRUTH_SUFFIX}"
+        return key if key in self._keys else None
 
     def _position_keys(self) -> list[str]:
         scalars = self._scalars()
