@@ -23,10 +23,12 @@ setup: $(STAMP) ## make the environment in .venv (the other targets do this by t
 demo: setup ## scan a simulated sample, classify live, store, query, draw demo.png
 	@$(BIN)/speckle demo
 
-test: setup ## run the tests, in WORKERS=2 processes
-	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+test: setup ## run the tests and measure their coverage, in WORKERS=2 processes
+	@.ci/install-debian
+	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## run all tests, those that take minutes as well
+	@.ci/install-debian
 	@$(BIN)/python -m pytest
 
 lint: setup ## check style, types and the import contracts
@@ -45,7 +47,7 @@ train: setup ## train RECIPE=quadrant into OUT=runs/quadrant; resumes where it s
 	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"
 
 clean: ## remove caches and build folders; keeps .venv, runs and data
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find speckle_plugin simulated_devices training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # PYTHON=... chooses the interpreter; otherwise the first that is new enough.
@@ -64,9 +66,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  "$$python" -m venv --clear $(VENV) || { \
 	    echo "Could not make $(VENV): on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }; \
 	fi; \
-	if nvidia-smi >/dev/null 2>&1; then kind=gpu; else kind=cpu; fi; \
-	echo "Installing into $(VENV) (TensorFlow for $$kind; some minutes the first time)"; \
+	if nvidia-smi >/dev/null 2>&1; then kind=train-gpu; else kind=train; fi; \
+	echo "Installing into $(VENV) (all extras, $$kind; some minutes the first time)"; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check \
-	  -c constraints.txt -e ".[dev,$$kind]"; \
+	  -c constraints.txt -e ".[databroker,dev,ipython,sim,$$kind]"; \
 	touch $@; \
 	echo "Ready: $(BIN)/speckle --help"

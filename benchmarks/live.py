@@ -26,8 +26,8 @@ from typing import Any
 import bluesky.plans as bp
 import numpy as np
 
-from speckle_plugin.cli import speeds
-from speckle_plugin.cli.bench import measure_engine
+from simulated_devices.ready_detector import SEED, make_ready_detector, sample_frames
+from speckle_plugin import speeds
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.network import find_bundle
 from speckle_plugin.network.classifier import Classifier
@@ -63,7 +63,7 @@ def main() -> None:
         return
     numbers: dict[str, Any] = json.loads(options.out.read_text()) if options.only else {}
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    numbers |= {"machine": platform.platform(), "seed": speeds.SEED}
+    numbers |= {"machine": platform.platform(), "seed": SEED}
     dates: dict[str, str] = numbers.setdefault("date", {})
     for name in options.only or STEPS:
         started = time.perf_counter()
@@ -96,17 +96,17 @@ def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
         classifier = session.live.classifier
-        detector = speeds.make_detector(session.store.frames_directory, "det")
+        detector = make_ready_detector(session.store.frames_directory, "det")
         speeds.live_burst(session, detector, 4)
         batch = session.live.settings.batch
-        numbers = measure_engine(classifier, speeds.sample_frames(batch))
+        numbers = speeds.measure_engine(classifier, sample_frames(batch))
         live = speeds.live_burst(session, detector, options.frames)
         # Other work on the machine comes and goes: the engine is measured before and after.
-        again = measure_engine(classifier, speeds.sample_frames(batch))
+        again = speeds.measure_engine(classifier, sample_frames(batch))
         if again["engine_frames_per_s"] > numbers["engine_frames_per_s"]:
             numbers = again
         for dtype in ("uint16", "float32", "float64"):
-            frames = speeds.sample_frames(batch, dtype=dtype)
+            frames = sample_frames(batch, dtype=dtype)
             numbers[f"preprocessing_{dtype}"] = speeds.preparation_share(classifier, frames)
     numbers["burst_frames"] = live.frames
     numbers["live_frames_per_s"] = live.rate
@@ -120,8 +120,8 @@ def _paced(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, An
     """Measure a step scan at 20 frames/s, or where the network would fill a fifth of the machine."""
     rate = min(FRAMES_PER_SECOND, 200.0 / numbers["one_frame_ms"])
     with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
-        session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
-        detector = speeds.make_detector(session.store.frames_directory, "det", exposure_time=1.0 / rate)
+        session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
+        detector = make_ready_detector(session.store.frames_directory, "det", exposure_time=1.0 / rate)
         speeds.live_scan(session, bp.count([detector], 5), 5)
         report = speeds.live_scan(session, bp.count([detector], POINTS), POINTS).report
     label, stored = np.array(report.to_label) * 1e3, np.array(report.to_stored) * 1e3
@@ -138,9 +138,9 @@ def _paced(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, An
 def _stored(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
     """Measure when another process has the rows of such a scan, by Tiled's subscription."""
     with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
-        session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
+        session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
         exposure_time = 1.0 / numbers["paced_frames_per_s"]
-        detector = speeds.make_detector(session.store.frames_directory, "det", exposure_time=exposure_time)
+        detector = make_ready_detector(session.store.frames_directory, "det", exposure_time=exposure_time)
         speeds.live_scan(session, bp.count([detector], 5), 5)
         command = [sys.executable, __file__, "--watch"]
         secrets = {"WATCH_URI": session.store.uri, "WATCH_KEY": session.store.api_key or ""}
@@ -191,8 +191,8 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
         for classified in (True, False) * 2:
             frames = FrameSettings() if classified else FrameSettings(image_keys=())
             with _session(folder, frames) as session:
-                session.live.classifier.classify(speeds.sample_frames(1), FrameGeometry((257, 257)))
-                detector = speeds.make_detector(
+                session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
+                detector = make_ready_detector(
                     session.store.frames_directory, "det", exposure_time=exposure_time
                 )
                 speeds.live_scan(session, bp.count([detector], 2), 2)
@@ -209,7 +209,7 @@ def _sizes(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
         for size in SIZES:
-            detector = speeds.make_detector(session.store.frames_directory, f"det{size}", size)
+            detector = make_ready_detector(session.store.frames_directory, f"det{size}", size)
             speeds.live_burst(session, detector, 2)
             live = speeds.live_burst(session, detector, 128, per_trigger=64)
             numbers[f"live_frames_per_s_{size}"] = live.rate
@@ -242,7 +242,7 @@ def _memory(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 
         live.subscribe(note)
         with Session(RunEngine({}), live, store, saver) as session:
-            detector = speeds.make_detector(session.store.frames_directory, "det", 65)
+            detector = make_ready_detector(session.store.frames_directory, "det", 65)
             speeds.live_burst(session, detector, 1000, per_trigger)
             resident.clear()
             scan = speeds.live_burst(session, detector, options.memory_frames, per_trigger)
@@ -280,7 +280,7 @@ def _predict_on_batch() -> dict[str, float]:
     bundle = find_bundle()
     model = bundle.build_network()
     with tempfile.TemporaryDirectory() as folder:
-        detector = speeds.make_detector(folder, "det")
+        detector = make_ready_detector(folder, "det")
         finder = FrameFinder(FrameSettings())
 
         def classify(name: str, doc: Any) -> None:

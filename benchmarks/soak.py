@@ -1,8 +1,8 @@
-"""Hours of scans of every kind in one session, with a report of rate, latency, memory and books.
+"""Hours of scans of every kind in one session, with a report of rate, latency, memory and frame counts.
 
 Plans are drawn at random: step scans, bursts, flights, runs that are aborted or fail, frames that
 are unfit. Meanwhile another process reads the frames and results of the newest run through Tiled,
-every two seconds. After each run the books are checked against Tiled; the first that does not
+every two seconds. After each run the frame counts are checked against Tiled; the first that does not
 balance, or a reader that fails, ends the soak with exit code 1.
 
     python benchmarks/soak.py [--minutes 60] [--seed 1] [--out runs/soak]
@@ -37,9 +37,9 @@ from simulated_devices import (
     SpeckleSample,
     quadrant,
 )
-from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.plans import classify_count, classify_fly, classify_grid_scan
 from speckle_plugin.session import Session, start_session
+from speckle_plugin.speeds import resident_mebibytes
 from speckle_plugin.store import find_frames
 from speckle_plugin.store.read.stored_run import StoredRun
 
@@ -216,7 +216,7 @@ def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
         "time": time.time(),
         "seconds": seconds,
         "frames": report.summary.get("frames", 0),
-        "books": {k: report.summary.get(k, 0) for k in ("classified", "flagged", "deferred")},
+        "frame_counts": {k: report.summary.get(k, 0) for k in ("classified", "flagged", "deferred")},
         "label_ms": [1e3 * value for value in report.to_label],
         "stored_ms": [1e3 * value for value in report.to_stored],
         "memory_mib": resident_mebibytes(),
@@ -227,29 +227,30 @@ def _measure(session: Session, kind: str, plan: Any) -> dict[str, Any]:
 
 
 def _problem(session: Session, uid: str) -> str:
-    """Compare the books of a run with what Tiled holds; give what is wrong, or nothing."""
+    """Compare the frame counts of a run with what Tiled holds; give what is wrong, or nothing."""
     if uid in session.saver.failures:
         return session.saver.failures[uid]
     run = session.catalog[uid]
     summary = run.metadata.get("stop", {}).get("classification", {})
     stored = sum(map(len, StoredRun(run).images.values()))
     rows = find_frames(run)
-    booked = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
+    counted = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
     once = not rows.duplicated(["image_key", "frame_index"]).any()
-    if stored == len(rows) == booked == summary.get("frames", 0) and once:
+    if stored == len(rows) == counted == summary.get("frames", 0) and once:
         return ""
-    return f"the books of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
+    return f"the counts of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
 
 
 def _report(rows: list[dict[str, Any]], looks: int, path: Path) -> None:
     frames = sum(row["frames"] for row in rows)
     seconds = rows[-1]["time"] - rows[0]["time"] + rows[0]["seconds"]
-    books = sum((Counter(row["books"]) for row in rows), Counter())
+    counts = sum((Counter(row["frame_counts"]) for row in rows), Counter())
+    balanced = sum(not row["problem"] for row in rows)
     lines = [
         "# Soak",
         "",
         f"{len(rows)} runs, {frames} frames in {seconds / 60:.0f} min ({frames / seconds:.1f} frames/s).",
-        f"Books: {dict(books)}, balanced in {sum(not row['problem'] for row in rows)} of {len(rows)} runs.",
+        f"Frame counts: {dict(counts)}, balanced in {balanced} of {len(rows)} runs.",
         f"Meanwhile another process read the newest run {looks} times.",
         "",
         "Runs: " + ", ".join(f"{n} {kind}" for kind, n in Counter(row["kind"] for row in rows).items()) + ".",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices.grids import BOX_LENGTH
+from speckle_plugin.scattering import compiled
 
 __all__ = ["DISK_NUMBERS", "DiskSystem", "Family", "draw_radii", "draw_system"]
 
@@ -158,7 +158,7 @@ def draw_system(
     return DiskSystem(positions, radii)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _add_sequentially(radii, positions, box, rng):  # type: ignore[no-untyped-def]
     """Fill `positions` by random sequential addition; start again when it jams."""
     if 2.0 * radii.max() > box:

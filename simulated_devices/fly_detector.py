@@ -29,7 +29,7 @@ from simulated_devices.signals import count
 from simulated_devices.stages import SampleStage
 from simulated_devices.swmr_files import TIMESTAMP_DATASET, SwmrFrameFile
 
-__all__ = ["FlySpeckleDetector"]
+__all__ = ["Flight", "FlySpeckleDetector"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _plan_course(
 
 
 @dataclass(eq=False)
-class _Flight:
+class Flight:
     """One flight: what its thread shares with the device."""
 
     path: Path
@@ -86,7 +86,8 @@ class _Flight:
 class FlySpeckleDetector(SpeckleDetector):
     """A :class:`~simulated_devices.detector.SpeckleDetector` that flies as well.
 
-    Parameters and attributes are the same; `frames_per_trigger` counts in step scans only.
+    Parameters are the same; `frames_per_trigger` counts in step scans only. The attribute `flight` is the
+    present or last flight, None when unstaged.
     In a flight a frame takes `exposure_time`, or as long as the simulation if that is longer.
 
     See Also
@@ -105,7 +106,7 @@ class FlySpeckleDetector(SpeckleDetector):
     """
 
     _course: _Course | None = None
-    _flight: _Flight | None = None
+    flight: Flight | None = None
 
     def prepare(self, value: Mapping[str, Any]) -> StatusBase:
         """Say what the next flights are to be; the status is done when the motor is where they start.
@@ -145,26 +146,26 @@ class FlySpeckleDetector(SpeckleDetector):
         """
         if self._course is None:
             raise RuntimeError(f"{self.name} does not know how many frames to take: prepare it first")
-        if self._flight is not None and not self._flight.ended.done:
+        if self.flight is not None and not self.flight.ended.done:
             raise RuntimeError(f"{self.name} is flying: wait for complete(), or stop it")
         prepare_directory(self.data_directory)
         path = self.data_directory / f"{self.name}-{uuid.uuid4()}.h5"
-        flight = _Flight(path, self._course, begun=DeviceStatus(self), ended=DeviceStatus(self))
+        flight = Flight(path, self._course, begun=DeviceStatus(self), ended=DeviceStatus(self))
         flight.may_go.set()
         flight.thread = threading.Thread(
             target=self._fly, args=(flight,), name=f"{self.name}-flight", daemon=True
         )
-        self._flight = flight
+        self.flight = flight
         flight.thread.start()
         return flight.begun
 
-    def _fly(self, flight: _Flight) -> None:
+    def _fly(self, flight: Flight) -> None:
         try:
             with SwmrFrameFile(flight.path, self.grid.shape, self.response.dtype) as file:
                 flight.begun.set_finished()
                 for index in range(flight.course.num):
                     flight.may_go.wait()
-                    if not self._take_frame(flight, file, index):
+                    if not self.take_frame(flight, file, index):
                         break
         except Exception as error:
             if not flight.begun.done:
@@ -173,7 +174,7 @@ class FlySpeckleDetector(SpeckleDetector):
         else:
             flight.ended.set_finished()
 
-    def _take_frame(self, flight: _Flight, file: SwmrFrameFile, index: int) -> bool:
+    def take_frame(self, flight: Flight, file: SwmrFrameFile, index: int) -> bool:
         """Take and write a frame; False if the flight was stopped meanwhile."""
         started = time.monotonic()
         if flight.course.motor is not None and not flight.stopped.is_set():
@@ -202,9 +203,9 @@ class FlySpeckleDetector(SpeckleDetector):
         RuntimeError
             If there was no kickoff.
         """
-        if self._flight is None:
+        if self.flight is None:
             raise RuntimeError(f"{self.name} is not flying: kick it off first")
-        return self._flight.ended
+        return self.flight.ended
 
     def describe_collect(self) -> Reading:
         """Describe the frames of a flight, (y, x), and the truth about each."""
@@ -222,7 +223,7 @@ class FlySpeckleDetector(SpeckleDetector):
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the documents of the last reading, and of the frames written since the last call."""
         yield from super().collect_asset_docs()
-        flight = self._flight
+        flight = self.flight
         new = len(flight.written) if flight is not None else 0
         if flight is None or not new:
             return
@@ -247,9 +248,9 @@ class FlySpeckleDetector(SpeckleDetector):
 
     def collect_pages(self) -> Iterator[dict[str, Any]]:
         """Give the truth about the frames that `collect_asset_docs` spoke of, as one EventPage."""
-        if self._flight is None or not self._flight.unpaged:
+        if self.flight is None or not self.flight.unpaged:
             return
-        frames, self._flight.unpaged = self._flight.unpaged, []
+        frames, self.flight.unpaged = self.flight.unpaged, []
         rows = [asdict(truth) for truth, _ in frames]
         times = [taken for _, taken in frames]
         data = {f"{self.name}_truth_{key}": [row[key] for row in rows] for key in rows[0]}
@@ -257,18 +258,18 @@ class FlySpeckleDetector(SpeckleDetector):
 
     def pause(self) -> None:
         """Take no further frame until :meth:`resume`; the RunEngine calls it when a plan is paused."""
-        if self._flight is not None:
-            self._flight.may_go.clear()
+        if self.flight is not None:
+            self.flight.may_go.clear()
 
     def resume(self) -> None:
         """Go on."""
-        if self._flight is not None:
-            self._flight.may_go.set()
+        if self.flight is not None:
+            self.flight.may_go.set()
 
     def stop(self, *, success: bool = False) -> None:
         """End a flight before its next frame; the frames so far can be collected, their file is closed."""
-        if self._flight is not None:
-            self._flight.stop()
+        if self.flight is not None:
+            self.flight.stop()
         super().stop(success=success)
 
     def stage(self) -> list[Any]:
@@ -288,6 +289,6 @@ class FlySpeckleDetector(SpeckleDetector):
         return super().unstage()
 
     def _end_flight(self) -> None:
-        if self._flight is not None:
-            self._flight.stop()
-        self._flight = None
+        if self.flight is not None:
+            self.flight.stop()
+        self.flight = None

@@ -16,6 +16,8 @@ import bluesky.preprocessors as bpp
 from bluesky.protocols import Flyable, Readable
 from bluesky.utils import MsgGenerator, short_uid
 
+from speckle_plugin.schema import Asked, check_asked
+
 __all__ = ["classify_count", "classify_fly", "classify_grid_scan", "classify_scan"]
 
 WhenFull = Literal["wait", "defer"]
@@ -27,6 +29,7 @@ def classify_count(
     delay: float | Iterable[float] = 0.0,
     *,
     when_full: WhenFull = "wait",
+    second_opinion: Asked | None = None,
     md: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> MsgGenerator[str]:
@@ -43,13 +46,17 @@ def classify_count(
     when_full : {"wait", "defer"}
         When too many frames wait to be classified: slow the scan down, or classify what
         is over after the scan.
+    second_opinion : {"none", "unsure", "all"}, optional
+        Of which frames the disks are computed beside the network; by default what the session says.
     md : dict, optional
         Metadata of the run.
     **kwargs
         As for :func:`bluesky.plans.count`.
     """
     return (
-        yield from bp.count(detectors, num, delay, md=_metadata("classify_count", when_full, md), **kwargs)
+        yield from bp.count(
+            detectors, num, delay, md=_metadata("classify_count", when_full, second_opinion, md), **kwargs
+        )
     )
 
 
@@ -58,6 +65,7 @@ def classify_scan(
     *args: Any,
     num: int | None = None,
     when_full: WhenFull = "wait",
+    second_opinion: Asked | None = None,
     md: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> MsgGenerator[str]:
@@ -71,12 +79,12 @@ def classify_scan(
         unless `num` gives it.
     num : int, optional
         Number of points.
-    when_full, md
+    when_full, second_opinion, md
         As for :func:`classify_count`.
     **kwargs
         As for :func:`bluesky.plans.scan`.
     """
-    metadata = _metadata("classify_scan", when_full, md)
+    metadata = _metadata("classify_scan", when_full, second_opinion, md)
     return (yield from bp.scan(detectors, *args, num=num, md=metadata, **kwargs))
 
 
@@ -84,6 +92,7 @@ def classify_grid_scan(
     detectors: Sequence[Readable],
     *args: Any,
     when_full: WhenFull = "wait",
+    second_opinion: Asked | None = None,
     md: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> MsgGenerator[str]:
@@ -94,12 +103,12 @@ def classify_grid_scan(
     detectors : sequence of Readable
     *args
         ``motor1, start1, stop1, num1, ..., motorN, startN, stopN, numN``, the slowest first.
-    when_full, md
+    when_full, second_opinion, md
         As for :func:`classify_count`.
     **kwargs
         As for :func:`bluesky.plans.grid_scan`, among them `snake_axes`.
     """
-    metadata = _metadata("classify_grid_scan", when_full, md)
+    metadata = _metadata("classify_grid_scan", when_full, second_opinion, md)
     return (yield from bp.grid_scan(detectors, *args, md=metadata, **kwargs))
 
 
@@ -109,6 +118,7 @@ def classify_fly(
     *path: Any,
     flush_period: float = 0.25,
     when_full: WhenFull = "wait",
+    second_opinion: Asked | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Take frames without a stop between them, and classify them while they come.
@@ -127,7 +137,7 @@ def classify_fly(
         ``motor, start, stop`` to move a motor meanwhile.
     flush_period : float
         Seconds between collections, hence the most that a frame waits before it is classified.
-    when_full, md
+    when_full, second_opinion, md
         As for :func:`classify_count`. While the plan waits, the flight goes on, its frames being in
         their file.
 
@@ -145,7 +155,7 @@ def classify_fly(
         "detectors": [detector.name],
         "num_points": num,
         "plan_args": {key: getattr(value, "name", value) for key, value in course.items()},
-        **_metadata("classify_fly", when_full, md),
+        **_metadata("classify_fly", when_full, second_opinion, md),
     }
 
     def collect() -> MsgGenerator[None]:
@@ -176,10 +186,16 @@ def classify_fly(
     return (yield from inner())
 
 
-def _metadata(plan_name: str, when_full: str, md: Mapping[str, Any] | None) -> dict[str, Any]:
+def _metadata(
+    plan_name: str, when_full: str, second_opinion: Asked | None, md: Mapping[str, Any] | None
+) -> dict[str, Any]:
     if when_full not in ("wait", "defer"):
         raise ValueError(
             "when_full must be 'wait' (the scan slows down) or 'defer' (frames are classified "
             f"after the scan), not {when_full!r}"
         )
-    return {"plan_name": plan_name, "classification": {"when_full": when_full}, **(md or {})}
+    choices = {"when_full": when_full}
+    if second_opinion is not None:
+        check_asked(second_opinion)
+        choices["second_opinion"] = second_opinion
+    return {"plan_name": plan_name, "classification": choices, **(md or {})}

@@ -8,29 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, get_args
 
 __all__ = [
     "ASSUMED_CENTER",
+    "Asked",
     "BEAM_CENTER",
+    "CLASSES",
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
+    "COUNTS",
+    "FLAG_COUNTS",
     "IMAGE_KEYS",
+    "LABELS",
+    "LEFT_OUT",
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
+    "STRUCTURE_SOLVER",
+    "STRUCTURE_STREAM",
+    "STRUCTURE_SUMMARY",
     "SUMMARY",
     "UNFIT",
     "Flag",
+    "Opinion",
     "Status",
+    "check_asked",
     "compose_summary",
     "configuration_keys",
     "join_flags",
     "image_key_of",
     "newest_stream",
+    "newest_structure_stream",
     "result_keys",
     "split_flags",
     "split_image_key",
+    "structure_configuration_keys",
+    "structure_keys",
 ]
 
 CLASSIFICATION_STREAM = "classification"
@@ -38,6 +52,16 @@ CLASSIFICATION_STREAM = "classification"
 
 PRIMARY = "primary"
 """Name of the stream of a scan's points, by bluesky's custom."""
+
+STRUCTURE_STREAM = "structure"
+"""Name of the stream of second opinions: the disks that frames were solved for. Those of later are in
+`structure_2`, and so on."""
+
+STRUCTURE_SOLVER = "structure_solver"
+"""Name of the object whose configuration (settings, which frames) stands in that stream's descriptor."""
+
+STRUCTURE_SUMMARY = "structure"
+"""Key of the summary of second opinions in the stop document."""
 
 CLASSIFIER = "classifier"
 """Name of the object whose configuration (model, engine) stands in the stream's descriptor."""
@@ -48,13 +72,25 @@ SUMMARY = "classification"
 NEWEST_STREAM = "stream"
 """Key in the summary for the name of the newest result stream, which the summary is of."""
 
+LEFT_OUT = "left_out"
+"""Key in the summary for images that are no frames to classify: image key and reason."""
+CLASSES = "classes"
+"""The disk numbers that the network tells apart, in the classifier's configuration and in the summary."""
+
+LABELS, COUNTS, FLAG_COUNTS = "labels", "counts", "flags"
+"""Keys in the summary: the disk numbers that frames got, the frames of each by its number as text, and
+the frames of each flag by its name."""
+
 IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
 classify (none: all), the beam centre of detectors that do not state theirs (none, or row and
 column), and `KEY SHA-256` for each mask."""
 
-SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine")
+SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES)
 """What the summary repeats of the classifier's configuration."""
+
+Asked = Literal["none", "unsure", "all"]
+"""Frames of which a second opinion is asked. `unsure`: those of which the network is not sure."""
 
 NO_DISK_NUMBER = 0
 """`disk_number` of a frame that got no label."""
@@ -81,6 +117,20 @@ class Status(StrEnum):
     """No label, for the reason in `flags`."""
     DEFERRED = "deferred"
     """No label yet: to be classified from the stored frame."""
+
+
+class Opinion(StrEnum):
+    """What became of a frame for which a second opinion was asked; the four add up to these frames.
+
+    The first three are the certificates of :mod:`speckle_plugin.structure`.
+    """
+
+    SOLVED = "solved"
+    """The disks are proven: they explain the frame, and no other could hide."""
+    NOT_EXPLAINED = "not_explained"
+    UNDECIDED = "undecided"
+    LEFT = "left"
+    """Not solved yet: to be solved from the stored frame."""
 
 
 class Flag(StrEnum):
@@ -164,9 +214,72 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
     }
 
 
+def check_asked(asked: Any) -> None:
+    """See that a choice of frames is a known one.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if asked not in get_args(Asked):
+        raise ValueError(
+            f"second_opinion must be 'none', 'unsure' (frames of which the network is not sure) or 'all', "
+            f"not {asked!r}"
+        )
+
+
+def structure_keys(most_disks: int) -> dict[str, dict[str, Any]]:
+    """Give the data keys of an event of the structure stream.
+
+    Parameters
+    ----------
+    most_disks : int
+        Rows of `disks`; the first `disk_number` of them are filled.
+
+    Returns
+    -------
+    dict
+        Data keys. A row of `disks` is x, y, r and their standard errors, in units of 1 / `k_step`'s unit;
+        NaN stands for what is not known.
+    """
+    numbers = ("residual", "z_score", "weakest_gain", "remaining_gain", "hidden_radius")
+    model = ("scale", "background", "center_row", "center_column", "k_step", "point_spread")
+    return {
+        "image_key": _key("string", "|S64"),
+        "frame_index": _key("integer", "<i8"),
+        "primary_seq_num": _key("integer", "<i8"),
+        "certificate": _key("string", "|S16"),
+        "reason": _key("string", "|S500"),
+        "disk_number": _key("integer", "<i8"),
+        "mean_radius": _key("number", "<f8"),
+        "radius_spread": _key("number", "<f8"),
+        "disks": _key("array", "<f8", (most_disks, 6), dims=["disk", "value"]),
+        **{name: _key("number", "<f8") for name in (*numbers, *model)},
+        "starts": _key("integer", "<i8"),
+        "seconds": _key("number", "<f8", units="s"),
+    }
+
+
+def structure_configuration_keys() -> dict[str, dict[str, Any]]:
+    """Give the data keys of the solver's configuration in that stream's descriptor."""
+    keys = {name: _key("string", "|S128") for name in ("asked", "version", "settings")}
+    keys["max_confidence"] = _key("number", "<f8")
+    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
+    keys[BEAM_CENTER] = _key("array", "<f8", (None,))
+    return keys
+
+
+def newest_structure_stream(stop: Mapping[str, Any] | None) -> str | None:
+    """Give the name of the newest stream of structures of a finished run; None if it has none."""
+    summary = (stop or {}).get(STRUCTURE_SUMMARY) or {}
+    return summary.get(NEWEST_STREAM)
+
+
 def compose_summary(
     labels: Mapping[int, int],
     statuses: Mapping[Status, int],
+    flags: Mapping[str, int],
     lowest_confidence: float | None,
     model: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -177,7 +290,9 @@ def compose_summary(
     labels : mapping of int to int
         Number of frames of each disk number.
     statuses : mapping of Status to int
-        The books: their sum is the number of frames.
+        The frame counts: their sum is the number of frames.
+    flags : mapping of str to int
+        Number of frames of each flag.
     lowest_confidence : float or None
         Of the classified frames; None without any.
     model : mapping
@@ -189,8 +304,9 @@ def compose_summary(
         Plain values.
     """
     summary: dict[str, Any] = {
-        "labels": sorted(labels),
-        "counts": {str(n): labels[n] for n in sorted(labels)},
+        LABELS: sorted(labels),
+        COUNTS: {str(n): labels[n] for n in sorted(labels)},
+        FLAG_COUNTS: dict(flags),
         "frames": sum(statuses.values()),
         **{str(status): statuses.get(status, 0) for status in Status},
         **{key: model[key] for key in SUMMARIZED_CONFIGURATION if key in model},
@@ -210,7 +326,7 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
     names = ("model", "model_version", "weights_sha256", "preprocessing_hash")
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
-    keys["classes"] = _key("array", "<i8", (None,))
+    keys[CLASSES] = _key("array", "<i8", (None,))
     keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     return keys

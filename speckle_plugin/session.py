@@ -16,10 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from speckle_plugin.documents.descriptors import FrameSettings
-from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings
+from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.schema import Asked
 from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
+from speckle_plugin.store.write.keeper import JournalKeeper
 
 if TYPE_CHECKING:
     from bluesky import RunEngine
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Session", "start_session"]
 
 logger = logging.getLogger(__name__)
+
+RESTART = 20.0
+"""Seconds that closing waits for a server that is being started again, if a run is not whole."""
 
 
 class Session:
@@ -51,6 +56,12 @@ class Session:
         self.store = store
         self.saver = saver
         self._token = run_engine.subscribe(live)
+        self._keeper = JournalKeeper(
+            saver,
+            store.runs,
+            store.journal_directory,
+            patience=RESTART if isinstance(store, TiledStore) else 0.0,
+        )
         # Also when the interpreter ends without close(): what is queued is saved first.
         store.call_at_close(self._finish)
 
@@ -69,6 +80,7 @@ class Session:
         self.RE.unsubscribe(self._token)
         self.live.close()
         self.saver.close()
+        self._keeper.close()
 
     def __enter__(self) -> Self:
         """Give the session itself."""
@@ -88,6 +100,7 @@ def start_session(
     engine: str = "auto",
     frames: FrameSettings | None = None,
     settings: PipelineSettings | None = None,
+    second_opinion: SecondOpinion | Asked = "none",
     store: Store | None = None,
     run_engine: RunEngine | None = None,
     profile: str | None = None,
@@ -98,15 +111,17 @@ def start_session(
     Parameters
     ----------
     data_directory : path
-        Holds frames, Tiled's files and journals between sessions. One process at a time may open it.
+        Holds frames, Tiled's files and journals. Other processes may have it open too, and measure into it.
     model : str, optional
         Name of a shipped bundle, or the path of one; the default bundle for None.
     engine : {"auto", "openvino", "tensorflow"}
     frames : FrameSettings, optional
         Which images, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
+    second_opinion : {"none", "unsure", "all"} or SecondOpinion
+        Of which frames the disks are computed beside the network, in processes of their own.
     store : Store, optional
-        Another store than the embedded server, from :func:`speckle_plugin.store.connect`.
+        Another store than the data directory's, from :func:`speckle_plugin.store.connect`.
     run_engine : RunEngine, optional
         Yours, with its metadata and subscriptions; by default one whose scan ids go on from the last run.
     profile : str, optional
@@ -117,13 +132,16 @@ def start_session(
 
     Raises
     ------
+    ValueError
+        If `second_opinion` is not one of the choices.
     StorageError
-        If another process holds the data directory.
+        If the data directory can't be opened.
     BundleError
         If the bundle is missing or damaged.
     """
     from bluesky import RunEngine
 
+    opinion = SecondOpinion(second_opinion) if isinstance(second_opinion, str) else second_opinion
     bundle_read = _in_background(lambda: find_bundle(model))
     store = store or TiledStore(Path(data_directory).expanduser())
     try:
@@ -133,7 +151,7 @@ def start_session(
         if profile is not None:
             write_profile(store, profile)
         run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
-        live = LiveClassifier(classifier, frames, settings)
+        live = LiveClassifier(classifier, frames, settings, opinion)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         if table:

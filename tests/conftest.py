@@ -1,42 +1,27 @@
-"""Fixtures that the tests of all packages share."""
+"""What holds for all tests: where Tiled looks for profiles, how long it tries, and the shared fixtures."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from bluesky import RunEngine
-from numpy.typing import NDArray
+from hypothesis import settings
 
-# Tiled reads this when it is imported; profiles of tests must not land among the user's own.
+# Tiled reads these when it is imported. Profiles of tests must not land among the user's own, and a
+# server that is gone must not cost the tests minutes.
 _profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
 os.environ["TILED_PROFILES"] = _profiles.name
+os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
+os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
+# A server ends with its last user: tests copy and compare data directories that are closed.
+os.environ.setdefault("SPECKLE_SERVER_IDLE", "0")
+# ophyd's, before it is imported: no client of EPICS but where a test wants one (`tests.ioc`).
+os.environ.setdefault("OPHYD_CONTROL_LAYER", "dummy")
 
+pytest.register_assert_rewrite("tests.testing")
+pytest_plugins = ["tests.testing.fixtures"]
 
-@pytest.fixture
-def run_engine() -> Iterator[RunEngine]:
-    """Give a RunEngine; afterwards halt it, stop its loop and join its thread."""
-    engine = RunEngine({}, call_returns_result=True)
-    yield engine
-    if engine.state not in ("idle", "panicked"):
-        engine.halt()
-    engine.loop.call_soon_threadsafe(engine.loop.stop)
-    engine._th.join()
-    engine.loop.close()
-
-
-@pytest.fixture(scope="session")
-def published_frames() -> dict[str, NDArray[Any]]:
-    """Give the frames that the paper's authors published, which are not ours to copy."""
-    folder = os.environ.get("SPECKLE_SHARED")
-    shared = Path(folder) if folder else Path(__file__).parents[2] / "shared"
-    path = shared / "data" / "published_frames.npz"
-    if not path.is_file():
-        pytest.skip(f"the published frames are not here ({path}): set SPECKLE_SHARED to the folder of data/")
-    with np.load(path) as archive:
-        return dict(archive)
+# The same examples in every run, so that a change which breaks nothing never fails; no limit of time.
+settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
+settings.load_profile("deterministic")

@@ -21,7 +21,7 @@ from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, regener
 from speckle_plugin.network import BundleError
 from speckle_plugin.plans import classify_grid_scan
 from speckle_plugin.session import Session, start_session
-from speckle_plugin.store import StorageError, TiledStore, find_frames, find_runs
+from speckle_plugin.store import TiledStore, connect, find_frames, find_runs
 
 POINTS = 4
 
@@ -122,10 +122,20 @@ print(len(run["classification"].base["internal"].read()), run["primary"]["det_im
     assert result.stdout.split("\n")[0] == f"{POINTS**2} ({POINTS**2}, 257, 257)"
 
 
-def test_the_directory_is_held(session: Session) -> None:
-    directory = session.store.frames_directory.parent
-    with pytest.raises(StorageError, match="(?i)another|holds|open"):
-        start_session(directory)
+def test_a_second_session_on_the_directory(session: Session, scan: str) -> None:
+    """Both measure; each sees the other's runs, and its end takes nothing from the other."""
+    with start_session(session.store.frames_directory.parent, profile="speckle_test", table=False) as other:
+        assert (other.store.uri, other.store.api_key) == (session.store.uri, session.store.api_key)
+        det = SpeckleDetector(
+            name="det",
+            sample=SpeckleSample(name="sample", seed=9),
+            data_directory=other.store.frames_directory,
+            seed=9,
+        )
+        uid = measure(other, bp.count([det], 2))
+        assert scan in other.catalog
+    assert session.catalog[uid].metadata["stop"]["classification"]["classified"] == 2
+    assert connect("speckle_test").uri == session.store.uri, "the profile stays"
 
 
 def test_a_missing_bundle_is_an_error_at_once(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from training.stored_frames import LabelledFrames
 from training.train import train
 from training.workers import place_among_workers
 
-__all__ = ["retrain"]
+__all__ = ["Mixture", "retrain", "set_aside"]
 
 SET_ASIDE = 8
 """One of so many training frames is not trained on: confidences are calibrated on them."""
@@ -127,7 +127,7 @@ def retrain(
             say(f"{len(group)} runs show the same disks and stay together: {', '.join(u[:8] for u in group)}")
     train_side, held_out = split_by_run(labelled, held_out_share, seed, trained_on, groups)
     _tell_split(train_side, held_out, say)
-    training_set, calibration_set = _set_aside(train_side, seed, groups, say)
+    training_set, calibration_set = set_aside(train_side, seed, groups, say)
     recipe = _recipe(parent, simulated, steps, batch, learning_rate, test_per_class, seed)
     parts = {"training": training_set, "calibration": calibration_set, "held_out": held_out}
     origin = {
@@ -168,14 +168,14 @@ def retrain(
         folder,
         report,
         parent=parent,
-        source=_Mixture(training_set, simulated, simulated_share, seed),
+        source=Mixture(training_set, simulated, simulated_share, seed),
         validation=held_out.read(order),
         finish=finish,
         origin=origin,
     )
 
 
-class _Mixture:
+class Mixture:
     """Stored and simulated frames, interleaved; can be entered anywhere."""
 
     def __init__(
@@ -185,6 +185,7 @@ class _Mixture:
         self._share, self._seed = 1.0 - simulated_share, seed
 
     def __call__(self, start: int) -> Iterator[DrawnFrame]:
+        """Draw frames without end, from the one with the number `start` on."""
         first = self._stored_before(start)
         stored = self._passes(first)
         simulated = (
@@ -223,7 +224,7 @@ def _tell_split(train_side: LabelledFrames, held_out: LabelledFrames, say: Say) 
             say(f"disk numbers {names}: {', '.join(map(str, missing))}")
 
 
-def _set_aside(
+def set_aside(
     train_side: LabelledFrames, seed: int, groups: Sequence[Collection[str]], say: Say
 ) -> tuple[LabelledFrames, LabelledFrames]:
     """Give the frames that are trained on, and those by which confidences are calibrated.

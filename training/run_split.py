@@ -15,7 +15,7 @@ from speckle_plugin.schema import PRIMARY, split_image_key
 from speckle_plugin.store import StoredRun
 from training.stored_frames import LabelledFrames
 
-__all__ = ["split_by_run", "together"]
+__all__ = ["join_groups", "split_by_run", "together"]
 
 SAMPLE_SEED_SUFFIX = "_truth_seed"
 """A simulated detector `det` records under `det_truth_seed` from which seed the disks were drawn."""
@@ -35,10 +35,10 @@ def together(labelled: LabelledFrames) -> list[tuple[str, ...]]:
         table = events.columns(keys) if events and keys else None
         if table is not None:
             seen[uid].update(int(seed) for key in keys for seed in table[key].dropna().unique())
-    return _joined(seen)
+    return join_groups(seen)
 
 
-def _joined(seen: dict[str, set[int]]) -> list[tuple[str, ...]]:
+def join_groups(seen: dict[str, set[int]]) -> list[tuple[str, ...]]:
     """Join those that have something in common, over others too."""
     groups: list[tuple[list[str], set[int]]] = []
     for uid, seeds in seen.items():
@@ -97,7 +97,7 @@ def split_by_run(
     if len(units) < 2:
         raise ValueError(
             f"the {len(uids)} runs show the same disks, drawn from the same seeds: one held out would be no "
-            "test. Measure a run of another sample (speckle demo --seed), or widen the query"
+            "test. Measure a run of another sample, of another seed, or widen the query"
         )
     candidates = [unit for unit in units if not set(unit) & set(trained_on)]
     if not candidates:

@@ -31,7 +31,7 @@ from training.workers import choose_strategy, place_among_workers, prepare_for_w
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["train"]
+__all__ = ["make_checkpoints", "train"]
 
 SETTLING_STEPS = 30
 
@@ -121,7 +121,7 @@ def train(
             validation_data=_validation_set(recipe, validation),
             validation_batch_size=recipe.batch,
             callbacks=[
-                _checkpoints(checkpoint, state_file, state, recipe.patience),
+                make_checkpoints(checkpoint, state_file, state, recipe.patience),
                 _learning_rate(recipe, state["epoch"] * recipe.steps_per_epoch),
                 _progress(recipe, report),
                 keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
@@ -233,9 +233,10 @@ def _validation_set(
     return np.stack(views), np.array(classes, np.int32)
 
 
-def _checkpoints(
+def make_checkpoints(
     checkpoint: Path, state_file: Path, state: dict[str, Any], patience: int | None
 ) -> keras.callbacks.Callback:
+    """Give the callback that saves a training after each epoch, with its best networks if it has patience."""
     import keras
 
     class Checkpoints(keras.callbacks.Callback):

@@ -52,8 +52,8 @@ def prepare_for_workers(model: keras.Model, strategy: Any, data: Any) -> None:
     import tensorflow as tf
 
     with strategy.scope():
-        model._symbolic_build(data_batch=next(iter(data)))
-    model._maybe_symbolic_build = lambda **_: None
+        model._symbolic_build(data_batch=next(iter(data)))  # noqa: SLF001  Keras has no public way
+    model._maybe_symbolic_build = lambda **_: None  # noqa: SLF001
 
     def distributed(step: Any) -> Any:
         @tf.function

@@ -13,7 +13,7 @@ from speckle_plugin.cli.console import print_table, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 
 if TYPE_CHECKING:
-    from speckle_plugin.cli.speeds import LiveSpeed
+    from speckle_plugin.speeds import LiveSpeed
 
 __all__ = ["bench"]
 
@@ -33,7 +33,7 @@ def bench(
 ) -> None:
     r"""Measure how fast this machine classifies live, and what bounds it.
 
-    A burst of simulated frames goes through files, documents, classifier and an embedded Tiled server, all in
+    A burst of simulated frames goes through files, documents, classifier and a Tiled server, all in
     a temporary folder. Beside it stand the engine alone on the same batches, and the machine's limit: large
     matrix products in the same precision. Run it on an idle machine.
 
@@ -41,7 +41,8 @@ def bench(
 
         speckle bench --profile
     """
-    from speckle_plugin.cli import speeds
+    from simulated_devices.ready_detector import make_ready_detector, sample_frames
+    from speckle_plugin import speeds
     from speckle_plugin.session import start_session
 
     remark("measuring, half a minute or more ...")
@@ -50,10 +51,10 @@ def bench(
         start_session(folder, model=model, engine=engine, settings=speeds.PATIENT, table=False) as session,
     ):
         classifier = session.live.classifier
-        detector = speeds.make_detector(session.store.frames_directory, "det", size)
+        detector = make_ready_detector(session.store.frames_directory, "det", size)
         speeds.live_burst(session, detector, 2)  # compiles the simulator, warms the engine
-        batch = speeds.sample_frames(session.live.settings.batch, size)
-        numbers = measure_engine(classifier, batch)
+        batch = sample_frames(session.live.settings.batch, size)
+        numbers = speeds.measure_engine(classifier, batch)
         live = speeds.live_burst(session, detector, frames)
     numbers |= {
         "size": size,
@@ -66,32 +67,6 @@ def bench(
         _print_stages(live)
     if out is not None:
         out.write_text(json.dumps(numbers, indent=1) + "\n")
-
-
-def measure_engine(classifier: Any, frames: Any) -> dict[str, Any]:
-    """Measure the engine on a batch of frames, shape (N, rows, columns), beside the machine's limit."""
-    from speckle_plugin.cli import speeds
-    from speckle_plugin.preprocessing import FrameGeometry
-
-    inputs = classifier.prepare(frames, FrameGeometry(frames.shape[1:]))
-    engine = classifier.engine
-    operations = speeds.network_operations(classifier, inputs)
-    rate, limit = speeds.engine_and_machine(classifier, inputs)
-    numbers = {
-        "engine": f"{engine.name}, {engine.precision}, {engine.device}",
-        "batch": len(frames),
-        "network_gflop_per_frame": operations / 1e9,
-        "engine_frames_per_s": rate,
-        "one_frame_ms": speeds.one_frame_latency(classifier, inputs) * 1e3,
-        "preprocessing_over_classification": speeds.preparation_share(classifier, frames),
-    }
-    if limit is not None:
-        numbers |= {
-            "machine_gflop_per_s": limit / 1e9,
-            "machine_frames_per_s": limit / operations,
-            "engine_over_machine": rate * operations / limit,
-        }
-    return numbers
 
 
 def _print(numbers: dict[str, Any]) -> None:
@@ -126,7 +101,7 @@ def _print(numbers: dict[str, Any]) -> None:
 
 
 def _print_stages(live: LiveSpeed) -> None:
-    from speckle_plugin.cli.speeds import tell_stages
+    from speckle_plugin.speeds import tell_stages
 
     shown = table("stage", "ms a frame", "of the scan's time", right=("ms a frame", "of the scan's time"))
     for row in tell_stages(live):

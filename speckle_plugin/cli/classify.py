@@ -6,22 +6,31 @@ import contextlib
 import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from speckle_plugin.cli.console import progress_bar, remark, stdout
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import (
+    FILES_HELP,
     BeamCenterOption,
+    BeamOptions,
+    CenterOrderOption,
     DatasetOption,
+    GeometryOption,
     GridOption,
     MaskOption,
-    beam_of,
+    MaskPolarityOption,
+    OrientationOption,
+    mask_of,
+    turned,
 )
 from speckle_plugin.cli.options import new_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from speckle_plugin.frames.files import FrameFile
     from speckle_plugin.network.classifier import Classifier, FrameResult
     from speckle_plugin.preprocessing import FrameGeometry
@@ -35,11 +44,15 @@ MOST_BYTES = 1 << 27
 
 @clear_errors
 def classify(
-    file: Annotated[Path, typer.Argument(help="A .npz or HDF5 file of frames.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help=FILES_HELP, show_default=False)],
     dataset: DatasetOption = None,
     grid: GridOption = None,
     beam_center: BeamCenterOption = None,
+    beam_center_order: CenterOrderOption = "row-column",
+    geometry_file: GeometryOption = None,
     mask: MaskOption = None,
+    mask_polarity: MaskPolarityOption = "left-out",
+    orientation: OrientationOption = "as-stored",
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
@@ -51,8 +64,9 @@ def classify(
 ) -> None:
     r"""Tell the disk number of every frame in a file.
 
-    Where the beam is, the file may say itself (beam_center), as those of speckle simulate do; else give
-    --grid or --beam-center. The table has one row for each frame: frame_index, disk_number (0 where there is
+    Where the beam is, the file may say itself, as those of speckle simulate and masters of detectors do; else
+    give --grid, --beam-center or --geometry. Pixels that a detector marks as without a value are left out.
+    The table has one row for each frame: frame_index, disk_number (0 where there is
     no label), confidence and flags (such as saturated, empty, non_finite). Where the file holds
     **disk_number**, the truth, accuracy and confusion matrix are shown.
 
@@ -61,17 +75,22 @@ def classify(
         speckle classify scan.h5 --dataset /entry/data/data \
           --beam-center 256,255.5 --mask dead_pixels.npy --out results.csv
     """
-    from speckle_plugin.frames.files import open_frames, read_mask
+    from speckle_plugin.frames.files import open_frames
     from speckle_plugin.network import find_bundle
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
 
-    frames = open_frames(file, dataset)
-    center, pitch, assumed = beam_of(frames, grid, beam_center)
-    geometry = FrameGeometry(frames.shape[1:], center, None if mask is None else read_mask(mask))
+    frames = turned(open_frames(file, dataset), orientation)
+    beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
+    center, k_step = beam.of_file(frames)
+    left_out = mask_of(mask, mask_polarity, frames.statements.mask)
+    geometry = FrameGeometry(frames.shape[1:], center or (0.0, 0.0), left_out)
     bundle = find_bundle(model)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
-    if assumed:
-        remark(f"{file} does not say where the beam is: pixel (0, 0) is taken; see --grid and --beam-center")
+    if center is None:
+        remark(
+            f"{file} does not say where the beam is: pixel (0, 0) is taken; see --grid, --beam-center and "
+            "speckle center"
+        )
 
     with contextlib.ExitStack() as stack:
         write_row = stack.enter_context(_results_table(out, force))
@@ -82,14 +101,14 @@ def classify(
         classifier = Classifier(bundle, engine)
         progress.update(task, description="classifying", total=frames.shape[0])
         results: list[FrameResult] = []
-        for result in _label(classifier, frames, geometry, pitch, assumed):
+        for result in _label(classifier, frames, geometry, k_step, center is None):
             write_row(len(results), result)
             results.append(result)
             progress.advance(task)
 
     from speckle_plugin.cli.summary import print_summary
 
-    print_summary(results, frames.disk_number)
+    print_summary(results, frames.statements.disk_number)
     stdout().print(
         f"{len(results)} frames by {bundle.name} {bundle.version} ({bundle.sha256[:12]}) on "
         f"{classifier.engine.name} {classifier.engine.precision}" + (f", results in {out}" if out else ""),
@@ -99,11 +118,31 @@ def classify(
 
 
 def _label(
-    classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, pitch: float | None, assumed: bool
+    classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, k_step: float | None, assumed: bool
 ) -> Iterator[FrameResult]:
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
-    for block in frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes))):
-        yield from classifier.label(list(block), geometry, pitch=pitch, center_assumed=assumed)
+    saturation_level = frames.statements.saturation_level
+    for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
+        if not number:
+            _advise(list(block), geometry)
+        yield from classifier.label(
+            list(block), geometry, saturation_level, pitch=k_step, center_assumed=assumed
+        )
+
+
+def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> None:
+    """Tell what the first frames show that the options do not say: hot pixels, the beam elsewhere."""
+    from speckle_plugin.frames.center import center_disagrees
+    from speckle_plugin.frames.hot_pixels import hot_pixel_advice
+
+    if advice := hot_pixel_advice(frames, geometry):
+        remark(f"WARNING: {advice}; see --mask")
+    if found := center_disagrees(frames[0], geometry.beam_center, geometry.mask):
+        row, column = geometry.beam_center
+        remark(
+            f"WARNING: the beam is taken at row {row:g}, column {column:g}, but the first frame shows it "
+            f"near row {found.row:.0f}, column {found.column:.0f}: see speckle center and --beam-center-order"
+        )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from speckle_plugin.cli.console import print_table, progress_bar, remark, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import MaskOption
 from speckle_plugin.cli.options import parse_beam_center
-from speckle_plugin.cli.query import DataOption, ServerOption, open_store
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from speckle_plugin.reprocess import Completion
     from speckle_plugin.store import Store
 
-__all__ = ["complete"]
+__all__ = ["bundle_of", "complete"]
 
 NOT_COMPLETE = 1
 """Exit code when frames are still without a label."""
@@ -37,7 +36,7 @@ def complete(
             show_default="all runs with deferred frames",
         ),
     ] = None,
-    data: DataOption = Path("~/speckle-data"),
+    data: DataOption = DEFAULT_DATA,
     server: ServerOption = None,
     model: Annotated[
         str | None,
@@ -85,7 +84,7 @@ def complete(
     center = None if beam_center is None else parse_beam_center(beam_center)
     left_out = None
     if mask is not None:
-        from speckle_plugin.frames.files import read_mask
+        from speckle_plugin.frames.masks import read_mask
 
         left_out = read_mask(mask)
     if everything and not runs:
@@ -163,14 +162,14 @@ class _Networks:
         """Give the classifier for a run, and say which it is when it is loaded."""
         from speckle_plugin.network.classifier import Classifier
 
-        bundle = self._bundle or _bundle_of(run)
+        bundle = self._bundle or bundle_of(run)
         if bundle.sha256 not in self._loaded:
             self._loaded[bundle.sha256] = Classifier(bundle, self._engine)
             remark(f"model: {bundle.name} {bundle.version} ({bundle.sha256[:12]})")
         return self._loaded[bundle.sha256]
 
 
-def _bundle_of(run: BlueskyRun) -> Bundle:
+def bundle_of(run: BlueskyRun) -> Bundle:
     """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
     from speckle_plugin.network import find_bundle, shipped_bundles
     from speckle_plugin.store import StoredRun

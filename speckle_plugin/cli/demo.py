@@ -46,7 +46,7 @@ def demo(
     r"""Scan a simulated sample, classify live, store, query back, and draw a picture.
 
     A grid scan moves the sample through the beam; each frame goes into an HDF5 file, is classified while the
-    scan goes on, and its result is stored beside it in an embedded Tiled server. The map of disk numbers over
+    scan goes on, and its result is stored beside it in a Tiled server. The map of disk numbers over
     the sample, true and classified, is drawn into **demo.png** in the data directory.
 
     **Example**: disks of a spread of sizes, on a finer grid.
@@ -56,7 +56,7 @@ def demo(
     from speckle_plugin.session import start_session
 
     started = time.monotonic()
-    remark("starting the embedded Tiled server, loading the classifier ...")
+    remark("starting the Tiled server, loading the classifier ...")
     with start_session(data, model=model, engine=engine) as session:
         # Waits for the classifier, so that the times are of frames only.
         settings = session.live.classifier.bundle.preprocessing
@@ -140,12 +140,12 @@ def _tell(session: Session, uid: str, report: RunReport, table: DataFrame, pictu
         for name, values in (("frame to label", report.to_label), ("frame to stored", report.to_stored))
         if values
     ]
-    books = ", ".join(f"{summary[name]} {name}" for name in ("classified", "flagged", "deferred"))
+    counts = ", ".join(f"{summary[name]} {name}" for name in ("classified", "flagged", "deferred"))
     console = stdout()
     console.print(
         f"""
 [bold]accuracy {right:.1%}[/] against the truth
-frames: {summary["frames"]} ({books})
+frames: {summary["frames"]} ({counts})
 model {summary["model"]} {summary["model_version"]} on {summary["engine"]}
 {chr(10).join(times)}
 

@@ -1,20 +1,24 @@
 """Turn bad input into one clear line and exit code 2; any other error keeps its traceback.
 
 The package's functions raise ValueError (BundleError is one) for values that can't be
-right and OSError for files; both say what was expected and what to do.
+right and OSError for files; both say what was expected and what to do. A package of an extra that is not
+installed is such an error too.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import typer
 
-__all__ = ["BAD_INPUT", "clear_errors", "traceback_wanted"]
+from speckle_plugin.extras import MissingExtraError, extra_needed
+
+__all__ = ["BAD_INPUT", "clear_errors", "hint", "traceback_wanted"]
 
 BAD_INPUT = 2
 """Exit code for bad input, the same that a wrong option gives."""
@@ -26,14 +30,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@contextmanager
+def hint(kind: type[ValueError], option: str) -> Iterator[None]:
+    """Name the option that mends an error, which the package's functions do not know."""
+    try:
+        yield
+    except kind as error:
+        raise kind(f"{error} (see {option})") from error
+
+
 def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command so that a ValueError or OSError ends it with one line on stderr."""
+    """Decorate a command so that a ValueError, OSError or missing extra ends it with a line on stderr."""
 
     @functools.wraps(command)
     def with_clear_errors(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
-        except (ValueError, OSError) as error:
+            with extra_needed():
+                return command(*args, **kwargs)
+        except (ValueError, OSError, MissingExtraError) as error:
             # A closed pipe (`speckle models | head`) is no error of the user's; typer ends quietly.
             if getattr(error, "errno", None) == errno.EPIPE or traceback_wanted.get():
                 raise

@@ -12,15 +12,21 @@ import typer
 from speckle_plugin.cli.console import progress_bar, remark, stdout
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import (
+    FILES_HELP,
     BeamCenterOption,
+    BeamOptions,
+    CenterOrderOption,
     DatasetOption,
+    GeometryOption,
     GridOption,
     MaskOption,
-    beam_of,
-    stated_beam,
+    MaskPolarityOption,
+    OrientationOption,
+    mask_of,
+    turned,
 )
-from speckle_plugin.cli.options import GridName, new_file
-from speckle_plugin.cli.query import DataOption, ServerOption, open_store
+from speckle_plugin.cli.options import new_file
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +43,7 @@ RESOLUTION = 110
 
 @clear_errors
 def explain(
-    file: Annotated[
-        Path | None, typer.Argument(help="A .npz or HDF5 file of frames.", show_default=False)
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(help=FILES_HELP, show_default=False)] = None,
     frame_index: Annotated[int, typer.Option(min=0, help="Which frame, counted from 0.")] = 0,
     disk_number: Annotated[
         int | None,
@@ -57,7 +61,7 @@ def explain(
             metavar="UID", help="A stored run, instead of a file; see: speckle query.", show_default=False
         ),
     ] = None,
-    data: DataOption = Path("~/speckle-data"),
+    data: DataOption = DEFAULT_DATA,
     server: ServerOption = None,
     image_key: Annotated[
         str | None, typer.Option(help="Detector's key, where a run has several.", show_default=False)
@@ -65,7 +69,11 @@ def explain(
     dataset: DatasetOption = None,
     grid: GridOption = None,
     beam_center: BeamCenterOption = None,
+    beam_center_order: CenterOrderOption = "row-column",
+    geometry_file: GeometryOption = None,
     mask: MaskOption = None,
+    mask_polarity: MaskPolarityOption = "left-out",
+    orientation: OrientationOption = "as-stored",
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="as speckle classify"),
@@ -91,20 +99,23 @@ def explain(
         raise ValueError("nothing to make: give --out PICTURE.png, --arrays FILE.npz, or both")
     if (file is None) == (run is None):
         raise ValueError("give either a file of frames or --run UID with --data or --server")
-    from speckle_plugin.frames.files import read_mask
     from speckle_plugin.network import find_bundle
+    from speckle_plugin.network.marked_pixels import without_marked_pixels
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
     from speckle_plugin.schema import ASSUMED_CENTER
 
+    beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     if file is not None:
-        chosen = _from_file(file, frame_index, dataset, grid, beam_center)
+        chosen = _from_file(file, frame_index, dataset, beam)
+    elif orientation != "as-stored":
+        raise ValueError("--orientation is for frames of files; those of stored runs stay as they are")
     else:
-        chosen = _from_run(str(run), frame_index, image_key, data, server, grid, beam_center)
+        chosen = _from_run(str(run), frame_index, image_key, data, server, beam)
     shape = chosen.pixels.shape
-    geometry = FrameGeometry(
-        (shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, None if mask is None else read_mask(mask)
-    )
+    left_out = mask_of(mask, mask_polarity, chosen.mask)
+    geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
+    geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
     if chosen.beam_center is None:
         remark(
@@ -143,17 +154,16 @@ class _Chosen:
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
     pitch: float | None
+    mask: NDArray[Any] | None = None
 
 
-def _from_file(
-    file: Path, frame_index: int, dataset: str | None, grid: GridName | None, beam_center: str | None
-) -> _Chosen:
+def _from_file(file: Path, frame_index: int, dataset: str | None, beam: BeamOptions) -> _Chosen:
     from speckle_plugin.frames.files import open_frames
 
-    frames = open_frames(file, dataset)
-    center, pitch, assumed = beam_of(frames, grid, beam_center)
+    frames = turned(open_frames(file, dataset), beam.orientation)
+    center, k_step = beam.of_file(frames)
     pixels = frames.read_frame(frame_index)
-    return _Chosen(f"{file.name}, frame {frame_index}", pixels, None if assumed else center, pitch)
+    return _Chosen(f"{file.name}, frame {frame_index}", pixels, center, k_step, frames.statements.mask)
 
 
 def _from_run(
@@ -162,14 +172,13 @@ def _from_run(
     image_key: str | None,
     data: Path,
     server: str | None,
-    grid: GridName | None,
-    beam_center: str | None,
+    beam: BeamOptions,
 ) -> _Chosen:
     from speckle_plugin.cli.stored_frame import read_stored_frame
 
     with open_store(data, server) as store:
         stored = read_stored_frame(store.runs, run, frame_index, image_key)
-    center, pitch = stated_beam(stored.pixels.shape, grid, beam_center)
+    center, pitch = beam.stated(stored.pixels.shape)
     name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
     return _Chosen(name, stored.pixels, center or stored.beam_center, pitch or stored.pitch)
 

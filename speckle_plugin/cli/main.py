@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from speckle_plugin.cli.bench import bench
+from speckle_plugin.cli.center import center
 from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.complete import complete
 from speckle_plugin.cli.curve import curve
@@ -23,6 +24,7 @@ from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
 from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.retrain import retrain
+from speckle_plugin.cli.serve import serve
 from speckle_plugin.cli.simulate import simulate
 from speckle_plugin.cli.train import train
 
@@ -41,6 +43,7 @@ app.command()(demo)
 app.command()(query)
 app.command()(simulate)
 app.command()(classify)
+app.command()(center)
 app.command()(explain)
 app.command()(train)
 app.command()(evaluate)
@@ -48,6 +51,7 @@ app.command()(retrain)
 app.command()(models)
 app.command()(complete)
 app.command()(replay)
+app.command()(serve)
 app.command()(figures)
 app.command()(curve)
 app.command()(bench)

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["FamilyName", "GridName", "new_file", "parse_beam_center", "parse_disk_numbers"]
+__all__ = ["CenterOrder", "FamilyName", "GridName", "new_file", "parse_beam_center", "parse_disk_numbers"]
 
 # The library's own lists, said again: importing them takes seconds, and the help must not. A test compares.
 FamilyName = Literal["mono", "poly", "poly_published", "constant_radius"]
 GridName = Literal["quadrant", "centered", "published"]
+
+CenterOrder = Literal["row-column", "x-y"]
+"""In which order the two numbers of a beam centre stand; x is the column, y the row."""
 
 
 def parse_disk_numbers(text: str) -> tuple[int, ...]:
@@ -41,8 +44,8 @@ def _nothing(part: str) -> set[int]:
     raise ValueError(f"the range {part} runs backwards")
 
 
-def parse_beam_center(text: str) -> tuple[float, float]:
-    """Read `ROW,COLUMN`, two finite numbers in pixels.
+def parse_beam_center(text: str, order: CenterOrder = "row-column") -> tuple[float, float]:
+    """Read `ROW,COLUMN`, or `X,Y`, two finite numbers in pixels, and give (row, column).
 
     Raises
     ------
@@ -50,10 +53,11 @@ def parse_beam_center(text: str) -> tuple[float, float]:
         If it is anything else.
     """
     with contextlib.suppress(ValueError):
-        row, column = (float(part) for part in text.split(","))
-        if math.isfinite(row) and math.isfinite(column):
-            return row, column
-    raise ValueError(f"the beam centre {text!r} can't be read: give ROW,COLUMN in pixels, such as 256,255.5")
+        first, second = (float(part) for part in text.split(","))
+        if math.isfinite(first) and math.isfinite(second):
+            return (first, second) if order == "row-column" else (second, first)
+    wanted = "ROW,COLUMN" if order == "row-column" else "X,Y"
+    raise ValueError(f"the beam centre {text!r} can't be read: give {wanted} in pixels, such as 256,255.5")
 
 
 @contextlib.contextmanager

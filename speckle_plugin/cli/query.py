@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import new_file
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
+    FlagOption,
     LabelOption,
     ModelOption,
     PlanOption,
@@ -20,29 +21,18 @@ from speckle_plugin.cli.run_selection import (
     WhereOption,
     run_selection,
 )
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
-if TYPE_CHECKING:
-    from speckle_plugin.store import Store
-
-__all__ = ["DataOption", "ServerOption", "open_store", "query", "replay"]
-
-DataOption = Annotated[Path, typer.Option(help="Data directory of a session that is closed.")]
-ServerOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URI|PROFILE",
-        help="Tiled server instead, such as the profile that an open session writes: speckle.",
-        show_default=False,
-    ),
-]
+__all__ = ["query", "replay"]
 
 
 @clear_errors
 def query(
-    data: DataOption = Path("~/speckle-data"),
+    data: DataOption = DEFAULT_DATA,
     server: ServerOption = None,
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
+    flag: FlagOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -81,12 +71,19 @@ def query(
     if out is not None and out.suffix in FRAME_SUFFIXES and not frames:
         raise ValueError(f"{out} is a file for frames: give --frames, or a .csv or .parquet file for runs")
     wanted = run_selection(
-        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+        where,
+        label=label,
+        max_confidence=max_confidence,
+        flag=flag,
+        model=model,
+        since=since,
+        until=until,
+        plan=plan,
     )
     with open_store(data, server) as store:
         runs = wanted.find(store.runs)
         if frames:
-            rows = find_frames(runs, label=label, max_confidence=max_confidence)
+            rows = find_frames(runs, label=label, max_confidence=max_confidence, flag=flag)
         else:
             rows = pd.DataFrame([_run_row(run) for run in runs.values()])
         if out is not None:
@@ -104,7 +101,7 @@ def query(
 
 
 @clear_errors
-def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = None) -> None:
+def replay(data: DataOption = DEFAULT_DATA, server: ServerOption = None) -> None:
     """Save runs that are not whole in Tiled, from their journals.
 
     A journal is left when a process was killed, the Tiled server died, or the disk was full.
@@ -121,21 +118,6 @@ def replay(data: DataOption = Path("~/speckle-data"), server: ServerOption = Non
         remark("no journals: every run is whole in Tiled")
     for journal, outcome in outcomes.items():
         stdout().print(f"{journal}: {outcome}", soft_wrap=True)
-
-
-def open_store(data: Path, server: str | None) -> Store:
-    """Open the store of a data directory, or of a server or profile that runs."""
-    from speckle_plugin.store import TiledStore, connect
-
-    if server is not None:
-        return connect(server, directory=data)
-    data = data.expanduser()
-    if not (data / "tiled").is_dir():
-        raise ValueError(
-            f"{data} is no data directory: give --data the folder of a session (speckle demo makes "
-            "demo-output), or --server"
-        )
-    return TiledStore(data)
 
 
 def _run_row(run: Any) -> dict[str, Any]:

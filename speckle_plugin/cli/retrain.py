@@ -10,9 +10,9 @@ import typer
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.query import open_store
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
+    FlagOption,
     LabelOption,
     ModelOption,
     PlanOption,
@@ -21,6 +21,7 @@ from speckle_plugin.cli.run_selection import (
     WhereOption,
     run_selection,
 )
+from speckle_plugin.cli.store_options import DEFAULT_DATA, open_store
 
 if TYPE_CHECKING:
     from speckle_plugin.network import Bundle
@@ -47,10 +48,19 @@ def retrain(
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
     store: Annotated[
-        str, typer.Option(metavar="PATH|URL|PROFILE", help="Data directory of a closed session, or a server.")
+        str,
+        typer.Option(
+            "--data",
+            "--store",
+            "--server",
+            metavar="PATH|URI|PROFILE",
+            envvar="SPECKLE_DATA",
+            help="Data directory, or a Tiled server elsewhere.",
+        ),
     ] = "~/speckle-data",
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
+    flag: FlagOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -107,13 +117,20 @@ def retrain(
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"the learning rate must be a positive number, not {learning_rate}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from speckle_plugin.frames.files import read_mask
+    from speckle_plugin.frames.masks import read_mask
     from speckle_plugin.network import find_bundle
 
     bundle = find_bundle(parent)
     left_out = None if mask is None else read_mask(mask)
     wanted = run_selection(
-        where, label=label, max_confidence=max_confidence, model=model, since=since, until=until, plan=plan
+        where,
+        label=label,
+        max_confidence=max_confidence,
+        flag=flag,
+        model=model,
+        since=since,
+        until=until,
+        plan=plan,
     )
     selection: dict[str, Any] = {
         "store": store.partition("?")[0],
@@ -161,12 +178,12 @@ def retrain(
 def _open_store(store: str) -> Store:
     """Open a data directory, or connect to a server by its address or profile."""
     if "://" in store:
-        return open_store(Path("~/speckle-data"), store)
+        return open_store(DEFAULT_DATA, store)
     if Path(store).name == store and not Path(store).exists():
         from tiled.profiles import load_profiles
 
         if store in load_profiles():
-            return open_store(Path("~/speckle-data"), store)
+            return open_store(DEFAULT_DATA, store)
     return open_store(Path(store), None)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfidenceOption",
+    "FlagOption",
     "LabelOption",
     "ModelOption",
     "PlanOption",
@@ -28,6 +29,9 @@ ConfidenceOption = Annotated[
     float | None,
     typer.Option(help="Runs with a frame of less confidence than this, 0 to 1.", show_default=False),
 ]
+FlagOption = Annotated[
+    str | None, typer.Option(help="Runs with a frame of this flag, such as saturated.", show_default=False)
+]
 ModelOption = Annotated[str | None, typer.Option(help="Runs that this model classified.", show_default=False)]
 SinceOption = Annotated[
     str | None,
@@ -42,7 +46,9 @@ PlanOption = Annotated[
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="KEY=VALUE", help="What the runs' metadata say; may be repeated.", show_default=False
+        metavar="KEY=VALUE",
+        help="What the runs' metadata say; may be repeated. A number is one unless quoted: 'sample=\"3\"'.",
+        show_default=False,
     ),
 ]
 
@@ -55,14 +61,9 @@ class RunSelection(NamedTuple):
 
     def find(self, runs: CatalogOfBlueskyRuns) -> CatalogOfBlueskyRuns:
         """Find the runs for which all of it holds."""
-        from tiled.queries import Key
-
         from speckle_plugin.store import find_runs
 
-        found = find_runs(runs, **self.query)
-        for key, value in self.metadata.items():
-            found = found.search(Key(f"start.{key}") == value)
-        return found
+        return find_runs(runs, **self.query, metadata=self.metadata)
 
 
 def run_selection(where: list[str] | None, **query: Any) -> RunSelection:
@@ -85,6 +86,17 @@ def _key_value(text: str) -> tuple[str, Any]:
     if not (key.strip() and equals and value.strip()):
         raise ValueError(f"--where {text!r} can't be read: give KEY=VALUE, such as family=poly")
     try:
-        return key.strip(), json.loads(value)
-    except json.JSONDecodeError:
+        return key.strip(), json.loads(value, parse_constant=_no_number, parse_float=_finite)
+    except ValueError:
         return key.strip(), value.strip()
+
+
+def _finite(text: str) -> float:
+    """Read a number; a hash such as 12e4567 looks like one, but is too large to be stored as such."""
+    import math
+
+    return number if math.isfinite(number := float(text)) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is a text, since JSON has no such number")

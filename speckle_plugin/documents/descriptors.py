@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.images import frames_per_event
+from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
     ASSUMED_CENTER,
@@ -28,7 +28,7 @@ from speckle_plugin.schema import (
     image_key_of,
 )
 
-__all__ = ["Detector", "FrameSettings", "describe_detector", "is_configured_anew"]
+__all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +75,13 @@ class FrameSettings:
 class Detector:
     """What is known of the detector behind one image key.
 
-    `data_key` is its name in the stream's documents, `image_key` that in results.
+    `data_key` is its name in the stream's documents, `image_key` that in results. `shape` is that of
+    an event's data as its data key states it.
     """
 
     image_key: str
     data_key: str
-    frames_per_event: int
+    shape: tuple[int, ...]
     frame_bytes: int
     geometry: FrameGeometry | None
     problem: str
@@ -93,6 +94,15 @@ class Detector:
         """Where the beam is (row, column), if anyone said so; else `center_assumed`, or a `problem`."""
         return None if self.geometry is None or self.center_assumed else self.geometry.beam_center
 
+    def count_frames(self, multiplier: int | None = None) -> int:
+        """Give the number of frames in an event, see :func:`speckle_plugin.documents.shapes.count_frames`."""
+        return count_frames(self.shape, multiplier)
+
+
+def holds_images(data_key: Mapping[str, Any]) -> bool:
+    """Tell whether a data key is one of frames."""
+    return is_array(data_key) and not why_no_frames(data_key)
+
 
 def describe_detector(
     key: str, descriptor: Mapping[str, Any], settings: FrameSettings, stream: str = PRIMARY
@@ -103,7 +113,7 @@ def describe_detector(
         (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
     )
     configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
-    stated = configuration.get(f"{name}{BEAM_CENTER_SUFFIX}")
+    stated = _stated_value(configuration, name, BEAM_CENTER_SUFFIX)
     center = settings.beam_center if stated is None else stated
     shape = tuple(data_key["shape"])
     geometry, problem = None, ""
@@ -119,12 +129,12 @@ def describe_detector(
     return Detector(
         image_key=image_key_of(stream, key),
         data_key=key,
-        frames_per_event=frames_per_event(data_key),
+        shape=shape,
         frame_bytes=shape[-2] * shape[-1] * item_size,
         geometry=geometry,
         problem=problem,
-        saturation_level=_number(configuration.get(f"{name}{SATURATION_SUFFIX}")),
-        pitch=_number(configuration.get(f"{name}{PITCH_SUFFIX}")),
+        saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
+        pitch=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
         center_assumed=center is None,
     )
 
@@ -147,6 +157,12 @@ def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, 
     detector = describe_detector(key, descriptor, FrameSettings(), stream)
     center = None if detector.geometry is None else detector.geometry.beam_center
     return center, detector.center_assumed, detector.pitch, detector.saturation_level
+
+
+def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> Any:
+    """Give what stands under `det_beam_center` (ophyd), or under `det-beam_center` (ophyd-async)."""
+    stated = configuration.get(f"{name}{suffix}")
+    return configuration.get(f"{name}-{suffix.removeprefix('_')}") if stated is None else stated
 
 
 def _number(stated: Any) -> float | None:

@@ -7,33 +7,30 @@ detector took them, and their running index. It reads no pixels.
 
 from __future__ import annotations
 
+import itertools
 import logging
-import os
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import event_model
 import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector, FrameSettings, describe_detector
-from speckle_plugin.documents.images import holds_images
-from speckle_plugin.schema import PRIMARY
+from speckle_plugin.documents.locations import Location, locate
+from speckle_plugin.documents.shapes import is_array, why_no_frames
+from speckle_plugin.schema import PRIMARY, image_key_of
 
 __all__ = ["FrameFinder", "FrameReference"]
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_DATASET = "/entry/data/data"
-"""Where AreaDetector's HDF5 plugin puts frames, unless the resource says otherwise."""
-
 MOST_RESOURCES = 10_000
-"""Files that are remembered for frames still to come; beyond that those not spoken of for longest are
-forgotten, or a long run with a file for each exposure would fill the memory."""
+"""Files and Datums that are remembered for frames still to come; beyond that those not spoken of for
+longest are forgotten, or a long run with a file for each exposure would fill the memory."""
 
 
 @dataclass(eq=False)
@@ -54,15 +51,10 @@ class FrameReference:
     pixels: NDArray[Any] | None = None
     timestamps: str = ""
 
-
-@dataclass(frozen=True)
-class _Location:
-    """Where a Resource or StreamResource says that frames are."""
-
-    data_key: str
-    path: str
-    dataset: str
-    timestamps: str
+    def move_to(self, location: Location, index: int) -> None:
+        """Say where it is: the frame of an index, counted over all files of a location."""
+        self.path, self.index = location.find(index)
+        self.dataset, self.timestamps = location.dataset, location.timestamps
 
 
 class FrameFinder:
@@ -73,15 +65,24 @@ class FrameFinder:
     settings : FrameSettings
     clock : callable
         Gives the time in seconds since the epoch.
+
+    Attributes
+    ----------
+    left_out : dict
+        Image key of images that are no frames to classify -> the reason.
     """
 
     def __init__(self, settings: FrameSettings, clock: Callable[[], float] = time.time) -> None:
+        self.left_out: dict[str, str] = {}
         self._settings = settings
         self._clock = clock
         self._detectors: dict[str, list[Detector]] = {}
         self._external: dict[str, set[str]] = {}
-        self._resources: OrderedDict[str, _Location] = OrderedDict()
-        self._datums: dict[str, Mapping[str, Any]] = {}
+        self._resources: OrderedDict[str, Location] = OrderedDict()
+        self._datums: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._named: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._late: dict[str, list[list[FrameReference]]] = {}
+        self._multipliers: dict[str, int | None] = {}
         self._next_index: Counter[str] = Counter()
 
     def __call__(self, name: str, doc: Any) -> Iterator[FrameReference]:
@@ -90,14 +91,13 @@ class FrameFinder:
             case "descriptor":
                 self._add_descriptor(doc)
             case "resource" | "stream_resource":
-                self._resources[doc["uid"]] = _locate(doc)
-                if len(self._resources) > MOST_RESOURCES:
-                    self._resources.popitem(last=False)
+                self._resources[doc["uid"]] = locate(doc)
+                _forget_oldest(self._resources)
             case "datum":
-                self._datums[doc["datum_id"]] = doc
+                yield from self._add_datum(doc)
             case "datum_page":
                 for datum in event_model.unpack_datum_page(doc):
-                    self._datums[datum["datum_id"]] = datum
+                    yield from self._add_datum(datum)
             case "event":
                 yield from self._event(doc)
             case "event_page":
@@ -105,51 +105,106 @@ class FrameFinder:
                     yield from self._event(event)
             case "stream_datum":
                 yield from self._stream_datum(doc)
+            case "stop":  # what their Datums did not come for
+                for groups in self._late.values():
+                    yield from itertools.chain.from_iterable(groups)
+
+    @property
+    def remembered(self) -> int:
+        """Number of resources, Datums and names of Datums that are kept for frames still to come."""
+        return len(self._resources) + len(self._datums) + len(self._named)
 
     def _add_descriptor(self, doc: Mapping[str, Any]) -> None:
-        wanted = self._settings.image_keys
-        self._detectors[doc["uid"]] = [
-            describe_detector(key, doc, self._settings, doc.get("name", PRIMARY))
-            for key, data_key in doc["data_keys"].items()
-            if (wanted is None or key in wanted) and holds_images(data_key)
-        ]
+        wanted, stream = self._settings.image_keys, doc.get("name", PRIMARY)
+        detectors = []
+        for key, data_key in doc["data_keys"].items():
+            if not is_array(data_key) or not (wanted is None or key in wanted):
+                continue
+            reason = why_no_frames(data_key)
+            if not reason:
+                detectors.append(describe_detector(key, doc, self._settings, stream))
+            elif image_key_of(stream, key) not in self.left_out:
+                self._leave_out(image_key_of(stream, key), reason)
+        self._detectors[doc["uid"]] = detectors
         self._external[doc["uid"]] = {k for k, v in doc["data_keys"].items() if "external" in v}
 
-    def _find_resource(self, uid: str) -> _Location | None:
+    def _leave_out(self, image_key: str, reason: str) -> None:
+        self.left_out[image_key] = reason
+        logger.warning("the images of %s are not classified: %s", image_key, reason)
+
+    def _add_datum(self, doc: Mapping[str, Any]) -> Iterator[FrameReference]:
+        """Keep a Datum for the events that name it; some may have come before it."""
+        self._datums[doc["datum_id"]] = doc
+        _forget_oldest(self._datums)
+        location, row = self._place(doc) if doc["datum_id"] in self._late else (None, 0)
+        for references in self._late.pop(doc["datum_id"], ()):
+            for frame, reference in enumerate(references):
+                if location is not None:
+                    reference.move_to(location, row * len(references) + frame)
+                yield reference
+
+    def _find_resource(self, uid: str) -> Location | None:
         if uid in self._resources:
             self._resources.move_to_end(uid)
         return self._resources.get(uid)
 
     def _event(self, doc: Mapping[str, Any]) -> Iterator[FrameReference]:
         data, filled = doc["data"], doc.get("filled", {})
-        external = self._external.get(doc["descriptor"], set()) & data.keys()
-        external -= {key for key in external if filled.get(key) is True}
-        # Also those of keys that hold no frames, which else would stay forever.
-        datums = {key: self._datums.pop(data[key], None) for key in external if isinstance(data[key], str)}
+        external = self._external.get(doc["descriptor"], set())
         for detector in self._detectors.get(doc["descriptor"], ()):
             key = detector.data_key
             if key not in data:
                 continue
             seq_num, timestamp = doc["seq_num"], float(doc["timestamps"][key])
-            if key not in external:
-                pixels = np.asarray(data[key])
-                for image in pixels.reshape(-1, *pixels.shape[-2:]):
-                    yield self._reference(detector, seq_num, timestamp, pixels=image)
+            if key in external and filled.get(key) is not True:
+                yield from self._external_frames(detector, doc["descriptor"], data[key], seq_num, timestamp)
                 continue
-            location, first = self._place(datums.get(key), detector)
-            for index in range(first, first + detector.frames_per_event):
-                yield self._reference(detector, seq_num, timestamp, location, index)
+            if not self._count_frames(detector, None):
+                continue
+            pixels = np.asarray(data[key])
+            images = pixels.reshape(-1, *pixels.shape[-2:]) if pixels.ndim >= 2 and pixels.size else [pixels]
+            for image in images:
+                yield self._reference(detector, seq_num, timestamp, pixels=image)
 
-    def _place(self, datum: Mapping[str, Any] | None, detector: Detector) -> tuple[_Location | None, int]:
-        """Give the file of a datum and the index of its first frame; no file if the datum makes no sense.
+    def _external_frames(
+        self, detector: Detector, descriptor: str, datum_id: Any, seq_num: int, timestamp: float
+    ) -> Iterator[FrameReference]:
+        """Give the frames of an event's Datum; they are held back where it is still to come."""
+        named = (descriptor + detector.data_key, str(datum_id))
+        if named in self._named:
+            return  # a second event of the stream names the same frames: they have their rows
+        self._named[named] = None
+        _forget_oldest(self._named)
+        datum = self._datums.get(datum_id) if isinstance(datum_id, str) else None
+        location, row = self._place(datum)
+        count = self._count_frames(detector, location)
+        references = [
+            self._reference(detector, seq_num, timestamp, location, row * count + frame)
+            for frame in range(count)
+        ]
+        if datum is None and isinstance(datum_id, str):
+            self._late.setdefault(datum_id, []).append(references)
+        else:
+            yield from references
 
-        The frame counts all the same: those after it would else take its place.
+    def _count_frames(self, detector: Detector, location: Location | None) -> int:
+        """Give the frames of an event by shape and resource; of one to come, by the resource before it."""
+        if location is not None:
+            self._multipliers[detector.image_key] = location.multiplier
+        count = detector.count_frames(self._multipliers.get(detector.image_key))
+        if not count and detector.image_key not in self.left_out:
+            self._leave_out(detector.image_key, f"the shape {detector.shape} is that of no frame in an event")
+        return count
+
+    def _place(self, datum: Mapping[str, Any] | None) -> tuple[Location | None, int]:
+        """Give the file of a datum and its row there; no file if there is none, or it makes no sense.
+
+        The frames count all the same: those after them would else take their place.
         """
         if datum is None:
             return None, 0
         try:
-            row = _row_in_file(datum.get("datum_kwargs", {}))
-            return self._find_resource(datum["resource"]), row * detector.frames_per_event
+            return self._find_resource(datum["resource"]), _row_in_file(datum.get("datum_kwargs", {}))
         except Exception:
             logger.exception("the datum %s can't be read: its frames are flagged as unreadable", datum)
             return None, 0
@@ -163,29 +218,32 @@ class FrameFinder:
         for detector in self._detectors.get(doc["descriptor"], ()):
             if detector.data_key != location.data_key:
                 continue
+            count = self._count_frames(detector, location)
             for event in range(doc["indices"]["start"], doc["indices"]["stop"]):
                 seq_num = doc["seq_nums"]["start"] + event - doc["indices"]["start"]
-                for frame in range(detector.frames_per_event):
-                    index = event * detector.frames_per_event + frame
-                    yield self._reference(detector, seq_num, timestamp, location, index)
+                for frame in range(count):
+                    yield self._reference(detector, seq_num, timestamp, location, event * count + frame)
 
     def _reference(
         self,
         detector: Detector,
         seq_num: int,
         timestamp: float,
-        location: _Location | None = None,
+        location: Location | None = None,
         index: int = 0,
         pixels: NDArray[Any] | None = None,
     ) -> FrameReference:
         frame_index = self._next_index[detector.image_key]
         self._next_index[detector.image_key] += 1
-        path, dataset, times = (
-            (location.path, location.dataset, location.timestamps) if location else ("",) * 3
-        )
-        return FrameReference(
-            detector, frame_index, seq_num, timestamp, path, dataset, index, pixels, timestamps=times
-        )
+        reference = FrameReference(detector, frame_index, seq_num, timestamp, pixels=pixels)
+        if location is not None:
+            reference.move_to(location, index)
+        return reference
+
+
+def _forget_oldest(remembered: OrderedDict[Any, Any]) -> None:
+    if len(remembered) > MOST_RESOURCES:
+        remembered.popitem(last=False)
 
 
 def _row_in_file(datum_kwargs: Mapping[str, Any]) -> int:
@@ -199,15 +257,3 @@ def _row_in_file(datum_kwargs: Mapping[str, Any]) -> int:
         if datum_kwargs.get(key) is not None:
             return int(datum_kwargs[key])
     return 0
-
-
-def _locate(resource: Mapping[str, Any]) -> _Location:
-    """Read file and datasets of a Resource or StreamResource."""
-    if "uri" in resource:
-        parameters = resource.get("parameters", {})
-        path = unquote(urlparse(resource["uri"]).path)
-    else:
-        parameters = resource.get("resource_kwargs", {})
-        path = os.path.join(resource.get("root", ""), resource["resource_path"])
-    dataset = parameters.get("dataset") or parameters.get("path") or DEFAULT_DATASET
-    return _Location(resource.get("data_key", ""), path, dataset, parameters.get("timestamps") or "")

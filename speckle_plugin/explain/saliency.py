@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.extras import extra_needed
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.network.engines.base import NetworkOutput
 from speckle_plugin.preprocessing import FrameGeometry, usable_pixels
-from speckle_plugin.preprocessing.gradient import pull_back
+from speckle_plugin.preprocessing.gradient import vector_jacobian_product
 from speckle_plugin.schema import Status, join_flags
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["DifferentiableNetwork", "Explanation", "explain", "network_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def explain(
             f"the network {bundle.name!r} does not know the disk number {disk_number}: "
             f"choose among {', '.join(map(str, bundle.classes))}"
         )
-    network = _network(bundle)
+    network = network_of(bundle)
     reader = Classifier(bundle, network)
     (result,) = reader.label([frame], geometry, pitch=pitch, center_assumed=center_assumed)
     if result.status is not Status.CLASSIFIED:
@@ -127,7 +128,8 @@ def explain(
     (inputs,) = reader.prepare(frame, geometry)
     index = bundle.classes.index(chosen)
     by_input, grad_cam = network.explain(inputs, index)
-    (gradient,) = pull_back(by_input[None] / bundle.temperature, frame, bundle.preprocessing, geometry)
+    by_input = by_input[None] / bundle.temperature
+    (gradient,) = vector_jacobian_product(by_input, frame, bundle.preprocessing, geometry)
     # Masked pixels may hold what is not finite, and 0 times that is not 0.
     intensities = np.where(usable_pixels(geometry, bundle.preprocessing), frame, 0.0)
     return Explanation(
@@ -140,24 +142,31 @@ def explain(
     )
 
 
-class _DifferentiableNetwork:
-    """A bundle's network, as an engine for the classifier that gives gradients as well."""
+class DifferentiableNetwork:
+    """A bundle's network, as an engine for the classifier that gives gradients as well.
+
+    Attributes
+    ----------
+    whole : keras.Model
+        Gives logits, features, and the last convolution's output.
+    """
 
     name, precision, device = "tensorflow", "float32", "any"
 
     def __init__(self, bundle: Bundle) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # share the GPU with other processes
-        import keras
+        with extra_needed():
+            import keras
 
         network = bundle.build_network()
         # The last but one layer averages the last convolution's output to the features.
         pooling = network.layers[-2]
-        self._whole = keras.Model(network.input, [network.output, pooling.output, pooling.input])
+        self.whole = keras.Model(network.input, [network.output, pooling.output, pooling.input])
 
     def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         """Run the network on inputs of shape (N, rows, columns)."""
-        logits, features, _ = self._whole(inputs[..., None], training=False)
+        logits, features, _ = self.whole(inputs[..., None], training=False)
         return NetworkOutput(logits.numpy(), features.numpy())
 
     def explain(
@@ -169,7 +178,7 @@ class _DifferentiableNetwork:
         batch = tf.constant(inputs[..., None])
         with tf.GradientTape() as tape:
             tape.watch(batch)
-            logits, _, maps = self._whole(batch, training=False)
+            logits, _, maps = self.whole(batch, training=False)
             # Each view's logit hangs on that view alone, so the sum has the gradients of all.
             score = tf.reduce_sum(logits[:, index])
         by_input, by_maps = tape.gradient(score, [batch, maps])
@@ -181,5 +190,6 @@ class _DifferentiableNetwork:
 
 
 @functools.lru_cache(maxsize=1)
-def _network(bundle: Bundle) -> _DifferentiableNetwork:
-    return _DifferentiableNetwork(bundle)
+def network_of(bundle: Bundle) -> DifferentiableNetwork:
+    """Give the network of a bundle; the last one is kept."""
+    return DifferentiableNetwork(bundle)

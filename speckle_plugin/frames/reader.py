@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.frame_finder import FrameReference
+from speckle_plugin.frames.opening import open_source
+from speckle_plugin.frames.source import FrameFileError
 
 __all__ = ["FrameReadError", "read_frames"]
 
@@ -19,7 +19,18 @@ RETRY_INTERVAL = 0.05
 
 
 class FrameReadError(OSError):
-    """A frame can't be read from its file."""
+    """A frame can't be read from its file.
+
+    Parameters
+    ----------
+    message : str
+    not_yet : bool
+        It may be readable later: another program writes the file still, or it is not there yet.
+    """
+
+    def __init__(self, message: str, not_yet: bool = False) -> None:
+        super().__init__(message)
+        self.not_yet = not_yet
 
 
 def read_frames(
@@ -54,9 +65,9 @@ def read_frames(
             try:
                 frames += _read_file(path, dataset, members)
                 break
-            except (OSError, KeyError, ValueError) as error:
-                if time.monotonic() >= deadline:
-                    reason = FrameReadError(f"{path}, dataset {dataset}: {error}")
+            except FrameFileError as error:
+                if not error.not_yet or time.monotonic() >= deadline:
+                    reason = FrameReadError(f"{path}, dataset {dataset}: {error}", error.not_yet)
                     frames += [reason] * len(members)
                     break
                 sleep(RETRY_INTERVAL)
@@ -74,33 +85,14 @@ def _at_hand(reference: FrameReference) -> NDArray[Any] | FrameReadError:
 
 def _read_file(path: str, dataset: str, references: Sequence[FrameReference]) -> list[NDArray[Any]]:
     """Read frames by their index along all axes but the last two, and their times."""
-    indices = [reference.index for reference in references]
-    with _open(path) as file:
-        data = file[dataset]
-        if data.ndim not in (2, 3):
-            raise ValueError(f"expected frames along 2 or 3 dimensions, found the shape {data.shape}")
-        if data.ndim == 2:
-            return [data[()] for _ in indices]
-        if max(indices) >= data.shape[0]:
-            raise ValueError(f"frame {max(indices)} is not in it: it holds {data.shape[0]}")
+    with open_source(path, dataset) as source:
+        # A file of one frame holds that of the document, whichever number this gives it.
+        indices = [0 if source.is_single else reference.index for reference in references]
         for reference in references:
             if reference.timestamps:
-                reference.timestamp = float(file[reference.timestamps][reference.index])
+                reference.timestamp = source.number(reference.timestamps, reference.index)
         first, last = min(indices), max(indices)
         if last - first + 1 == len(indices):
-            block = data[first : last + 1]
-            return [np.asarray(block[i - first]) for i in indices]
-        return [data[i] for i in indices]
-
-
-def _open(path: str) -> h5py.File:
-    """Open a file to read it.
-
-    While another process writes it in SWMR mode, or after that was killed, it opens as such only.
-    """
-    try:
-        return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return h5py.File(path, "r", libver="latest", swmr=True)
+            block = source.read(first, last + 1)
+            return [block[i - first] for i in indices]
+        return [source.read(i, i + 1)[0] for i in indices]

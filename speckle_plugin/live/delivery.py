@@ -3,6 +3,9 @@
 So neither the plan nor the classifier waits for a database or a terminal. Each
 subscriber states what its failure means: one that saves must not fail unnoticed, one
 that displays may.
+
+A subscriber is a callable. What more it can do, it says by having the methods of :class:`RunSubscriber`,
+:class:`Recorder` or :class:`Flushable`.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from speckle_plugin.thread_priority import give_way
 
-__all__ = ["Delivery"]
+__all__ = ["Callback", "Channel", "Delivery", "Flushable", "Recorder", "RunSubscriber"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +36,65 @@ LONGEST_QUEUE = 100_000
 """Documents that may wait; then who hands one over waits as well, so that memory stays bounded."""
 
 
+Callback = Callable[[str, dict[str, Any]], Any]
+"""Takes documents as bluesky's callbacks do."""
+
+
+@runtime_checkable
+class RunSubscriber(Protocol):
+    """A subscriber that keeps an object for each run: that gets the run's documents, routed already."""
+
+    def open_run(self, start: Mapping[str, Any], /) -> Callback:
+        """Give what takes the documents of a run, from its start document on."""
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """A subscriber, or what it keeps of a run, that must have a document before it is queued."""
+
+    def record(self, name: str, doc: Mapping[str, Any], /) -> None:
+        """Take a document on the thread that hands it over."""
+
+
+@runtime_checkable
+class Flushable(Protocol):
+    """A subscriber that collects documents, and writes them when it is told to."""
+
+    def flush(self) -> None:
+        """Write what was collected."""
+
+
+Channel = dict[int, Callback]
+"""What the subscribers keep of one run, by their tokens. It is empty before the start document."""
+
+
 @dataclass
 class _Subscriber:
-    function: Callable[[str, dict[str, Any]], Any]
+    function: Callback
     saves: bool
     failed: bool = False
+
+    def functions(self, token: int, channels: Sequence[Channel]) -> list[Callback]:
+        """Give what takes a document of the runs of these channels."""
+        return [channel[token] for channel in channels if token in channel] or [self.function]
+
+
+@dataclass
+class _Item:
+    """A document in the queue, the runs it belongs to, and what is set when it is delivered."""
+
+    name: str
+    doc: dict[str, Any]
+    channels: Sequence[Channel]
+    delivered: threading.Event | None
 
 
 class Delivery:
     """A queue of documents and the thread that empties it.
 
-    Savers may have a method `flush()`: it is called when something is new, `FLUSH_INTERVAL` after it
-    was done last. They so write a slow scan at once and a fast one in batches. They may
-    have a method `record(name, doc)` for what must not wait: it is called before a document
-    is queued, on the thread that hands it over.
+    A :class:`Flushable` subscriber is flushed when something is new, `FLUSH_INTERVAL` after it was done
+    last. So a slow scan is written at once and a fast one in batches. A :class:`Recorder` has each document
+    before it is queued, on the thread that hands it over.
 
     Parameters
     ----------
@@ -69,9 +117,7 @@ class Delivery:
         self._flush_seconds = 0.0
         self._clock = clock
         self._busy = busy
-        self._queue: queue.Queue[tuple[str, dict[str, Any], threading.Event | None] | None] = queue.Queue(
-            LONGEST_QUEUE
-        )
+        self._queue: queue.Queue[_Item | None] = queue.Queue(LONGEST_QUEUE)
         self._order = threading.Lock()
         self._subscribers: dict[int, _Subscriber] = {}
         self._next_token = 0
@@ -81,13 +127,14 @@ class Delivery:
         self._thread.start()
         give_way(self._thread)
 
-    def subscribe(self, function: Callable[[str, dict[str, Any]], Any], saves: bool = False) -> int:
+    def subscribe(self, function: Callback, saves: bool = False) -> int:
         """Add a subscriber and return a token for :meth:`unsubscribe`.
 
         Parameters
         ----------
         function : callable
-            Called with (name, document) on the delivery thread.
+            Called with (name, document) on the delivery thread; for a :class:`RunSubscriber`, what it
+            keeps of the run is called instead.
         saves : bool
             True where a failure must be raised in the scan; else it is logged, once.
         """
@@ -103,13 +150,34 @@ class Delivery:
         """Call `hook` whenever all that was delivered so far has been flushed, and no flush failed."""
         self._flushed_hooks.append(hook)
 
-    def put(self, name: str, doc: dict[str, Any], delivered: threading.Event | None = None) -> None:
-        """Queue a document; `delivered` is set when all subscribers have had it and flushed."""
+    def put(
+        self,
+        name: str,
+        doc: dict[str, Any],
+        delivered: threading.Event | None = None,
+        channels: Sequence[Channel] = (),
+    ) -> None:
+        """Queue a document. It may wait for the disk, and for room in the queue.
+
+        Parameters
+        ----------
+        name, doc
+            The document.
+        delivered : threading.Event, optional
+            Set when all subscribers have had the document, and flushed.
+        channels : sequence of Channel
+            Those of the runs that it belongs to; without any, subscribers have to find out.
+        """
         with self._order:
-            for subscriber in list(self._subscribers.values()):
-                if (record := getattr(subscriber.function, "record", None)) is not None:
-                    self._call(subscriber, record, name, doc)
-            self._queue.put((name, doc, delivered))
+            for token, subscriber in list(self._subscribers.items()):
+                if not isinstance(subscriber.function, Recorder):
+                    continue
+                if name == "start":
+                    self._open_run(token, subscriber, doc, channels)
+                for function in subscriber.functions(token, channels):
+                    if isinstance(function, Recorder):
+                        self._call(subscriber, function.record, name, doc)
+            self._queue.put(_Item(name, doc, channels, delivered))
 
     def raise_error(self) -> None:
         """Raise, once, what a saving subscriber failed with."""
@@ -139,15 +207,34 @@ class Delivery:
             if item is None:
                 self._flush()
                 return
-            name, doc, delivered = item
-            for subscriber in list(self._subscribers.values()):
-                self._call(subscriber, subscriber.function, name, doc)
+            self._deliver(item)
             dirty = True
-            if delivered is not None or self._clock() > self._due():
+            if item.delivered is not None or self._clock() > self._due():
                 self._flush()
                 dirty = False
-            if delivered is not None:
-                delivered.set()
+            if item.delivered is not None:
+                item.delivered.set()
+
+    def _deliver(self, item: _Item) -> None:
+        for token, subscriber in list(self._subscribers.items()):
+            if item.name == "start" and not isinstance(subscriber.function, Recorder):
+                self._open_run(token, subscriber, item.doc, item.channels)
+            for function in subscriber.functions(token, item.channels):
+                self._call(subscriber, function, item.name, item.doc)
+
+    def _open_run(
+        self, token: int, subscriber: _Subscriber, start: dict[str, Any], channels: Sequence[Channel]
+    ) -> None:
+        """Have a subscriber begin what it keeps of a run, if it keeps any."""
+        function = subscriber.function
+        if not isinstance(function, RunSubscriber):
+            return
+        for channel in channels:
+
+            def keep(_: str, start: dict[str, Any], channel: Channel = channel) -> None:
+                channel[token] = function.open_run(start)
+
+            self._call(subscriber, keep, "start", start)
 
     def _due(self) -> float:
         """Give the time from which on to flush again."""
@@ -157,11 +244,11 @@ class Delivery:
     def _flush(self) -> None:
         """Have all that was delivered saved."""
         started = self._clock()
-        flushes = (
-            (subscriber, getattr(subscriber.function, "flush", None))
-            for subscriber in list(self._subscribers.values())
-        )
-        if all([self._call(subscriber, flush) for subscriber, flush in flushes if flush is not None]):
+        flushed = True
+        for subscriber in list(self._subscribers.values()):
+            if isinstance(function := subscriber.function, Flushable):
+                flushed &= self._call(subscriber, function.flush)
+        if flushed:
             for hook in self._flushed_hooks:
                 hook()
         self._flushed = self._clock()

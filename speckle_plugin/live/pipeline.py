@@ -5,6 +5,10 @@ hands raw documents on unchanged and adds the stream `classification` to each ru
 has frames. The RunEngine's thread only queues; one thread classifies in micro-batches,
 another delivers to the subscribers, in order. A failure to classify never aborts a scan;
 a failure to save is raised in it.
+
+Each raw document is routed to its run once, here. Results are composed while the pipeline's lock is held,
+which keeps them in order and the frame counts right; they are handed over after that, since journals and a
+full queue may have to be waited for.
 """
 
 from __future__ import annotations
@@ -16,16 +20,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
-from speckle_plugin.documents.open_runs import OpenRuns
+from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.frames.reader import read_frames
-from speckle_plugin.live.delivery import Delivery
+from speckle_plugin.live.delivery import Callback, Channel, Delivery
 from speckle_plugin.live.labels import label_frames
 from speckle_plugin.live.results import RunResults
+from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
 from speckle_plugin.network.classifier import Classifier
@@ -44,9 +49,21 @@ class _Run:
     uid: str
     finder: FrameFinder
     results: RunResults
+    opinions: RunOpinions | None
     when_full: str
     seconds_writing: float
+    channel: Channel = field(default_factory=dict)
     closed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Composed:
+    """A document of ours that is to be handed over."""
+
+    name: str
+    doc: dict[str, Any]
+    channel: Channel
+    delivered: threading.Event | None = None
 
 
 class LiveClassifier:
@@ -59,6 +76,8 @@ class LiveClassifier:
     frames : FrameSettings, optional
         Which image keys, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
+    second_opinion : SecondOpinion, optional
+        Which frames are solved beside the network; by default none but those that a plan asks for.
 
     Examples
     --------
@@ -72,9 +91,11 @@ class LiveClassifier:
         classifier: Classifier | Future[Classifier],
         frames: FrameSettings | None = None,
         settings: PipelineSettings | None = None,
+        second_opinion: SecondOpinion | None = None,
     ) -> None:
         self._classifier = classifier
         self._frame_settings = frames or FrameSettings()
+        self._opinions = SecondOpinions(second_opinion or SecondOpinion(), self._frame_settings)
         self.settings = settings or PipelineSettings()
         self.reports = RunReports()
         self._delivery = Delivery(busy=self._is_saturated)
@@ -83,6 +104,8 @@ class LiveClassifier:
         self._runs: OpenRuns[_Run] = OpenRuns()
         self._lock = threading.Condition()
         self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
+        self._composed: deque[_Composed] = deque()
+        self._handing_over = threading.Lock()
         self._pending_bytes = 0
         self._working_since = math.inf
         self._closing = False
@@ -96,7 +119,7 @@ class LiveClassifier:
 
     # Subscribing
 
-    def subscribe(self, function: Callable[[str, dict[str, Any]], Any], saves: bool = False) -> int:
+    def subscribe(self, function: Callback, saves: bool = False) -> int:
         """Add a subscriber to raw and result documents; see :meth:`Delivery.subscribe`."""
         return self._delivery.subscribe(function, saves)
 
@@ -110,6 +133,7 @@ class LiveClassifier:
             self._closing = True
             self._lock.notify_all()
         self._thread.join(timeout=10.0)
+        self._opinions.close()
         self._delivery.close()
 
     # The RunEngine's thread
@@ -119,19 +143,18 @@ class LiveClassifier:
         if name == "stop":
             self._stop(doc)
         else:
-            self._delivery.put(name, doc)
-            if name == "start":
-                self._start(doc)
-            for run in self._runs.find(name, doc):
+            runs = [self._start(doc)] if name == "start" else self._runs.find(name, doc)
+            self._delivery.put(name, doc, channels=[run.channel for run in runs])
+            for run in runs:
                 self._find_frames(run, name, doc)
         # Last, since the error may be of another run: what this document says is not to be lost by it.
         self._delivery.raise_error()
 
     def _find_frames(self, run: _Run, name: str, doc: dict[str, Any]) -> None:
-        """Book the frames of a document. One that makes no sense costs their results, not the scan."""
+        """Queue the frames of a document. One that makes no sense costs their results, not the scan."""
         try:
             for reference in run.finder(name, doc):
-                self._book(run, reference)
+                self._queue_frame(run, reference)
         except Exception:
             logger.exception(
                 "frames in a document %r of the run %s cannot be found; they are stored, but not classified",
@@ -139,33 +162,61 @@ class LiveClassifier:
                 run.uid,
             )
 
-    def _start(self, doc: dict[str, Any]) -> None:
+    def _start(self, doc: dict[str, Any]) -> _Run:
         choices = doc.get("classification")
         when_full = choices.get("when_full") if isinstance(choices, Mapping) else None
         if when_full not in ("wait", "defer"):
             when_full = self.settings.when_full
-        uid = doc["uid"]
+        uid, channel = doc["uid"], Channel()
+
+        def compose(name: str, result: dict[str, Any]) -> None:
+            self._compose(channel, name, result)
+
         run = _Run(
             uid,
             FrameFinder(self._frame_settings),
-            RunResults(doc, self._delivery.put, self._frame_settings),
+            RunResults(doc, compose, self._frame_settings),
+            self._opinions.open_run(doc, compose, self._lock, self._hand_over),
             when_full,
             self._delivery.seconds_writing,
+            channel,
         )
         self._runs.close(uid)  # started twice: the saver says so, the results begin anew
-        self._runs.open(uid, run)
+        return self._runs.open(uid, run)
 
-    def _book(self, run: _Run, reference: FrameReference) -> None:
+    def _queue_frame(self, run: _Run, reference: FrameReference) -> None:
         size = reference.detector.frame_bytes
         with self._lock:
-            run.results.book(reference)
+            run.results.expect(reference)
+            if run.opinions is not None:
+                run.opinions.expect(reference)
             patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0
-            if not self._wait(lambda: self._has_room(size), patience):
+            if self._wait(lambda: self._has_room(size), patience):
+                self._pending_bytes += size
+                self._waiting.append((run, reference, time.monotonic()))
+                self._lock.notify_all()
+            else:
                 run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
-                return
-            self._pending_bytes += size
-            self._waiting.append((run, reference, time.monotonic()))
-            self._lock.notify_all()
+        self._hand_over()
+
+    def _compose(
+        self, channel: Channel, name: str, doc: dict[str, Any], delivered: threading.Event | None = None
+    ) -> None:
+        """Take a document of ours, with the lock held, which settles its place in the order."""
+        self._composed.append(_Composed(name, doc, channel, delivered))
+
+    def _hand_over(self) -> None:
+        """Hand over what was composed, in its order, without the pipeline's lock.
+
+        One thread does so at a time, also for the others, which need not wait for it.
+        """
+        while self._composed and self._handing_over.acquire(blocking=False):
+            try:
+                while self._composed:
+                    one = self._composed.popleft()
+                    self._delivery.put(one.name, one.doc, one.delivered, [one.channel])
+            finally:
+                self._handing_over.release()
 
     def _wait(self, done: Callable[[], object], patience: float) -> bool:
         """Wait, with the lock held, for the classifying thread; but not for one that hangs."""
@@ -191,6 +242,7 @@ class LiveClassifier:
         if run is None:
             self._delivery.put("stop", doc, saved)
         else:
+            self._find_frames(run, "stop", doc)
             with self._lock:
                 waited = time.monotonic()
                 self._wait(lambda: not run.results.outstanding, self.settings.drain_timeout)
@@ -200,11 +252,14 @@ class LiveClassifier:
                 )
                 run.closed = True
                 run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
-                stop = run.results.stop(doc)
+                stop = run.results.stop(doc, run.finder.left_out)
                 if SUMMARY in stop:
                     bounds = {"when_full": run.when_full, "pending_bytes": self.settings.pending_bytes}
                     stop[SUMMARY] |= bounds
-                self._delivery.put("stop", stop, saved)
+                if run.opinions is not None:
+                    stop = run.opinions.stop(stop)
+                self._compose(run.channel, "stop", stop, saved)
+            self._hand_over()
         if not saved.wait(self.settings.save_timeout):
             logger.error(
                 "run %s is not saved %g s after its end: saving goes on in the background",
@@ -231,8 +286,8 @@ class LiveClassifier:
                 self._working_since = time.monotonic()
                 count = min(len(self._waiting), self.settings.batch)
                 batch = [self._waiting.popleft() for _ in range(count)]
-                for run, _, booked in batch:
-                    run.results.times.add({"wait": self._working_since - booked})
+                for run, _, queued in batch:
+                    run.results.times.add({"wait": self._working_since - queued})
             try:
                 self._classify_or_defer([(run, frame) for run, frame, _ in batch if not run.closed])
             finally:
@@ -264,6 +319,7 @@ class LiveClassifier:
             for run, reference in batch:
                 if not run.closed:
                     run.results.defer(reference, reason, self._ready())
+        self._hand_over()
 
     def _classify(self, batch: Sequence[tuple[_Run, FrameReference]], classifier: Classifier) -> None:
         """Read, label and close frames; those of one detector together."""
@@ -278,6 +334,9 @@ class LiveClassifier:
             labelled = label_frames(classifier, detector, pixels, times)
             with self._lock:
                 group[0][0].results.times.add(times.seconds)
-                for (run, reference), (result, problem) in zip(group, labelled, strict=True):
+                for (run, reference), frame, (result, problem) in zip(group, pixels, labelled, strict=True):
                     if not run.closed:
                         run.results.close_frame(reference, result, classifier, problem)
+                        if run.opinions is not None:
+                            run.opinions.ask(reference, result, frame)
+            self._hand_over()

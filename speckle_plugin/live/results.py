@@ -1,7 +1,7 @@
-"""The results of one run: its `classification` stream, its books and its summary.
+"""The results of one run: its `classification` stream, its frame counts and its summary.
 
-Frames are booked when their event arrives, and closed when their result is known; the
-books balance in the stop document: frames = classified + flagged + deferred.
+A frame is expected from its event on, and closed when its result is known. In the stop document the frame
+counts balance: frames = classified + flagged + deferred.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import event_model
 import numpy as np
 
+from speckle_plugin.documents.derived_stream import DerivedStream
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.schema import (
+    CLASSES,
     CLASSIFICATION_STREAM,
     CLASSIFIER,
+    LEFT_OUT,
     NEWEST_STREAM,
     SUMMARY,
     Status,
@@ -74,7 +76,7 @@ class RunResults:
         self._emit = emit
         self._settings = frames
         self._clock = clock
-        self._compose_event: Callable[..., Any] | None = None
+        self._rows: DerivedStream | None = None
         self._classes = 0
         self._model: dict[str, Any] = {}
         self._open: dict[tuple[str, int], FrameReference] = {}
@@ -88,7 +90,7 @@ class RunResults:
 
     @property
     def frames(self) -> int:
-        """Number of frames that were booked."""
+        """Number of frames so far, with a result or without."""
         return sum(self._statuses.values()) + len(self._held) + len(self._open)
 
     @property
@@ -96,8 +98,8 @@ class RunResults:
         """Number of frames without a result yet."""
         return len(self._open)
 
-    def book(self, reference: FrameReference) -> None:
-        """Note that a frame exists."""
+    def expect(self, reference: FrameReference) -> None:
+        """Count a frame, whose result is still to come."""
         self._open[self._key(reference)] = reference
 
     def close_frame(
@@ -115,17 +117,17 @@ class RunResults:
             return
         reference.pixels = None  # results may be held back for long, and bytes count frames that wait only
         self._held.append((reference, result, problem))
-        if self._compose_event or classifier:
+        if self._rows or classifier:
             self._emit_held(classifier)
 
     def _emit_held(self, classifier: Classifier | None) -> None:
-        compose_event = self._compose_event or self._describe(classifier)
+        rows = self._rows or self._describe(classifier)
         held, self._held = self._held, []
         for reference, result, problem in held:
-            self._emit_result(compose_event, reference, result, problem)
+            self._emit_result(rows, reference, result, problem)
 
     def _emit_result(
-        self, compose_event: Callable[..., Any], reference: FrameReference, result: FrameResult, problem: str
+        self, rows: DerivedStream, reference: FrameReference, result: FrameResult, problem: str
     ) -> None:
         now = self._clock()
         latency = max(now - reference.timestamp, 0.0) if reference.timestamp else 0.0
@@ -142,16 +144,15 @@ class RunResults:
             "flags": join_flags(result.flags),
             "latency": latency,
         }
-        self._emit_row(compose_event, data, now)
+        self._emit_row(rows, data, now)
         self._note(problem)
 
     def _note(self, problem: str) -> None:
         if problem:
             self._problems[problem[:LONGEST_REASON]] += 1
 
-    def _emit_row(self, compose_event: Callable[..., Any], data: Mapping[str, Any], when: float) -> None:
-        event = compose_event(data=data, timestamps=dict.fromkeys(data, when), time=when, validate=False)
-        self._emit("event", event)
+    def _emit_row(self, rows: DerivedStream, data: Mapping[str, Any], when: float) -> None:
+        rows.add(data, when)
         self._statuses[Status(data["status"])] += 1
         self._flags.update(str(flag) for flag in split_flags(data["flags"]))
         if data["status"] == Status.CLASSIFIED:
@@ -162,7 +163,7 @@ class RunResults:
         self, data: Mapping[str, Any], when: float, classifier: Classifier, problem: str = ""
     ) -> None:
         """Emit a row of an earlier result stream as it is, with the time when it was made."""
-        self._emit_row(self._compose_event or self._describe(classifier), data, when)
+        self._emit_row(self._rows or self._describe(classifier), data, when)
         self._note(problem)
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
@@ -176,28 +177,38 @@ class RunResults:
         for reference in list(self._open.values()):
             self.defer(reference, reason, classifier)
 
-    def stop(self, doc: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the run's stop document with the stream's events counted and the summary added."""
+    def stop(self, doc: Mapping[str, Any], left_out: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Give the run's stop document with the stream's events counted and the summary added.
+
+        Parameters
+        ----------
+        doc : mapping
+            The stop document.
+        left_out : mapping
+            Image keys whose images are no frames, and why; the summary repeats it.
+        """
         if self._open:
             raise RuntimeError(f"{len(self._open)} frames have no result yet")
         frames = self.frames
-        if not frames:
+        if not frames and not left_out:
             return dict(doc)
         if self._held:
             self._emit_held(None)
         lowest_confidence = self._lowest_confidence if self._labels else None
-        summary = compose_summary(self._labels, self._statuses, lowest_confidence, self._model)
+        summary = compose_summary(self._labels, self._statuses, self._flags, lowest_confidence, self._model)
+        if left_out:
+            summary[LEFT_OUT] = dict(left_out)
+        if not frames:
+            return {**doc, SUMMARY: summary}
         summary[NEWEST_STREAM] = self._stream
         summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
-        if self._flags:
-            summary["flags"] = dict(self._flags)
         if self._problems:
             summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
         num_events = {**doc.get("num_events", {}), self._stream: frames}
         return {**doc, "num_events": num_events, SUMMARY: summary}
 
-    def _describe(self, classifier: Classifier | None) -> Callable[..., Any]:
-        """Emit the stream's descriptor, and give what composes its events."""
+    def _describe(self, classifier: Classifier | None) -> DerivedStream:
+        """Begin the stream."""
         bundle = classifier.bundle if classifier else None
         self._classes = len(bundle.classes) if bundle else 1
         self._model = {
@@ -209,34 +220,21 @@ class RunResults:
             "precision": classifier.engine.precision if classifier else "",
             "device": classifier.engine.device if classifier else "",
             "temperature": float(bundle.temperature) if bundle else 1.0,
-            "classes": list(bundle.classes) if bundle else [],
+            CLASSES: list(bundle.classes) if bundle else [],
             **self._settings.to_configuration(),
         }
-        # event_model's TypedDicts are narrower than what its own validators accept.
-        start: Any = self._start
-        data_keys: Any = result_keys(self._classes)
-        hints: Any = {CLASSIFIER: {"fields": ["disk_number", "confidence"]}}
-        configuration: Any = {
-            CLASSIFIER: {
-                "data": self._model,
-                "timestamps": dict.fromkeys(self._model, self._clock()),
-                "data_keys": configuration_keys(),
-            }
-        }
-        composed = event_model.compose_descriptor(
-            start=start,
-            streams={},
-            event_counters={},
-            name=self._stream,
-            data_keys=data_keys,
-            time=self._clock(),
-            object_keys={CLASSIFIER: list(data_keys)},
-            hints=hints,
-            configuration=configuration,
+        self._rows = DerivedStream(
+            self._start,
+            self._emit,
+            stream=self._stream,
+            computer=CLASSIFIER,
+            data_keys=result_keys(self._classes),
+            configuration=self._model,
+            configuration_keys=configuration_keys(),
+            hints=["disk_number", "confidence"],
+            clock=self._clock,
         )
-        self._compose_event = composed.compose_event
-        self._emit("descriptor", composed.descriptor_doc)
-        return composed.compose_event
+        return self._rows
 
     @staticmethod
     def _key(reference: FrameReference) -> tuple[str, int]:

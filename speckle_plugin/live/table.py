@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY, TRUTH_SUFFIX, Status
+from speckle_plugin.documents.routing import RunCallback
+from speckle_plugin.schema import CLASSIFICATION_STREAM, LEFT_OUT, SUMMARY, TRUTH_SUFFIX, Status
 
 __all__ = ["LiveTable"]
 
 POSITION_WIDTH = 9
 
 
-class LiveTable:
+class LiveTable(RunCallback["_RunTable"]):
     """Prints frame, position, disk number, confidence and flags; subscribe it to a LiveClassifier.
 
     Parameters
@@ -24,32 +26,43 @@ class LiveTable:
     """
 
     def __init__(self, console: Console | None = None) -> None:
+        super().__init__()
         self._console = console or Console()
-        self._motors: list[str] = []
-        self._readings: dict[int, dict[str, Any]] = {}
-        self._result_descriptors: set[str] = set()
 
-    def __call__(self, name: str, doc: dict[str, Any]) -> None:
-        """Take one document."""
+    def open_run(self, start: Mapping[str, Any]) -> _RunTable:
+        """Give the table of a run."""
+        return _RunTable(start, self._console)
+
+
+class _RunTable:
+    """The table of one run."""
+
+    def __init__(self, start: Mapping[str, Any], console: Console) -> None:
+        self._console = console
+        self._motors: list[str] = list(start.get("motors") or ())
+        self._readings: dict[int, dict[str, Any]] = {}
+        self._results = ""
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
-            self._motors = list(doc.get("motors") or ())
-            self._readings.clear()
-            self._result_descriptors.clear()
-            self._console.print(
-                f"[bold]{doc.get('plan_name', 'run')}[/] scan {doc.get('scan_id')}  {doc['uid'][:8]}"
-            )
-            columns = [f"{motor:>{POSITION_WIDTH}}" for motor in self._motors]
-            self._console.print(
-                Text(" ".join(["frame", *columns, "disks  confidence  truth  flags"]), style="dim")
-            )
+            self._print_head(doc)
         elif name == "descriptor" and doc["name"] == CLASSIFICATION_STREAM:
-            self._result_descriptors.add(doc["uid"])
-        elif name == "event" and doc["descriptor"] in self._result_descriptors:
+            self._results = doc["uid"]
+        elif name == "event" and doc["descriptor"] == self._results:
             self._print_result(doc["data"])
         elif name == "event":
             self._readings[doc["seq_num"]] = doc["data"]
         elif name == "stop" and SUMMARY in doc:
             self._print_summary(doc[SUMMARY])
+
+    def _print_head(self, start: Mapping[str, Any]) -> None:
+        self._console.print(
+            f"[bold]{start.get('plan_name', 'run')}[/] scan {start.get('scan_id')}  {start['uid'][:8]}"
+        )
+        columns = [f"{motor:>{POSITION_WIDTH}}" for motor in self._motors]
+        self._console.print(
+            Text(" ".join(["frame", *columns, "disks  confidence  truth  flags"]), style="dim")
+        )
 
     def _print_result(self, result: dict[str, Any]) -> None:
         reading = self._readings.get(result["primary_seq_num"], {})
@@ -75,7 +88,9 @@ class LiveTable:
         self._console.print(row)
 
     def _print_summary(self, summary: dict[str, Any]) -> None:
-        books = ", ".join(f"{summary[status]} {status}" for status in Status)
-        self._console.print(f"[bold]{summary['frames']} frames[/]: {books}")
+        counts = ", ".join(f"{summary[status]} {status}" for status in Status)
+        self._console.print(f"[bold]{summary['frames']} frames[/]: {counts}")
         for problem in summary.get("problems", ()):
             self._console.print(f"  {problem['frames']} x {problem['reason']}", style="yellow")
+        for key, reason in summary.get(LEFT_OUT, {}).items():
+            self._console.print(f"  {key} is not classified: {reason}", style="yellow")

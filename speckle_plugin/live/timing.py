@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from speckle_plugin.documents.routing import RunCallback
 from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY
 
 __all__ = ["RunReport", "RunReports"]
@@ -35,13 +36,13 @@ class RunReport:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-class RunReports:
+class RunReports(RunCallback["_Follower"]):
     """Collects the reports of the latest runs from the documents delivered to it."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._clock = clock
         self._by_run: OrderedDict[str, RunReport] = OrderedDict()
-        self._by_descriptor: dict[str, RunReport] = {}
         self._unstored: list[tuple[RunReport, float]] = []
 
     def __getitem__(self, uid: str) -> RunReport:
@@ -54,25 +55,12 @@ class RunReports:
         """
         return self._by_run[uid]
 
-    def __call__(self, name: str, doc: dict[str, Any]) -> None:
-        """Take one document."""
-        if name == "start":
-            self._by_run[doc["uid"]] = RunReport(doc["uid"])
-            while len(self._by_run) > KEPT:
-                self._by_run.popitem(last=False)
-        elif name == "descriptor" and doc["name"] == CLASSIFICATION_STREAM:
-            report = self._by_run.get(doc["run_start"])
-            if report is not None:
-                self._by_descriptor[doc["uid"]] = report
-        elif name == "event" and doc["descriptor"] in self._by_descriptor:
-            if doc["data"]["latency"]:
-                report = self._by_descriptor[doc["descriptor"]]
-                report.to_label.append(doc["data"]["latency"])
-                self._unstored.append((report, doc["time"] - doc["data"]["latency"]))
-        elif name == "stop" and doc["run_start"] in self._by_run:
-            report = self._by_run[doc["run_start"]]
-            report.summary = doc.get(SUMMARY, {})
-            self._by_descriptor = {k: r for k, r in self._by_descriptor.items() if r is not report}
+    def open_run(self, start: Mapping[str, Any]) -> _Follower:
+        """Begin the report of a run."""
+        report = self._by_run[start["uid"]] = RunReport(start["uid"])
+        while len(self._by_run) > KEPT:
+            self._by_run.popitem(last=False)
+        return _Follower(report, self._unstored)
 
     def note_stored(self) -> None:
         """All that was delivered so far can be read from the store."""
@@ -80,3 +68,21 @@ class RunReports:
         for report, taken in self._unstored:
             report.to_stored.append(now - taken)
         self._unstored.clear()
+
+
+class _Follower:
+    """Writes the report of one run."""
+
+    def __init__(self, report: RunReport, unstored: list[tuple[RunReport, float]]) -> None:
+        self._report, self._unstored = report, unstored
+        self._results = ""
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        if name == "descriptor" and doc["name"] == CLASSIFICATION_STREAM:
+            self._results = doc["uid"]
+        elif name == "event" and doc["descriptor"] == self._results:
+            if latency := doc["data"]["latency"]:
+                self._report.to_label.append(latency)
+                self._unstored.append((self._report, doc["time"] - latency))
+        elif name == "stop":
+            self._report.summary = doc.get(SUMMARY, {})

@@ -7,6 +7,7 @@ from speckle_plugin.network.bundle import (
     load_bundle,
     save_bundle,
     shipped_bundles,
+    shipped_classes,
     weights_of,
 )
 from speckle_plugin.network.feature_statistics import FeatureStatistics
@@ -21,5 +22,6 @@ __all__ = [
     "load_bundle",
     "save_bundle",
     "shipped_bundles",
+    "shipped_classes",
     "weights_of",
 ]

@@ -8,6 +8,7 @@ builds the network from this package's code and never runs anything from the fil
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -35,6 +36,7 @@ __all__ = [
     "load_bundle",
     "save_bundle",
     "shipped_bundles",
+    "shipped_classes",
     "weights_of",
 ]
 
@@ -155,7 +157,7 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
     with zipfile.ZipFile(partial, "w") as archive:
         archive.writestr("manifest.json", text)
         archive.writestr("weights.npz", buffer.getvalue())
-        archive.writestr("SHA256", _hash(text, buffer.getvalue()))
+        archive.writestr("SHA256", hash_contents(text, buffer.getvalue()))
     partial.replace(path)
     return load_bundle(path)
 
@@ -184,7 +186,7 @@ def load_bundle(path: Path | str) -> Bundle:
         raise BundleError(
             f"{path} is not a whole bundle ({error}): it may be truncated; copy or train it again"
         ) from error
-    actual = _hash(text, packed)
+    actual = hash_contents(text, packed)
     if actual != expected:
         raise BundleError(
             f"{path} has the SHA-256 {actual[:12]}..., but says {expected[:12]}...: "
@@ -252,6 +254,16 @@ def shipped_bundles() -> Sequence[str]:
     return sorted(p.stem for p in BUNDLE_FOLDER.glob(f"*{SUFFIX}"))
 
 
+@functools.cache
+def shipped_classes() -> frozenset[int]:
+    """Disk numbers that the bundles of the package name; read from their manifests alone."""
+    classes: set[int] = set()
+    for name in shipped_bundles():
+        with zipfile.ZipFile(BUNDLE_FOLDER / f"{name}{SUFFIX}") as archive:
+            classes.update(json.loads(_read_part(archive, "manifest.json"))["classes"])
+    return frozenset(classes)
+
+
 def find_bundle(name_or_path: str | Path | None = None) -> Bundle:
     """Load a shipped bundle by its name, or any bundle by its path; the default one for None."""
     wanted = DEFAULT_BUNDLE if name_or_path is None else str(name_or_path)
@@ -260,7 +272,8 @@ def find_bundle(name_or_path: str | Path | None = None) -> Bundle:
     return load_bundle(wanted)
 
 
-def _hash(manifest: bytes, weights: bytes) -> str:
+def hash_contents(manifest: bytes, weights: bytes) -> str:
+    """Give the SHA-256 of a bundle's two files, in hexadecimal; each is preceded by its length."""
     digest = hashlib.sha256()
     for part in (manifest, weights):
         digest.update(len(part).to_bytes(8, "little"))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
+from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
@@ -144,6 +145,9 @@ class Classifier:
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
+        Pixels that a frame marks as without a value are left out; see
+        :mod:`speckle_plugin.network.marked_pixels`.
+
         Parameters
         ----------
         frames : sequence of array, each of shape (rows, columns)
@@ -166,12 +170,22 @@ class Classifier:
         times = times or StageTimes()
         nothing = np.zeros(len(self.bundle.classes), np.float32)
         with times("prepare"):
-            flags = [self._inspect(frame, geometry, saturation_level, pitch) for frame in frames]
-        fit = [i for i, found in enumerate(flags) if not UNFIT.intersection(found)]
+            geometries = [
+                without_marked_pixels(np.asarray(frame), geometry, self.bundle.preprocessing)
+                for frame in frames
+            ]
+            flags = [
+                self._inspect(frame, of_frame, saturation_level, pitch, of_frame is not geometry)
+                for frame, of_frame in zip(frames, geometries, strict=True)
+            ]
         results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
-        if fit:
+        alike: dict[FrameGeometry, list[int]] = {}
+        for i, found in enumerate(flags):
+            if not UNFIT.intersection(found):
+                alike.setdefault(geometries[i], []).append(i)
+        for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self.prepare([frames[i] for i in fit], geometry)
+                inputs = self.prepare([frames[i] for i in fit], of_frames)
             with times("classify"):
                 posterior = self.infer(inputs)
             unknown = self._is_unknown(posterior)
@@ -199,6 +213,7 @@ class Classifier:
         geometry: FrameGeometry,
         saturation_level: float | None,
         pitch: float | None,
+        marked: bool,
     ) -> tuple[Flag, ...]:
         frame = np.asarray(frame)
         if frame.shape != geometry.shape or frame.dtype.kind not in "biuf":
@@ -208,10 +223,12 @@ class Classifier:
         least, most = pixels.min(), pixels.max()
         if unfit := unfit_flag(least, most):
             return (unfit,)
+        # What was left out as marked may have been saturated: nothing tells which, in a type of few bits.
+        saturated = marked and saturation_level is None and may_be_saturated(frame.dtype)
         if saturation_level is None and frame.dtype.kind in "iu":
             saturation_level = float(np.iinfo(frame.dtype).max)
         flags = []
-        if saturation_level is not None and most >= saturation_level:
+        if saturated or (saturation_level is not None and most >= saturation_level):
             flags.append(Flag.SATURATED)
         if least < 0:
             flags.append(Flag.NEGATIVE)

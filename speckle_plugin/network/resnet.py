@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from speckle_plugin.extras import extra_needed
+
 if TYPE_CHECKING:
     import keras
 
@@ -25,7 +27,8 @@ def build_resnet50(class_count: int) -> keras.Model:
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, as
     implemented in :func:`keras.applications.ResNet50`.
     """
-    import keras
+    with extra_needed():
+        import keras
 
     body = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(None, None, 1), pooling="avg"

@@ -2,7 +2,7 @@
 
 A saliency map tells which pixels of the detector a score hangs on. The network gives the
 gradient by its input only, which may be a Patterson map, where no point is a pixel.
-:func:`pull_back` carries it through :func:`speckle_plugin.preprocessing.prepare`, step by
+:func:`vector_jacobian_product` carries it through :func:`speckle_plugin.preprocessing.prepare`, step by
 step from the last to the first. Only :mod:`speckle_plugin.explain.saliency` uses it.
 """
 
@@ -12,30 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dctn
 
-from speckle_plugin.preprocessing.prepare import (
-    RADIAL_OFFSET,
-    FrameGeometry,
-    Preprocessing,
-    _compress,
-    _each,
-    _Fold,
-    _folds,
-    _has_gaps,
-    _map_points,
-    _offset,
-    _patterson_maps,
-    _pixel_weights,
-    _radial_image,
-    _rings,
-    view_shape,
-)
+from speckle_plugin.preprocessing.geometry import FrameGeometry
+from speckle_plugin.preprocessing.patterson import has_gaps, map_points, patterson_maps, pixel_weights
+from speckle_plugin.preprocessing.prepare import frames_of, view_shape
+from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
+from speckle_plugin.preprocessing.radial import RADIAL_OFFSET, radial_image, rings_of
+from speckle_plugin.preprocessing.scaling import compress, log_offset_of
+from speckle_plugin.preprocessing.settings import Preprocessing
 
-__all__ = ["pull_back"]
+__all__ = ["vector_jacobian_product"]
 
 Values = NDArray[np.float64]
 
 
-def pull_back(
+def vector_jacobian_product(
     gradients: ArrayLike, frames: ArrayLike, settings: Preprocessing, geometry: FrameGeometry
 ) -> NDArray[np.float64]:
     """Multiply gradients by the Jacobian of `prepare`, from the left: the chain rule, exactly.
@@ -66,38 +56,41 @@ def pull_back(
     -----
     `prepare` ignores the scale of a frame; so the derivatives, each times its pixel, add up to 0.
     """
-    frames = np.stack(_each(frames, geometry))
+    frames = np.stack(frames_of(frames, geometry))
     gradients = np.asarray(gradients, np.float64)
     expected = (len(frames), *view_shape(settings, geometry))
     if gradients.shape != expected:
         raise ValueError(
             f"expected gradients of the shape {expected}, that of the network's inputs, got {gradients.shape}"
         )
-    pulled = np.zeros((len(frames), geometry.shape[0] * geometry.shape[1]))
-    for frame, views, total in zip(frames, gradients, pulled, strict=True):
-        for fold, gradient in zip(_folds(geometry, settings), views, strict=True):
-            total += _through_view(gradient, frame, fold, settings)
-    return pulled.reshape(frames.shape)
+    derivatives = np.zeros((len(frames), geometry.shape[0] * geometry.shape[1]))
+    for frame, views, total in zip(frames, gradients, derivatives, strict=True):
+        for quadrant, gradient in zip(quadrants(geometry, settings), views, strict=True):
+            total += _through_view(gradient, frame, quadrant, settings)
+    return derivatives.reshape(frames.shape)
 
 
 def _through_view(
-    gradient: Values, frame: NDArray[np.generic], fold: _Fold, settings: Preprocessing
+    gradient: Values, frame: NDArray[np.generic], quadrant: Quadrant, settings: Preprocessing
 ) -> Values:
     """Give the derivative by each pixel of the flattened frame, through one view."""
-    averages = fold.average(frame)
+    averages = quadrant.average(frame)
     pixels = np.maximum(averages, 0.0)
     if settings.intensity == "patterson":
-        through = _through_patterson(gradient, pixels, fold, settings)
+        through = _through_patterson(gradient, pixels, quadrant, settings)
     elif settings.intensity == "log":
-        shifted = pixels + _offset(pixels, settings)
-        through = _through_standardize(gradient[fold.valid], np.log(shifted)) / shifted
+        shifted = pixels + log_offset_of(pixels, settings)
+        through = _through_standardize(gradient[quadrant.valid], np.log(shifted)) / shifted
         if settings.log_offset * pixels.mean() > np.finfo(np.float32).tiny:  # else the offset is a constant
             through += settings.log_offset * through.mean()
     else:
-        through = _through_standardize(gradient[fold.valid], pixels)
+        through = _through_standardize(gradient[quadrant.valid], pixels)
     through = np.where(averages > 0, through, 0.0)
     # An average's gradient goes to both of its pixels, half to each; where there is but one, it gets both.
-    places, halves = np.concatenate([fold.first, fold.second]), np.concatenate([through, through]) * 0.5
+    places, halves = (
+        np.concatenate([quadrant.first, quadrant.second]),
+        np.concatenate([through, through]) * 0.5,
+    )
     return np.bincount(places, halves, minlength=frame.size).astype(np.float64)
 
 
@@ -111,36 +104,36 @@ def _through_standardize(gradient: Values, values: NDArray[np.float32]) -> Value
 
 
 def _through_patterson(
-    gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
+    gradient: Values, pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing
 ) -> Values:
-    (values,) = _patterson_maps(pixels[None], fold, settings)
+    (values,) = patterson_maps(pixels[None], quadrant, settings)
     by_image, gradient = gradient[len(values) :], gradient[: len(values)]
-    gradient = _through_standardize(gradient, _compress(values, settings))
+    gradient = _through_standardize(gradient, compress(values, settings))
     gradient = _through_compress(gradient, values, settings)
-    whole = np.zeros(_map_points(fold.valid.shape, settings))
+    whole = np.zeros(map_points(quadrant.valid.shape, settings))
     whole[: gradient.shape[0], : gradient.shape[1]] = gradient
-    rows, columns = fold.valid.shape
-    weights, rings = _pixel_weights(rows, columns, settings)
+    rows, columns = quadrant.valid.shape
+    weights, rings = pixel_weights(rows, columns, settings)
     by_pixel = _through_cosines(whole)[:rows, :columns] * weights
-    through: Values = by_pixel[fold.valid]
-    if _has_gaps(fold, settings):  # a masked pixel hangs on all unmasked ones of its ring, alike
-        ring = rings[fold.valid]
-        sums = np.bincount(rings[~fold.valid], by_pixel[~fold.valid], minlength=rings.max() + 1)
+    through: Values = by_pixel[quadrant.valid]
+    if has_gaps(quadrant, settings):  # a masked pixel hangs on all unmasked ones of its ring, alike
+        ring = rings[quadrant.valid]
+        sums = np.bincount(rings[~quadrant.valid], by_pixel[~quadrant.valid], minlength=rings.max() + 1)
         through += (sums / np.maximum(np.bincount(ring, minlength=sums.size), 1))[ring]
     if settings.radial_rows:
-        through += _through_radial_image(by_image, pixels, fold, settings)
+        through += _through_radial_image(by_image, pixels, quadrant, settings)
     return through
 
 
 def _through_radial_image(
-    gradient: Values, pixels: NDArray[np.float32], fold: _Fold, settings: Preprocessing
+    gradient: Values, pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing
 ) -> Values:
-    rings = _rings(fold, settings)
+    rings = rings_of(quadrant, settings)
     weighted = rings.averaging @ pixels
     level = weighted.mean(dtype=np.float64)
     if not level > 0:
         return np.zeros(pixels.shape)
-    gradient = _through_standardize(gradient, _radial_image(pixels, fold, settings))
+    gradient = _through_standardize(gradient, radial_image(pixels, quadrant, settings))
     by_ratio = (rings.drawing.T @ gradient.ravel()) / (weighted / level + RADIAL_OFFSET)
     by_weighted = by_ratio / level - (by_ratio * weighted).sum() / (level**2 * weighted.size)
     through: Values = rings.averaging.T @ by_weighted

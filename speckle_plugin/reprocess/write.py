@@ -55,7 +55,7 @@ def write_results(
             rows.take_over(data, better.time, classifier, reason)
             continue
         reference = FrameReference(detectors[frame[0]], frame[1], *task.event_of(frame))
-        rows.book(reference)
+        rows.expect(reference)
         rows.close_frame(reference, result, classifier, problem)
     writer.publish(rows.stop(stored.stop or {}))
     return stream

@@ -1,13 +1,12 @@
 """Clients of a Tiled server: how long they try, and which container holds the runs.
 
-Use `open_runs` for the catalog of runs on any server, embedded or separate.
+Use `open_runs` for the catalog of runs on any server.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.store.lock import StorageError
 
@@ -31,16 +30,11 @@ _PROBE_TIMEOUT = 10.0
 def limit_retries() -> None:
     """Make Tiled's clients in this process give up sooner, unless the user set the limits.
 
-    Tiled reads `TILED_RETRY_ATTEMPTS` and `TILED_RETRY_TIMEOUT` when it is imported, which
-    may have happened before; then its constants are set.
+    Tiled reads `TILED_RETRY_ATTEMPTS` and `TILED_RETRY_TIMEOUT` when it is imported: where that has
+    happened before, its own limits stay.
     """
-    imported = sys.modules.get("tiled.client.utils")
     for name, value in _RETRIES.items():
-        if name in os.environ:
-            continue
-        os.environ[name] = str(value)
-        if imported is not None:
-            setattr(imported, name, value)
+        os.environ.setdefault(name, str(value))
 
 
 def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -> CatalogOfBlueskyRuns:
@@ -65,7 +59,6 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
     from tiled.client.constructors import from_context
     from tiled.client.context import Context
-    from tiled.structures.core import Spec
 
     api_key = api_key or httpx.URL(uri).params.get("api_key")
     bare = str(httpx.URL(uri).copy_with(query=None))  # for messages: without the key
@@ -75,16 +68,14 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StorageError(
             f"no Tiled server answers at {bare} ({error or type(error).__name__}). Start it, or correct the "
-            "address; the profile of an embedded server ends with the session that opened it"
+            "address; the server of a data directory ends when nobody uses it"
         ) from error
     context = None
     try:
         context, path = Context.from_any_uri(bare, api_key=api_key, trust_env=trust_env)
         client = from_context(context, node_path_parts=path)
         if not isinstance(client, CatalogOfBlueskyRuns):
-            if RUNS not in client:
-                client.create_container(RUNS, specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
-            client = client[RUNS]
+            client = _container_of_runs(client)
         if not isinstance(client, CatalogOfBlueskyRuns):
             raise TypeError(f"{RUNS!r} is a {type(client).__name__}, not of spec CatalogOfBlueskyRuns")
     except (httpx.HTTPError, RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -96,3 +87,16 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
             "TILED_API_KEY), and may it write?"
         ) from error
     return client
+
+
+def _container_of_runs(root: Any) -> Any:
+    from tiled.client.utils import ClientError
+    from tiled.structures.core import Spec
+
+    if RUNS not in root:
+        try:
+            root.create_container(RUNS, specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
+        except ClientError as error:
+            if error.response.status_code != 409:  # another process made it just now
+                raise
+    return root[RUNS]

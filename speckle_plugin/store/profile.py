@@ -19,10 +19,10 @@ __all__ = ["write_profile"]
 
 
 def write_profile(store: Store, name: str = "speckle", folder: str | os.PathLike[str] | None = None) -> Path:
-    """Write the Tiled profile of an open store; it is removed when the store closes.
+    """Write the Tiled profile of an open store; it is removed when its server ends.
 
-    A profile of a closed store must not stay, since its port may soon be another
-    program's. One left by a process that was killed is overwritten by the next.
+    For a server elsewhere that is when the store closes, since nothing tells when that server ends.
+    A profile left by a process that was killed is overwritten by the next.
 
     Parameters
     ----------
@@ -61,11 +61,5 @@ def write_profile(store: Store, name: str = "speckle", folder: str | os.PathLike
     os.replace(temporary, path)
     profiles.load_profiles.cache_clear()
 
-    def remove() -> None:
-        # Unless another store has taken the name meanwhile.
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            path.unlink()
-            profiles.load_profiles.cache_clear()
-
-    store.call_at_close(remove)
+    store.profile_written(path, text)
     return path

@@ -1,15 +1,15 @@
-"""Where the runs are: an embedded Tiled server on a data directory, or one elsewhere.
+"""Where the runs are: a data directory on this machine, or a Tiled server elsewhere.
 
-Use `TiledStore(directory)` in the one process that measures, and `connect` in every other
-one. The data directory holds `frames/` (HDF5 files that detectors write), `tiled/` (the
-server's databases and arrays) and `journal/` (documents not yet safe in Tiled).
+Use `TiledStore(directory)` in any number of processes at once, to measure and to read; the first starts
+the directory's server. `connect` is for servers elsewhere. The data directory holds `frames/` (HDF5 files
+that detectors write), `tiled/` (the server's databases and arrays) and `journal/` (documents not yet safe
+in Tiled).
 """
 
 from __future__ import annotations
 
+import atexit
 import os
-import secrets
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from speckle_plugin.store.connection import limit_retries, open_runs
-from speckle_plugin.store.lock import DirectoryLock, StorageError
-from speckle_plugin.store.server.embedded import keep_out_of_collections, start_server
+from speckle_plugin.store.lock import StorageError
+from speckle_plugin.store.server.join import Watch, is_used, join, wait_until_ended
+from speckle_plugin.store.server.profiles import note_profile
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
 __all__ = ["Store", "TiledStore", "connect"]
+
+END_TIMEOUT = 15.0
+"""Seconds that closing waits for a server that has no idle time."""
 
 
 class Store:
@@ -80,8 +84,18 @@ class Store:
         """Have something undone when the store closes, last come first."""
         self._closing.callback(function)
 
+    def profile_written(self, path: Path, text: str) -> None:
+        """See to it that a Tiled profile of this store is removed when its server may be gone."""
+
+        def remove() -> None:
+            # Unless another store has taken the name meanwhile.
+            if path.exists() and path.read_text(encoding="utf-8") == text:
+                path.unlink()
+
+        self.call_at_close(remove)
+
     def close(self) -> None:
-        """Close the connection, and the server if it is embedded. Closing again does nothing.
+        """Close the connection. Closing again does nothing.
 
         In a forked copy of the process it does nothing either: Python calls it at the end of those
         that `multiprocessing` makes, and what it closes belongs to the original.
@@ -105,40 +119,45 @@ class Store:
 
 
 class TiledStore(Store):
-    """An embedded Tiled server, reachable from this machine only, on a data directory.
+    """A data directory, with a Tiled server that is reachable from this machine only.
 
-    What was stored is there again when the directory is opened anew. The API key and the
-    port are fresh each time; `write_profile` hands them to other processes of the user.
+    Any number of processes may open a directory at once. The first one starts the server, in a process
+    of its own; it ends when nobody has used it for a while (`SPECKLE_SERVER_IDLE`, 30 seconds). If it is
+    killed, it is started again. A directory may be moved or copied while it is not open.
 
     Parameters
     ----------
     directory : path
-        The data directory, made if it is not there. One process at a time may open it.
+        The data directory, made if it is not there.
     port : int
-        0 for a free one.
+        Where the server listens, if this process starts it; 0 for a free one.
 
     Raises
     ------
     StorageError
-        If another process holds the directory.
+        If there is no right to write in the directory, its file system has no locks, something else
+        holds its databases, or the server does not start.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, port: int = 0) -> None:
         root = Path(directory).expanduser().resolve()
-        frames, tiled = root / "frames", root / "tiled"
-        for folder in (frames, root / "journal"):
-            folder.mkdir(parents=True, exist_ok=True)
-        # The server's access log may hold keys that a browser sent in an address.
-        tiled.mkdir(mode=0o700, exist_ok=True)
-        api_key = secrets.token_hex(32)
         with ExitStack() as closing:
-            closing.callback(DirectoryLock(root).release)
-            server = start_server(tiled, readable=frames, api_key=api_key, port=port)
-            closing.callback(server.close)
-            runs = open_runs(f"http://127.0.0.1:{server.port}/api/v1", api_key, trust_env=False)
-            closing.callback(keep_out_of_collections())
+            lease, address = join(root, port, meanwhile=_import_client)
+            if address.idle == 0:
+                # Who closes the last one may move or delete the directory then.
+                closing.callback(_wait_if_last, root)
+            closing.callback(lease.release)
+            closing.callback(Watch(root, address).stop)
+            runs = open_runs(address.uri, address.api_key, trust_env=False)
             super().__init__(runs, root, closing.pop_all())
-        _close_before_threads_are_joined(self)
+        self._root = root
+        # For a script that does not close it. The threads that are then still at work are daemons.
+        atexit.register(self.close)
+        self.call_at_close(lambda: atexit.unregister(self.close))
+
+    def profile_written(self, path: Path, text: str) -> None:
+        """Have the server remove a Tiled profile when it ends: others may use it beyond this process."""
+        note_profile(self._root, path)
 
 
 def connect(
@@ -170,7 +189,7 @@ def connect(
     if "://" not in uri:
         from tiled.profiles import load_profiles
 
-        load_profiles.cache_clear()  # embedded servers write theirs at any time
+        load_profiles.cache_clear()  # sessions write theirs at any time
         profiles = load_profiles()
         if uri not in profiles:
             raise StorageError(
@@ -182,12 +201,15 @@ def connect(
     return Store(open_runs(uri, api_key), root, ExitStack())
 
 
-def _close_before_threads_are_joined(store: TiledStore) -> None:
-    """Close a store that is still open when the interpreter ends.
+def _import_client() -> None:
+    """Import what `open_runs` needs, which takes as long as the start of a server."""
+    limit_retries()
+    import bluesky_tiled_plugins
+    import tiled.client.constructors  # noqa: F401
 
-    The server's thread is not a daemon, and the interpreter waits for such threads before
-    it runs the functions of `atexit`: a script that raised would hang there forever.
-    `threading` has a hook of its own that runs first (concurrent.futures and Tiled's own
-    client use it as well).
-    """
-    threading._register_atexit(store.close)  # type: ignore[attr-defined]
+    del bluesky_tiled_plugins
+
+
+def _wait_if_last(root: Path) -> None:
+    if not is_used(root):
+        wait_until_ended(root, END_TIMEOUT)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from speckle_plugin.cli import app
 from speckle_plugin.network import Bundle, find_bundle, save_bundle
 from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.preprocessing import Preprocessing
-
-Speckle = Callable[..., Result]
-Refused = Callable[..., None]
+from tests.testing.commands import Refused, Speckle
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from speckle_plugin.frames.files import open_frames
 from speckle_plugin.network import load_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
-
-from .conftest import Speckle
+from tests.testing.commands import Speckle
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -145,7 +144,7 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
     good = tmp_path / "good.npz"
     np.savez(good, frames=frames, other=1)
     files = {
-        "four": {"frames": frames[None]},
+        "flat": {"frames": frames.ravel()},
         "text": {"frames": np.full((2, 65, 65), "x")},
         "complex": {"frames": frames.astype(complex)},
         "none": {"frames": frames[:0]},
@@ -158,7 +157,7 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
     (tmp_path / "rubbish.npz").write_bytes(b"rubbish" * 100)
     (tmp_path / "cut.npz").write_bytes(good.read_bytes()[:-200])
     with h5py.File(tmp_path / "others.h5", "w") as file:
-        file["entry/images"] = frames
+        file["entry/images"], file["entry/more"] = frames, frames
     with h5py.File(tmp_path / "records.h5", "w") as file:
         file["frames"] = np.zeros(3, [("a", int)])
     np.save(tmp_path / "wrong_shape.npy", np.zeros((64, 65), bool))
@@ -175,13 +174,13 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
 
     cases: list[tuple[str, tuple[str, ...], str]] = [
         ("missing.npz", (), "no file"),
-        (".", (), "no file"),
-        ("rubbish.npz", (), "neither a .npz nor an HDF5 file"),
-        ("cut.npz", (), "neither a .npz nor an HDF5 file"),
+        (".", (), "no file but a folder"),
+        ("rubbish.npz", (), "neither HDF5, .npy, .npz, TIFF, CBF or EDF"),
+        ("cut.npz", (), "neither HDF5, .npy, .npz, TIFF, CBF or EDF"),
         ("good.npz", ("--dataset", "images"), "it holds frames, other"),
-        ("others.h5", (), "it holds entry/images"),
+        ("others.h5", (), "it holds entry/images (5, 65, 65), entry/more (5, 65, 65)"),
         ("records.h5", (), "no plain numbers"),
-        ("four.npz", (), "must have the shape (frames, rows, columns)"),
+        ("flat.npz", (), "must have the shape (frames, rows, columns)"),
         ("text.npz", (), "must hold real numbers"),
         ("complex.npz", (), "must hold real numbers"),
         ("pickled.npz", (), "must hold real numbers"),

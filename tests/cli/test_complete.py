@@ -5,16 +5,18 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import pytest
+from typer.testing import CliRunner, Result
 
-from speckle_plugin.cli.complete import _bundle_of
+from speckle_plugin.cli import app
+from speckle_plugin.cli.complete import bundle_of
 from speckle_plugin.network import find_bundle, load_bundle
 from speckle_plugin.store import TiledStore, find_frames, find_runs
-
-from .conftest import Refused
+from tests.testing.commands import Refused
 
 MEASURE = """
 import os, signal, sys, time
@@ -66,12 +68,8 @@ def measure(data: Path, model: Path, how: str) -> int:
     return done.returncode
 
 
-def complete(*arguments: object) -> subprocess.CompletedProcess[str]:
-    # In a process of its own: a Tiled server sets up logging, which pytest's capturing does not survive.
-    command = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", "complete"]
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False
-    )
+def complete(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["complete", *map(str, arguments)])
 
 
 def frames_on_disk(data: Path) -> dict[str, int]:
@@ -88,14 +86,19 @@ def test_a_scan_whose_process_was_killed(small_bundle: Path, tmp_path: Path) -> 
     on_disk = frames_on_disk(data)
     assert list((data / "journal").glob("*.jsonl"))
 
+    with TiledStore(data):  # open, so that the commands join its server
+        check_completion(data, small_bundle, on_disk)
+
+
+def check_completion(data: Path, small_bundle: Path, on_disk: dict[str, int]) -> None:
     other = complete("--data", data)  # the run names a model that is not shipped
-    assert other.returncode == 1
+    assert other.exit_code == 1
     assert "replayed" in other.stderr
     assert "was classified by small 0" in other.stderr
     assert "--all" in other.stderr
 
     done = complete("--data", data, "--model", small_bundle)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "model: small 0" in done.stderr
     with TiledStore(data) as store:
         (run,) = store.runs.values()
@@ -112,16 +115,17 @@ def test_a_scan_whose_process_was_killed(small_bundle: Path, tmp_path: Path) -> 
         assert 4 <= shape[0] and frames <= on_disk[key]
 
     again = complete("--data", data)
-    assert again.returncode == 0
+    assert again.exit_code == 0
     assert "nothing to do: no run has deferred frames" in again.stderr
 
 
 @pytest.fixture(scope="module")
-def measured(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data directory with two runs of deferred frames."""
     data = tmp_path_factory.mktemp("complete") / "data"
     measure(data, small_bundle, "deferring")
-    return data
+    with TiledStore(data):
+        yield data
 
 
 def test_runs_by_scan_id_and_uid(measured: Path, small_bundle: Path) -> None:
@@ -129,22 +133,22 @@ def test_runs_by_scan_id_and_uid(measured: Path, small_bundle: Path) -> None:
         uids = [run.start["uid"] for run in store.runs.values()]
         assert list(find_runs(store.runs, deferred=True)) == uids
     unknown = complete("99", "--data", measured)
-    assert unknown.returncode == 2
+    assert unknown.exit_code == 2
     assert "no stored run has the scan id 99" in unknown.stderr
     first = complete("1", "--data", measured, "--model", small_bundle)
-    assert first.returncode == 0, first.stderr
+    assert first.exit_code == 0, first.stderr
     (row,) = [line for line in first.stdout.splitlines() if uids[0][:8] in line]
     scan_id, uid, stream, frames, classified, flagged, deferred = row.split()
     assert (scan_id, uid, stream, frames, deferred) == ("1", uids[0][:8], "classification_2", "18", "0")
     assert int(classified) > 0 and flagged == "0"
 
     both = complete("1", uids[1][:12], uids[1], "--data", measured, "--model", small_bundle)
-    assert both.returncode == 0, both.stderr
+    assert both.exit_code == 0, both.stderr
     assert f"the run {uids[0][:8]} was complete already" in both.stderr
     assert len([line for line in both.stdout.splitlines() if "classification_2" in line]) == 2
 
     everything = complete("1", "--data", measured, "--all", "--model", small_bundle)
-    assert everything.returncode == 0, everything.stderr
+    assert everything.exit_code == 0, everything.stderr
     assert "classification_3" in everything.stdout
 
 
@@ -177,7 +181,7 @@ def test_the_model_is_that_of_the_run_if_it_is_shipped(model: str, same_weights:
     class Run:
         metadata = {"stop": {"classification": {"model": model, "weights_sha256": weights}}}
 
-    assert _bundle_of(Run()).name == found
+    assert bundle_of(Run()).name == found
 
 
 def test_the_small_bundle_is_not_a_shipped_one(small_bundle: Path) -> None:

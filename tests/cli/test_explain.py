@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from speckle_plugin.frames.files import open_frames
-
-from .conftest import Speckle
+from tests.testing.commands import Speckle
 
 
 def _speckle(*arguments: object) -> subprocess.CompletedProcess[str]:

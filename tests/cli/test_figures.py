@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from speckle_plugin.cli.figures import FigureName
+from tests.testing.commands import Refused, Speckle
 from training.evaluation import figures
 from training.evaluation.figures import (
     confusion_picture,
@@ -18,8 +19,6 @@ from training.evaluation.figures import (
     first_moments,
     systems_picture,
 )
-
-from .conftest import Refused, Speckle
 
 
 @pytest.fixture

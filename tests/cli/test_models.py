@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from speckle_plugin.network import load_bundle, shipped_bundles
-
-from .conftest import Speckle
+from tests.testing.commands import Speckle
 
 
 def test_a_bundle_in_detail(speckle: Speckle, small_bundle: Path) -> None:

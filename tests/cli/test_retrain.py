@@ -19,8 +19,7 @@ import training.stored_frames
 from speckle_plugin.cli import retrain as command
 from speckle_plugin.cli.run_selection import RunSelection
 from speckle_plugin.network import Bundle, load_bundle
-
-from .conftest import Refused, Speckle
+from tests.testing.commands import Refused, Speckle
 
 
 @pytest.mark.parametrize(
@@ -112,6 +111,8 @@ def test_it_retrains_on_what_the_query_finds_and_prints_parent_beside_child(
     options = [
         "--label",
         7,
+        "--flag",
+        "saturated",
         "--where",
         "family=poly",
         "--where",
@@ -124,7 +125,7 @@ def test_it_retrains_on_what_the_query_finds_and_prints_parent_beside_child(
     store = "http://host/api/v1?api_key=secret"
     result = speckle("retrain", "--parent", small_bundle, "--store", store, "--out", "out", *options)
     assert result.exit_code == 0, result.output
-    query, metadata = {"label": 7}, {"family": "poly", "scan_id": 3}
+    query, metadata = {"label": 7, "flag": "saturated"}, {"family": "poly", "scan_id": 3}
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     selection = {
         "store": "http://host/api/v1",

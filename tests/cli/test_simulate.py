@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .conftest import Refused, Speckle
+from tests.testing.commands import Refused, Speckle
 
 SMALL = ("--size", 33, "--disk-numbers", "2,5", "--count", 3)
 

@@ -10,8 +10,7 @@ import pytest
 import training.train
 from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import Preprocessing
-
-from .conftest import Refused, Speckle
+from tests.testing.commands import Refused, Speckle
 
 
 def test_it_trains_by_the_recipe_and_prints_what_came_of_it(

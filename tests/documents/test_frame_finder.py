@@ -12,6 +12,7 @@ import pytest
 
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
+from speckle_plugin.documents.locations import locate
 from speckle_plugin.frames.reader import FrameReadError, read_frames
 
 FRAMES = np.arange(6 * 40 * 50, dtype=np.uint16).reshape(6, 40, 50)
@@ -33,7 +34,7 @@ def find(
     documents: list[tuple[str, dict[str, Any]]], settings: FrameSettings | None = None
 ) -> list[FrameReference]:
     finder = FrameFinder(settings or FrameSettings())
-    return [reference for name, doc in documents for reference in finder(name, doc)]
+    return [reference for name, doc in [*documents, ("stop", {})] for reference in finder(name, doc)]
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_a_run_with_a_file_for_each_exposure_is_not_kept_in_memory(
         doc |= {"data": data, "timestamps": dict.fromkeys(data, 1.0), "filled": dict.fromkeys(data, False)}
         found += finder(name, doc)
     assert [reference.path for reference in found] == [str(file)] * 20
-    assert len(finder._resources) == 5 and not finder._datums
+    assert finder.remembered == 15
 
 
 def test_an_event_without_its_datum_is_a_frame_that_cannot_be_read() -> None:
@@ -190,8 +191,141 @@ def test_numbers_that_are_none_are_as_if_not_stated(stated: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "frames"),
-    [([40, 50], 1), ([3, 40, 50], 3), ([], 0), ([50], 0), ([5, 5], 0), ([2, 2, 40, 50], 0)],
+    ("shape", "frames", "reason"),
+    [
+        ([40, 50], 1, ""),
+        ([3, 40, 50], 3, ""),
+        ([2, 3, 40, 50], 6, ""),
+        ([1, 3, 40, 50], 3, ""),
+        ([1, 1, 40, 50], 1, ""),
+        ([], 0, ""),
+        ([50], 0, ""),
+        ([1, 50], 0, ""),
+        ([0, 40, 50], 0, "no frame in an event"),
+        ([40, 50, 0], 0, "(40, 50, 0) is no frame"),
+        ([40, 50, 3], 0, "colour image"),
+        ([5, 5], 0, "at least 32 rows"),
+        ([None, 40, 50], 0, "(None, 40, 50) is not known"),
+        (None, 0, "None is not known"),
+    ],
 )
-def test_only_images_are_frames(shape: list[int], frames: int) -> None:
-    assert len(find([("descriptor", descriptor(shape)), event(1, "x")])) == frames
+def test_an_image_is_frames_or_has_a_reason(shape: Any, frames: int, reason: str) -> None:
+    finder = FrameFinder(FrameSettings())
+    documents = [("descriptor", descriptor(shape)), event(1, "x"), ("stop", {})]
+    found = [reference for name, doc in documents for reference in finder(name, doc)]
+    assert len(found) == frames
+    assert list(finder.left_out) == (["det_image"] if reason else [])
+    assert reason in finder.left_out.get("det_image", "")
+
+
+STREAM_RESOURCE: dict[str, Any] = {"uid": "r", "data_key": "det_image", "mimetype": "application/x-hdf5"}
+CLASSIC_RESOURCE: dict[str, Any] = {"uid": "r", "root": "/", "spec": "AD_HDF5"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters"),
+    [
+        ([2, 40, 50], {}),
+        ([2, 1, 40, 50], {}),
+        ([1, 2, 40, 50], {}),
+        ([40, 50], {"multiplier": 2}),
+        ([1, 40, 50], {"multiplier": 2}),
+        ([2, 40, 50], {"multiplier": 2, "join_method": "concat"}),
+        ([1, 40, 50], {"frame_per_point": 2}),
+        ([0, 40, 50], {"frame_per_point": 2}),
+    ],
+)
+@pytest.mark.parametrize("classic", [False, True])
+def test_several_frames_of_an_event_by_every_convention(
+    file: Path, shape: list[int], parameters: dict[str, Any], classic: bool
+) -> None:
+    """Three points of two frames each, in one file."""
+    documents: list[tuple[str, dict[str, Any]]] = [("descriptor", descriptor(shape))]
+    if classic:
+        resource = {**CLASSIC_RESOURCE, "resource_path": str(file)[1:], "resource_kwargs": parameters}
+        documents.append(("resource", resource))
+        for point in range(3):
+            datum = {"datum_id": f"r/{point}", "resource": "r", "datum_kwargs": {"point_number": point}}
+            documents += [("datum", datum), event(point + 1, f"r/{point}")]
+    else:
+        resource = {**STREAM_RESOURCE, "uri": file.as_uri(), "parameters": parameters}
+        span = {"indices": {"start": 0, "stop": 3}, "seq_nums": {"start": 1, "stop": 4}}
+        documents += [
+            ("stream_resource", resource),
+            ("stream_datum", {"descriptor": "d", "stream_resource": "r", **span}),
+        ]
+    references = find(documents)
+    assert [reference.seq_num for reference in references] == [1, 1, 2, 2, 3, 3]
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "path"),
+    [
+        ("classic", {"template": "%s%s_%6.6d.h5", "filename": "a%b{c"}, "frames/a%b{c_000004.h5"),
+        (
+            "classic",
+            {"template": "%s%s_%d.tiff", "filename": "scan", "frame_per_point": 2},
+            "frames/scan_4.tiff",
+        ),
+        ("stream", {"template": "/scan_{:06d}.tiff", "chunk_shape": [1, 40, 50]}, "frames/scan_000004.tiff"),
+        ("stream", {"template": "scan_{:06d}.tiff", "chunk_shape": (3, 40, 50)}, "frames/scan_000001.tiff"),
+    ],
+)
+def test_a_file_for_each_frame_or_few(kind: str, parameters: dict[str, Any], path: str) -> None:
+    if kind == "classic":  # its path has no slash at the end
+        resource = {**CLASSIC_RESOURCE, "resource_path": "data/frames", "resource_kwargs": parameters}
+    else:
+        resource = {**STREAM_RESOURCE, "uri": "file://localhost/data/frames/", "parameters": parameters}
+    found, index = locate(resource).find(4)
+    assert (found, index) == (f"/data/{path}", 1 if path.endswith("1.tiff") else 0)
+
+
+def test_a_template_that_is_none() -> None:
+    parameters = {"template": "%06d.h5"}
+    with pytest.raises(ValueError, match="expected a template such as"):
+        locate({**CLASSIC_RESOURCE, "resource_path": "data", "resource_kwargs": parameters})
+
+
+def datum(number: int) -> tuple[str, dict[str, Any]]:
+    return "datum", {"datum_id": f"r/{number}", "resource": "r", "datum_kwargs": {"point_number": number}}
+
+
+def test_a_datum_that_comes_after_its_event(file: Path) -> None:
+    """Its frame has the place of its event, and is found when the Datum comes."""
+    resource = {**CLASSIC_RESOURCE, "resource_path": str(file)[1:], "resource_kwargs": {"frame_per_point": 2}}
+    documents = [("descriptor", descriptor([2, 40, 50])), ("resource", resource)]
+    documents += [datum(0), event(1, "r/0"), event(2, "r/1"), datum(2), event(3, "r/2"), datum(1)]
+    references = find(documents)
+    assert [reference.seq_num for reference in references] == [1, 1, 3, 3, 2, 2]
+    references.sort(key=lambda reference: reference.frame_index)
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES)
+
+
+def test_a_datum_that_two_events_name(file: Path) -> None:
+    """Of two streams: each has the frame. Of one stream: it is the same frame."""
+    resource = {**CLASSIC_RESOURCE, "resource_path": str(file)[1:], "resource_kwargs": {}}
+    again = {**descriptor([40, 50]), "uid": "d2", "name": "again"}
+    documents = [
+        ("descriptor", descriptor([40, 50])),
+        ("descriptor", again),
+        ("resource", resource),
+        datum(4),
+    ]
+    name, second = event(1, "r/4")
+    references = find([*documents, event(1, "r/4"), (name, {**second, "descriptor": "d2"}), event(2, "r/4")])
+    assert [r.detector.image_key for r in references] == ["det_image", "again/det_image"]
+    np.testing.assert_array_equal(np.array(read_frames(references)), FRAMES[[4, 4]])
+
+
+def test_a_value_that_is_no_image_is_a_frame_of_the_wrong_shape() -> None:
+    (reference,) = find([("descriptor", descriptor([40, 50], None)), event(1, [1, 2, 3])])
+    assert reference.pixels is not None and reference.pixels.shape == (3,)
+
+
+def test_names_of_ophyd_async() -> None:
+    stated: dict[str, Any] = {"det-beam_center": [3.5, 4.0], "det-pitch": 0.5, "det-saturation_level": 1e3}
+    (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")])
+    detector = reference.detector
+    assert detector.geometry is not None and detector.geometry.beam_center == (3.5, 4.0)
+    assert (detector.pitch, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulated_devices import draw_system, intensity, quadrant
 from speckle_plugin.explain.picture import explanation_picture
-from speckle_plugin.explain.saliency import Explanation, _network, explain
+from speckle_plugin.explain.saliency import Explanation, explain, network_of
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare, usable_pixels
@@ -55,7 +55,7 @@ def test_saliency_lies_on_pixels_that_are_seen_and_adds_up_to_zero(
 
 def test_grad_cam_is_the_class_activation_map(bundle: Bundle, explanation: Explanation) -> None:
     """Behind average pooling Grad-CAM is the weighted sum of maps of Zhou et al., arXiv:1512.04150."""
-    _, _, maps = _network(bundle)._whole(explanation.inputs[..., None], training=False)
+    _, _, maps = network_of(bundle).whole(explanation.inputs[..., None], training=False)
     column = bundle.classes.index(explanation.disk_number)
     (kernel,) = (w for path, w in bundle.weights.items() if path.endswith("logits/kernel"))
     points = maps.shape[1] * maps.shape[2]
@@ -108,7 +108,7 @@ def test_two_views_of_patterson_maps(bundle: Bundle) -> None:
     index = bundle.classes.index(9)
 
     def score(factors: NDArray[np.float64]) -> float:
-        logits = _network(tuned).run(prepare(frame * factors, settings, geometry)[0]).logits
+        logits = network_of(tuned).run(prepare(frame * factors, settings, geometry)[0]).logits
         return float(logits[:, index].astype(np.float64).sum()) / 2.0
 
     direction = np.sign(found.saliency) * rng.random(frame.shape)

@@ -1,4 +1,4 @@
-"""Whatever happens to a scan, its books balance: frames on disk, frames in Tiled, rows, and summary.
+"""Whatever happens to a scan, its frames are counted: frames on disk, frames in Tiled, rows, and summary.
 
 With a real RunEngine, real files and a real Tiled server; only the network is a stand-in, since
 it is to raise, to hang and to run out of memory.
@@ -27,18 +27,12 @@ from ophyd import Signal
 from ophyd.sim import SynAxis
 
 from simulated_devices import SpeckleDetector
-from speckle_plugin.cli.speeds import resident_mebibytes
 from speckle_plugin.live import LiveClassifier
+from speckle_plugin.speeds import resident_mebibytes
 from speckle_plugin.store import RunSaver, TiledStore, find_frames
 from speckle_plugin.store.read.events import read_columns
 
 Measure = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
-    with TiledStore(tmp_path_factory.mktemp("faults")) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -76,7 +70,7 @@ def detector(store: TiledStore, make_detector: Callable[..., SpeckleDetector], t
     return make
 
 
-def check_books(store: TiledStore, uid: str) -> dict[str, Any]:
+def check_frame_counts(store: TiledStore, uid: str) -> dict[str, Any]:
     """Check that a run is whole, and give its summary."""
     run = store.runs[uid]
     assert "stop" in run.metadata, "the run has no end"
@@ -151,7 +145,7 @@ def test_interrupted_at_every_kind_of_message(
                     getattr(run_engine, ending)()
         run_engine.unsubscribe(token)
         for uid in opened:
-            summary = check_books(store, uid)
+            summary = check_frame_counts(store, uid)
             if ending == "resume" and store.runs[uid].metadata["stop"]["exit_status"] == "success":
                 assert summary["classified"] >= 3
         assert run_engine.state == "idle"
@@ -180,7 +174,7 @@ def test_a_suspender(run_engine: Any, store: TiledStore, saved: Any, detector: A
     started = time.monotonic()
     (uid,) = run_engine(bpp.stage_wrapper(plan(), [det])).run_start_uids
     assert time.monotonic() - started > 0.3
-    summary = check_books(store, uid)
+    summary = check_frame_counts(store, uid)
     assert summary["classified"] == summary["frames"] >= 4
 
 
@@ -201,7 +195,7 @@ def test_an_exposure_without_event_stays_out(
         yield from bps.close_run()
 
     (uid,) = run_engine(bpp.stage_wrapper(plan(), [det])).run_start_uids
-    assert check_books(store, uid)["classified"] == 4
+    assert check_frame_counts(store, uid)["classified"] == 4
     assert frames_on_disk(det) == 6  # what was exposed and never read is not thrown away
 
 
@@ -227,8 +221,8 @@ def test_runs_within_runs_and_several_detectors(
         yield from bps.trigger_and_read([one])
 
     first, *others = run_engine(outer()).run_start_uids
-    assert check_books(store, first)["classified"] == 1 + (1 + 3) + 1
-    assert [check_books(store, uid)["classified"] for uid in others] == [3, 3]
+    assert check_frame_counts(store, first)["classified"] == 1 + (1 + 3) + 1
+    assert [check_frame_counts(store, uid)["classified"] for uid in others] == [3, 3]
     assert frames_on_disk(one) == 3 and frames_on_disk(two) == 9
     # A detector that is read in two streams: each row leads to its own frame.
     table = find_frames(store.runs[first], with_frames=True)
@@ -247,7 +241,7 @@ def test_a_run_without_frames(run_engine: Any, store: TiledStore, saved: Any) ->
     run_engine.subscribe(saved())
     stage: Any = SynAxis(name="stage")
     (uid,) = run_engine(bp.scan([], stage, 0, 1, 2)).run_start_uids
-    assert check_books(store, uid) == {}
+    assert check_frame_counts(store, uid) == {}
 
 
 @pytest.mark.parametrize(
@@ -259,7 +253,7 @@ def test_a_classifier_that_raises(
     engine.error = error
     run_engine.subscribe(saved())
     (uid,) = run_engine(bp.count([detector(frames_per_trigger=5)], 2)).run_start_uids
-    summary = check_books(store, uid)
+    summary = check_frame_counts(store, uid)
     assert summary["deferred"] == 10
     assert type(error).__name__ in summary["problems"][0]["reason"]
     assert len(summary["problems"][0]["reason"]) < 1000
@@ -281,11 +275,11 @@ def test_a_classifier_that_hangs_and_comes_back(
     # Once for the first frame of the first run; then it is known to hang.
     assert durations[0] < 10 and durations[1] < 5
     for uid in uids:
-        assert check_books(store, uid)["deferred"] == 4
+        assert check_frame_counts(store, uid)["deferred"] == 4
     deadline = time.monotonic() + 10
     while True:  # it answers again when it is done with what it hung on
         (uid,) = run_engine(bp.count([det], 2)).run_start_uids
-        if check_books(store, uid)["classified"] == 2:
+        if check_frame_counts(store, uid)["classified"] == 2:
             break
         assert time.monotonic() < deadline, "the classifier was not used again"
 

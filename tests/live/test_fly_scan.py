@@ -37,7 +37,7 @@ class Watcher:
         if name == "descriptor":
             self._names[doc["uid"]] = doc["name"]
         if name == "event" and self._names.get(doc["descriptor"]) == "classification":
-            flight = self._detector._flight
+            flight = self._detector.flight
             self.results_while_flying += flight is not None and not flight.ended.done
 
 
@@ -194,14 +194,14 @@ def test_a_failed_flight_keeps_its_frames(
 ) -> None:
     uids: list[str] = []
     token = session.RE.subscribe(lambda _, doc: uids.append(doc["uid"]), "start")
-    taken = det._take_frame
+    taken = det.take_frame
 
     def fill_the_disk(flight: Any, file: Any, index: int) -> bool:
         if index == 7:
             raise FrameFileError("cannot write frames: No space left on device")
         return taken(flight, file, index)
 
-    monkeypatch.setattr(det, "_take_frame", fill_the_disk)
+    monkeypatch.setattr(det, "take_frame", fill_the_disk)
     with pytest.raises(FailedStatus) as failure:
         session.RE(classify_fly(det, 30))
     session.RE.unsubscribe(token)

@@ -38,7 +38,7 @@ def test_each_frame_of_a_scan_has_a_row(run_engine: RunEngine, make_live, make_d
     assert {row["disk_number"] for row in rows} == {7}
     assert {row["status"] for row in rows} == {"classified"}
     assert all(sum(row["probabilities"]) == pytest.approx(1.0, abs=1e-5) for row in rows)
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["labels"] == [7] and summary["counts"] == {"7": 5} and summary["frames"] == 5
     assert documents.of("stop")[0]["num_events"] == {"primary": 5, "classification": 5}
     assert documents[0][0] == "start" and documents[-1][0] == "stop"
@@ -126,7 +126,7 @@ def test_two_detectors_do_not_mix(run_engine: RunEngine, make_live, make_detecto
     for row in documents.rows():
         indices[row["image_key"]].append(row["frame_index"])
     assert indices == {"one_image": [0, 1, 2], "two_image": [0, 1, 2, 3, 4, 5]}
-    assert documents.books()[0]["frames"] == 9
+    assert documents.frame_counts()[0]["frames"] == 9
 
 
 def test_two_runs_open_at_once_do_not_mix(run_engine: RunEngine, make_live, make_detector, documents) -> None:
@@ -150,7 +150,7 @@ def test_two_runs_open_at_once_do_not_mix(run_engine: RunEngine, make_live, make
     outer, inner = (doc["uid"] for doc in documents.of("start"))
     assert [row["frame_index"] for row in documents.rows(outer)] == [0, 1]
     assert [row["frame_index"] for row in documents.rows(inner)] == [0, 1]
-    assert sorted(summary["frames"] for summary in documents.books()) == [2, 2]
+    assert sorted(summary["frames"] for summary in documents.frame_counts()) == [2, 2]
 
 
 def test_a_run_without_frames_gets_no_stream(run_engine: RunEngine, make_live, documents) -> None:
@@ -194,7 +194,7 @@ def test_a_geometry_that_does_not_fit_flags_frames(
     run_engine.subscribe(make_live(frames))
     run_engine(bp.count([make_detector(**settings)], 2))
     assert [row["flags"] for row in documents.rows()] == ["unusable_geometry"] * 2
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["flagged"] == 2 and problem in summary["problems"][0]["reason"]
 
 
@@ -250,7 +250,7 @@ def test_bad_frames(
     assert [row["status"] for row in rows] == ["classified", status, "classified"]
     assert rows[1]["flags"] == flags
     assert rows[1]["disk_number"] == (7 if status == "classified" else 0)
-    assert documents.books()[0]["frames"] == 3
+    assert documents.frame_counts()[0]["frames"] == 3
 
 
 def test_a_classifier_that_raises_does_not_stop_the_scan(
@@ -262,7 +262,7 @@ def test_a_classifier_that_raises_does_not_stop_the_scan(
         result = run_engine(bp.count([make_detector()], 4))
     assert result.exit_status == "success"
     assert [row["status"] for row in documents.rows()] == ["deferred"] * 4
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["problems"] == [{"reason": "RuntimeError: out of memory", "frames": 4}]
 
 
@@ -307,7 +307,7 @@ def test_a_bound_of_pending_bytes_defers(run_engine, make_live, make_detector, d
     run_engine.subscribe(make_live(pending_bytes=65 * 65 * 4 * 3, batch=1))
     threading.Timer(1.5, engine.may_answer.set).start()
     run_engine(classify_count([make_detector()], 8, when_full="defer"))
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["deferred"] == 5 and summary["classified"] == 3
     assert (summary["when_full"], summary["pending_bytes"]) == ("defer", 65 * 65 * 4 * 3)
     assert "pending_bytes" in summary["problems"][0]["reason"]
@@ -321,8 +321,8 @@ def test_a_bound_of_pending_bytes_slows_the_scan(
     started = time.monotonic()
     run_engine(classify_count([make_detector()], 6))
     assert time.monotonic() - started > 6 * engine.delay
-    assert documents.books()[0]["classified"] == 6
-    assert documents.books()[0]["when_full"] == "wait"  # by the settings, not by the plan
+    assert documents.frame_counts()[0]["classified"] == 6
+    assert documents.frame_counts()[0]["when_full"] == "wait"  # by the settings, not by the plan
     assert max(engine.batches) == 1
 
 
@@ -347,7 +347,7 @@ def test_a_classifier_that_cannot_be_loaded_defers(run_engine, make_detector, do
     live.subscribe(documents)
     run_engine.subscribe(live)
     run_engine(bp.count([make_detector()], 2))
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["deferred"] == 2 and summary["model"] == "unavailable"
     assert "no such file" in summary["problems"][0]["reason"]
     live.close()
@@ -410,7 +410,7 @@ def test_an_interrupted_run_balances(run_engine, make_live, make_detector, docum
     with pytest.raises(RunEngineInterrupted):
         run_engine(bpp.stage_wrapper(plan(), [det]))
     getattr(run_engine, ending)()
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["classified"] == 3
 
 
@@ -439,7 +439,7 @@ def test_a_rewind_gives_every_frame_a_row(run_engine, make_live, make_detector, 
     events = len(documents.of("event")) - len(rows)
     assert len(rows) == events
     assert [row["frame_index"] for row in rows] == list(range(events))
-    assert documents.books()[0]["frames"] == events
+    assert documents.frame_counts()[0]["frames"] == events
 
 
 def test_ctrl_c_in_a_scan(run_engine, make_live, make_detector, documents) -> None:
@@ -453,7 +453,7 @@ def test_ctrl_c_in_a_scan(run_engine, make_live, make_detector, documents) -> No
         raise RequestStop
 
     run_engine(bpp.finalize_wrapper(bpp.stage_wrapper(plan(), [det]), bps.null()))
-    assert documents.books()[0]["classified"] == 1
+    assert documents.frame_counts()[0]["classified"] == 1
 
 
 def test_a_document_that_makes_no_sense_does_not_cost_the_scan(
@@ -511,5 +511,5 @@ def test_scans_go_on_when_saving_works_again(
     Writer.works = True
     for _ in range(3):
         run_engine(bp.count([det], 2))
-    assert not saver._open.items()
+    assert not saver.open_runs
     assert len(saver.failures) == 1

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from speckle_plugin.network import Bundle, BundleError, find_bundle, load_bundle, save_bundle
-from speckle_plugin.network.bundle import _hash
+from speckle_plugin.network.bundle import hash_contents
 from speckle_plugin.preprocessing import Preprocessing
 
 
@@ -47,7 +47,7 @@ def _rewrite(path: Path, change: Callable[[dict[str, Any]], None], rehash: bool 
     change(parts)
     parts["manifest.json"] = json.dumps(parts["manifest.json"]).encode()
     if rehash:
-        parts["SHA256"] = _hash(parts["manifest.json"], parts["weights.npz"]).encode()
+        parts["SHA256"] = hash_contents(parts["manifest.json"], parts["weights.npz"]).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, data)

@@ -14,7 +14,7 @@ from speckle_plugin.preprocessing import (
     usable_pixels,
     view_shape,
 )
-from speckle_plugin.preprocessing.gradient import pull_back
+from speckle_plugin.preprocessing.gradient import vector_jacobian_product
 
 STEP = 5e-3
 """Of the finite differences, relative to each pixel: `prepare` computes in float32."""
@@ -62,7 +62,7 @@ def _frame(geometry: FrameGeometry) -> np.ndarray:
 def test_it_is_the_slope_of_prepare(settings: Preprocessing, geometry: FrameGeometry) -> None:
     frame, rng = _frame(geometry), np.random.default_rng(2)
     gradient = rng.normal(size=(1, *view_shape(settings, geometry)))
-    (pulled,) = pull_back(gradient, frame, settings, geometry)
+    (pulled,) = vector_jacobian_product(gradient, frame, settings, geometry)
     seen = usable_pixels(geometry, settings)
     assert (pulled[~seen] == 0).all()
     ring = np.hypot(*(n - c for n, c in zip(np.indices(geometry.shape), geometry.beam_center, strict=True)))
@@ -80,7 +80,7 @@ def test_a_pixel_beside_a_gap_counts_for_the_gap_as_well(settings: Preprocessing
     geometry = GEOMETRIES["corner, masked"]
     frame = _frame(geometry)
     gradient = np.random.default_rng(3).normal(size=(1, *view_shape(settings, geometry)))
-    (pulled,) = pull_back(gradient, frame, settings, geometry)
+    (pulled,) = vector_jacobian_product(gradient, frame, settings, geometry)
     for row, column in ((16, 8), (0, 20), (25, 25)):
         step = np.zeros_like(frame)
         step[row, column] = 0.05 * frame[row, column]
@@ -94,7 +94,7 @@ def test_the_scale_of_a_frame_moves_nothing(settings: Preprocessing) -> None:
     geometry = GEOMETRIES["off centre, masked"]
     frames = np.stack([_frame(geometry), 2 * _frame(geometry)])
     gradient = np.random.default_rng(4).normal(size=(1, *view_shape(settings, geometry)))
-    pulled = pull_back(np.concatenate([gradient, gradient]), frames, settings, geometry)
+    pulled = vector_jacobian_product(np.concatenate([gradient, gradient]), frames, settings, geometry)
     products = pulled * frames
     np.testing.assert_allclose(products.sum(axis=(1, 2)), 0.0, atol=1e-4 * np.abs(products).sum() / 2)
     np.testing.assert_allclose(products[1], products[0], atol=1e-5 * np.abs(products).max())
@@ -105,9 +105,9 @@ def test_masked_pixels_may_hold_anything() -> None:
     frame = _frame(geometry)
     gradient = np.ones((1, *view_shape(settings, geometry)))
     gradient[..., ::3] = -1.0
-    whole = pull_back(gradient, frame, settings, geometry)
+    whole = vector_jacobian_product(gradient, frame, settings, geometry)
     frame[geometry.mask] = np.nan
-    np.testing.assert_array_equal(pull_back(gradient, frame, settings, geometry), whole)
+    np.testing.assert_array_equal(vector_jacobian_product(gradient, frame, settings, geometry), whole)
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -115,15 +115,16 @@ def test_a_constant_frame_has_a_finite_gradient(settings: Preprocessing) -> None
     geometry = GEOMETRIES["corner"]
     gradient = np.random.default_rng(5).normal(size=(1, *view_shape(settings, geometry)))
     for value in (0.0, 3.0):
-        assert np.isfinite(pull_back(gradient, np.full(geometry.shape, value), settings, geometry)).all()
+        frame = np.full(geometry.shape, value)
+        assert np.isfinite(vector_jacobian_product(gradient, frame, settings, geometry)).all()
 
 
 def test_gradients_of_another_shape() -> None:
     geometry = GEOMETRIES["corner"]
     with pytest.raises(ValueError, match=r"expected gradients of the shape \(1, 1, 48, 45\)"):
-        pull_back(np.ones((1, 1, 45, 48)), np.ones((48, 45)), Preprocessing(), geometry)
+        vector_jacobian_product(np.ones((1, 1, 45, 48)), np.ones((48, 45)), Preprocessing(), geometry)
     with pytest.raises(ValueError, match=r"expected frames of \(48, 45\) pixels"):
-        pull_back(np.ones((1, 1, 48, 45)), np.ones((45, 48)), Preprocessing(), geometry)
+        vector_jacobian_product(np.ones((1, 1, 48, 45)), np.ones((45, 48)), Preprocessing(), geometry)
 
 
 def test_a_pair_of_disks_is_a_spot_at_its_distance() -> None:
@@ -138,5 +139,5 @@ def test_a_pair_of_disks_is_a_spot_at_its_distance() -> None:
     far = np.hypot(rows[:, None], columns[None, :]) > 2.5 * system.radii.max()  # not a disk with itself
     row, column = np.unravel_index(np.where(far, view, -np.inf).argmax(), view.shape)
     np.testing.assert_allclose([rows[row], columns[column]], distances, atol=system.radii.max() / 4)
-    with pytest.raises(ValueError, match="pitch must be a positive"):
+    with pytest.raises(ValueError, match="k_step must be a positive"):
         map_spacing(settings, geometry, 0.0)

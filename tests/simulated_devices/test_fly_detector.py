@@ -181,7 +181,7 @@ def test_another_process_reads_the_open_file(detector: FlySpeckleDetector) -> No
     detector.prepare({"num": 10_000}).wait(1)
     detector.kickoff().wait(10)
     (path,) = detector.data_directory.iterdir()
-    while len(detector._flight.written) < 3:  # type: ignore[union-attr]
+    while len(detector.flight.written) < 3:  # type: ignore[union-attr]
         time.sleep(0.01)
     live = read_in_another_process(path)
     assert not detector.complete().done
@@ -220,7 +220,7 @@ def test_stop_closes_the_file_at_once(detector: FlySpeckleDetector, exposure_tim
     assert [t for t in threading.enumerate() if t.name == "det-flight"] == []
     (path,) = detector.data_directory.iterdir()
     with h5py.File(path, "r+") as file:
-        assert len(file["/entry/data/data"]) == len(detector._flight.written)  # type: ignore[union-attr]
+        assert len(file["/entry/data/data"]) == len(detector.flight.written)  # type: ignore[union-attr]
 
 
 def test_pause_keeps_it_waiting(detector: FlySpeckleDetector) -> None:
@@ -228,7 +228,7 @@ def test_pause_keeps_it_waiting(detector: FlySpeckleDetector) -> None:
     detector.kickoff().wait(10)
     detector.pause()
     time.sleep(0.5)
-    written = detector._flight.written  # type: ignore[union-attr]
+    written = detector.flight.written  # type: ignore[union-attr]
     before = len(written)
     time.sleep(0.3)
     assert len(written) == before

@@ -1,48 +1,42 @@
-"""A store that the tests of the folder share, directories for stores of their own, scans to save."""
+"""A store that the tests of the folder share, and scans to save."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-# Before Tiled is imported: a server that is gone must not cost the tests minutes.
-os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
-os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
-
 from bluesky import RunEngine
 from bluesky import plans as bp
 from ophyd.sim import SynAxis
 
 from speckle_plugin.store import RunSaver, Store, TiledStore
-from tests.store.storage_stand_ins import FakeClassifier, FileCamera, good
-
-
-@pytest.fixture(scope="session")
-def initialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty data directory that was opened once: Tiled takes seconds to make its databases."""
-    directory = tmp_path_factory.mktemp("initialized") / "data"
-    with TiledStore(directory):
-        pass
-    return directory
+from tests.store.postgres import find_binaries, postgres_cluster, tiled_on_postgres
+from tests.testing import FakeClassifier, FileCamera, good
 
 
 @pytest.fixture(scope="session")
 def store(initialized: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
+    """One store for all modules of the folder: opening one takes seconds."""
     directory = tmp_path_factory.mktemp("shared") / "data"
     shutil.copytree(initialized, directory)
     with TiledStore(directory) as opened:
         yield opened
 
 
-@pytest.fixture
-def data_directory(initialized: Path, tmp_path: Path) -> Path:
-    """A data directory of the test's own."""
-    return Path(shutil.copytree(initialized, tmp_path / "data"))
+@pytest.fixture(scope="session")
+def postgres_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A Tiled server, in a process of its own, whose catalog and tables are in PostgreSQL."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server is installed (initdb, postgres): .ci/install-debian does it")
+    with (
+        postgres_cluster(binaries) as make_database,
+        tiled_on_postgres(make_database, tmp_path_factory.mktemp("postgres")) as store,
+    ):
+        yield store
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from silx.io.nxdata.parse import get_default
 from silx.io.utils import open as open_file
 
 from speckle_plugin.store import TiledStore, export_table, find_frames, frames_to_xarray
-from tests.store.storage_stand_ins import COLUMNS, ROWS, good
+from tests.testing import good
+from tests.testing.camera import COLUMNS, ROWS
 
 RESULTS = [good(7, 0.95), good(3, 0.4, "saturated"), ("flagged", 0, 0.0, "empty")]
 

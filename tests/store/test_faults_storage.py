@@ -1,10 +1,9 @@
-"""Faults of the server and of the disk in real scans: nothing is lost, and the books balance."""
+"""Faults of the server and of the disk in real scans: nothing is lost, and the frame counts balance."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -13,17 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-# Before Tiled is imported: a server that is gone must not cost the tests minutes.
-os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
-os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
-
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import httpx
 import numpy as np
+import pytest
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus
 
@@ -33,25 +27,16 @@ from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, find_frames, replay
-from tests.live.conftest import CLASSES, FakeEngine
-from tests.store.storage_stand_ins import documents_of
-
-
-@pytest.fixture(scope="module")
-def initialized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("initialized") / "data"
-    TiledStore(directory).close()
-    return directory
+from tests.testing import CLASSES, FakeEngine, documents_of
 
 
 @pytest.fixture
-def data(initialized: Path, tmp_path: Path) -> Path:
-    """A data directory of the test's own."""
-    return Path(shutil.copytree(initialized, tmp_path / "data"))
+def data(data_directory: Path) -> Path:
+    return data_directory
 
 
 class Measurement:
-    """A RunEngine with the live classifier and the saver, on an embedded server."""
+    """A RunEngine with the live classifier and the saver, on a data directory."""
 
     def __init__(self, directory: Path, run_engine: RunEngine, pixels: int = 65) -> None:
         self.store = TiledStore(directory)
@@ -99,17 +84,17 @@ def measurement(run_engine: RunEngine) -> Iterator[Callable[..., Measurement]]:
         one.close()
 
 
-def check_books(store: TiledStore, uids: list[str]) -> None:
+def check_frame_counts(store: TiledStore, uids: list[str]) -> None:
     """Each frame on the disk has a row in Tiled, and is classified, flagged or deferred."""
     total = 0
     for uid in uids:
         run = store.runs[uid]
-        books = run.metadata["stop"]["classification"]
-        assert books["frames"] == books["classified"] + books["flagged"] + books["deferred"]
-        assert books["frames"] == run.metadata["stop"]["num_events"]["primary"]
-        assert len(find_frames(run)) == len(run["primary/internal"].read()) == books["frames"]
-        assert run["primary/det_image"].shape[0] == books["frames"]
-        total += books["frames"]
+        counts = run.metadata["stop"]["classification"]
+        assert counts["frames"] == counts["classified"] + counts["flagged"] + counts["deferred"]
+        assert counts["frames"] == run.metadata["stop"]["num_events"]["primary"]
+        assert len(find_frames(run)) == len(run["primary/internal"].read()) == counts["frames"]
+        assert run["primary/det_image"].shape[0] == counts["frames"]
+        total += counts["frames"]
     assert len(list(store.frames_directory.glob("*.h5"))) == total
 
 
@@ -117,14 +102,16 @@ def check_books(store: TiledStore, uids: list[str]) -> None:
 
 
 SERVER = """
-import sys, time
+import socket, sys
 from pathlib import Path
-from speckle_plugin.store.server.embedded import start_server
+import uvicorn
+from speckle_plugin.store.server.application import make_application
+from speckle_plugin.store.server.location import Location
 
-root = Path(sys.argv[1])
-server = start_server(root / "tiled", readable=root / "frames", api_key=sys.argv[2], port=int(sys.argv[3]))
-print(server.port, flush=True)
-time.sleep(600)
+app = make_application(Location.open(Path(sys.argv[1])), sys.argv[2])
+listening = socket.create_server(("127.0.0.1", int(sys.argv[3])))
+print(listening.getsockname()[1], flush=True)
+uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
 """
 
 SCANS = """
@@ -139,7 +126,7 @@ from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, connect
 from speckle_plugin.store.write.outage import LOOK_INTERVAL
-from tests.live.conftest import CLASSES, FakeEngine
+from tests.testing import CLASSES, FakeEngine
 
 directory, server_script, fault = sys.argv[1:]
 KEY = "ab" * 32
@@ -244,7 +231,7 @@ def test_a_server_that_goes_and_comes_back(data: Path, fault: str, longest_end: 
     assert replayed.returncode == 0, replayed.stderr
     assert sorted(replayed.stdout.split("\n")[:-1]) == sorted(f"{uid}: replayed" for uid in lost)
     with TiledStore(data) as store:
-        check_books(store, [scan["uid"] for scan in result["scans"]])
+        check_frame_counts(store, [scan["uid"] for scan in result["scans"]])
         runs = [store.runs[scan["uid"]] for scan in (before, during, *without, after)]
         assert [len(run["primary/det_image"].read()) for run in runs] == [2, 8, 3, 2, 3]
         assert {run.metadata["stop"]["exit_status"] for run in runs} == {"success"}
@@ -261,7 +248,7 @@ def test_a_server_that_stays_away(data: Path, measurement: Callable[..., Measure
     m.close()
     with TiledStore(data) as store:
         assert set(replay(store.journal_directory, store.runs).values()) == {"replayed"}
-        check_books(store, m.started)
+        check_frame_counts(store, m.started)
 
 
 @pytest.mark.parametrize(
@@ -278,13 +265,13 @@ def test_a_server_that_is_known_to_be_gone_is_left_alone(
         raise error
 
     monkeypatch.setattr(saver, "_new_writer", fail)
-    monkeypatch.setattr(saver._outage, "_answers", lambda: True)
+    monkeypatch.setattr(saver.outage, "_answers", lambda: True)
     for number in range(4):
         for name, doc in documents_of(f"run-{number}", [1, 2]):
             saver(name, doc)
     assert len(tried) == tries
     assert len(saver.failures) == len(list(tmp_path.glob("*.jsonl"))) == 4
-    monkeypatch.setattr(saver._outage, "_next_look", 0.0)  # time to look again
+    monkeypatch.setattr(saver.outage, "_next_look", 0.0)  # time to look again
     saver(*documents_of("run-4", [1])[0])
     assert len(tried) == tries + 1
     saver.close()
@@ -317,7 +304,7 @@ def test_the_disk_of_frames_is_full(data: Path, measurement: Callable[..., Measu
         assert "No space left on device" in repr(error.value.__cause__ or error.value)
         assert "FrameFileError" in repr(error.value.__cause__ or error.value)
         assert m.saver.failures == {}
-        check_books(m.store, m.started)
+        check_frame_counts(m.store, m.started)
         run = m.store.runs[m.started[0]]
         assert run.metadata["stop"]["exit_status"] == "fail"
         frames = len(run["primary/det_image"].read())
@@ -326,7 +313,7 @@ def test_the_disk_of_frames_is_full(data: Path, measurement: Callable[..., Measu
         for path in m.store.frames_directory.glob("*.h5"):
             path.unlink()
         m.RE(bp.count([m.det], 2))
-        check_books(m.store, m.started[1:])
+        check_frame_counts(m.store, m.started[1:])
         m.close()
 
 
@@ -340,7 +327,7 @@ def test_the_disk_of_journals_is_full(
         assert [r.levelname for r in of_saver] == ["ERROR"]
         assert "No space left on device" in caplog.text and "saved in Tiled only" in caplog.text
         assert m.saver.failures == {}
-        check_books(m.store, m.started)
+        check_frame_counts(m.store, m.started)
         m.close()
 
 
@@ -405,8 +392,8 @@ def test_a_frame_file_is_spoiled(
         status[spoiled] = "flagged"
         assert rows["flags"][spoiled] == "unreadable"
     assert list(rows["status"]) == status
-    books = run.metadata["stop"]["classification"]
-    assert (books["frames"], books["flagged"]) == (3, 0 if late else 1)
+    counts = run.metadata["stop"]["classification"]
+    assert (counts["frames"], counts["flagged"]) == (3, 0 if late else 1)
     image = run["primary/det_image"]
     for index in range(3):
         if late or index != spoiled:

@@ -15,7 +15,7 @@ import pytest
 from speckle_plugin.store import FRAME_COLUMNS, RunSaver, TiledStore, find_frames, find_runs, read_frames
 from speckle_plugin.store.read.images import cut_spans
 from speckle_plugin.store.read.queries import timestamp
-from tests.store.storage_stand_ins import FakeClassifier, documents_of, good
+from tests.testing import FakeClassifier, documents_of, good
 
 FLAGGED = ("flagged", 0, 0.0, "empty,saturated")
 DEFERRED = ("deferred", 0, 0.0, "")
@@ -84,7 +84,7 @@ def test_find_runs(catalog: Any, named: dict[str, str], arguments: dict[str, Any
     [
         ({"label": "7"}, "int such as 7"),
         ({"label": True}, "int such as 7"),
-        ({"label": -1}, "not -1"),
+        ({"label": -1}, "no network gives the label -1"),
         ({"max_confidence": 80}, "percent"),
         ({"max_confidence": "high"}, "from 0 to 1"),
         ({"max_confidence": math.nan}, "from 0 to 1"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from speckle_plugin.store import RunSaver, TiledStore
-from tests.store.storage_stand_ins import documents_of
+from tests.testing import documents_of
 
 
 @pytest.mark.parametrize(

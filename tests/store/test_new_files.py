@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +13,23 @@ from sqlalchemy.engine import Engine
 from tiled.client.utils import ClientError, handle_error
 
 from speckle_plugin.store import RunSaver, TiledStore
-from tests.store.storage_stand_ins import documents_of
+from speckle_plugin.store.connection import open_runs
+from tests.store.applications import KEY, served_here
+from tests.testing import documents_of
 
 
 @pytest.fixture
 def image(store: TiledStore) -> Any:
-    """The client of the images of a run of three files."""
+    return image_of(store.runs, store.frames_directory.parent)
+
+
+def image_of(runs: Any, directory: Path) -> Any:
+    """Give the client of the images of a run of three files."""
     uid = str(uuid.uuid4())
-    saver = RunSaver(store.runs, store.journal_directory)
-    for name, doc in documents_of(uid, [1, 2, 3], store.frames_directory):
+    saver = RunSaver(runs, directory / "journal")
+    for name, doc in documents_of(uid, [1, 2, 3], directory / "frames"):
         saver(name, doc)
-    return store.runs[uid]["primary/det_image"]
+    return runs[uid]["primary/det_image"]
 
 
 def put(image: Any, *, source_id: int | None = None, assets: list[dict[str, Any]]) -> None:
@@ -60,7 +67,17 @@ def test_frames_stay_readable_when_the_structure_lags_behind(image: Any) -> None
     assert image.refresh()[:, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_many_files_take_few_queries(image: Any) -> None:
+def test_many_files_take_few_queries(data_directory: Path) -> None:
+    """With the application in this process, where its queries can be counted."""
+    with served_here(data_directory) as uri:
+        runs = open_runs(uri, KEY, trust_env=False)
+        try:
+            count_queries(image_of(runs, data_directory))
+        finally:
+            runs.context.http_client.close()
+
+
+def count_queries(image: Any) -> None:
     folder = files_of(image)[0][1].rpartition("/")[0]
     statements: list[str] = []
 

@@ -20,7 +20,7 @@ import pytest
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, find_frames, find_runs, replay
 from speckle_plugin.store.write.journal import Journal, read_journal
 from speckle_plugin.store.write.recovery import RECOVERED, recovered_stop
-from tests.store.storage_stand_ins import FakeClassifier, documents_of, good
+from tests.testing import FakeClassifier, documents_of, good
 
 KILLED_SCAN = """
 import os, signal, sys
@@ -28,7 +28,7 @@ from bluesky import RunEngine
 from bluesky import plans as bp
 from ophyd.sim import SynAxis
 from speckle_plugin.store import RunSaver, TiledStore
-from tests.store.storage_stand_ins import FakeClassifier, FileCamera, good
+from tests.testing import FakeClassifier, FileCamera, good
 
 store = TiledStore(sys.argv[1])
 saver = RunSaver(store.runs, store.journal_directory)
@@ -173,7 +173,7 @@ def result(uid: str, seq_num: int, outcome: tuple[str, int, float, str]) -> tupl
 
 
 def test_summary_of_a_cut_off_run(tmp_path: Path) -> None:
-    """Of four frames two have a label, one is flagged, and one has no result: the books balance."""
+    """Of four frames two have a label, one is flagged, and one has no result: the counts balance."""
     documents = documents_of("run-1", [1, 2, 3, 4], tmp_path)[:-1]
     documents.append(result_descriptor("run-1"))
     for seq_num, outcome in enumerate([good(7), ("flagged", 0, 0.0, "empty"), good(5, 0.6)], start=1):
@@ -184,6 +184,7 @@ def test_summary_of_a_cut_off_run(tmp_path: Path) -> None:
     assert stop["classification"] == {
         "labels": [5, 7],
         "counts": {"5": 1, "7": 1},
+        "flags": {"empty": 1},
         "min_confidence": 0.6,
         "model": "mono",
         "model_version": "2",

@@ -14,7 +14,7 @@ import pytest
 
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, replay
 from speckle_plugin.store.write.journal import read_journal
-from tests.store.storage_stand_ins import documents_of, good
+from tests.testing import documents_of, good
 
 
 def test_visible_while_it_grows(store: TiledStore, measure: Callable[..., str]) -> None:
@@ -62,16 +62,16 @@ def test_a_stored_run_is_whole(
 def test_each_file_is_registered_once(
     store: TiledStore, measure: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from speckle_plugin.store.write import run_writer
+    from speckle_plugin.store.server.upstream.batched_run_writer import BatchedRunWriter
 
     sent: list[int] = []
-    update = run_writer._BatchedRunWriter._update_data_source_for_node
+    update = BatchedRunWriter._update_data_source_for_node
 
     def spy(self: Any, node: Any, data_source: Any, patch: Any = None) -> None:
         sent.append(len(data_source.assets))
         update(self, node, data_source, patch)
 
-    monkeypatch.setattr(run_writer._BatchedRunWriter, "_update_data_source_for_node", spy)
+    monkeypatch.setattr(BatchedRunWriter, "_update_data_source_for_node", spy)
     flush_each = lambda saver, name, doc: saver.flush() if name == "event" else None  # noqa: E731
     uid = measure(store, positions=range(5), after=flush_each)
     assert sent == [1, 1, 1, 1, 1]
@@ -235,7 +235,7 @@ def test_rows_are_not_doubled_when_an_answer_is_lost(
 
     monkeypatch.setattr(DataFrameClient, "append_partition", lose_the_answer)
     saver, uid = RunSaver(store.runs, store.journal_directory), str(uuid.uuid4())
-    monkeypatch.setattr(saver._outage, "_answers", lambda: True)
+    monkeypatch.setattr(saver.outage, "_answers", lambda: True)
     for name, doc in documents_of(uid, [1, 2, 3], store.frames_directory):
         saver(name, doc)
     assert len(appended) == 1

@@ -1,4 +1,4 @@
-"""Attacks on the embedded server, on its key and by files; docs/security.md says what each is about."""
+"""Attacks on a data directory's server, on its key and by files; docs/security.md says what each is about."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ import numpy as np
 import pytest
 
 from speckle_plugin.network import Bundle, BundleError, load_bundle, save_bundle
-from speckle_plugin.network.bundle import LARGEST, _hash
+from speckle_plugin.network.bundle import LARGEST, hash_contents
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, connect, write_profile
-from speckle_plugin.store.server.embedded import start_server
-from tests.store.storage_stand_ins import documents_of
+from tests.store.applications import same_application
+from tests.testing import documents_of
 
 ROOT = Path(__file__).parents[2]
 DATASET = "/entry/data/data"
@@ -71,22 +71,15 @@ class Log(logging.Handler):
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    started: list[Any] = []
+def target(initialized: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     log, root = Log(), logging.getLogger()
     level = root.level
     root.addHandler(log)
     root.setLevel(logging.DEBUG)
 
-    def start(*arguments: Any, **options: Any) -> Any:
-        started.append(start_server(*arguments, **options))
-        return started[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("speckle_plugin.store.stores.start_server", start)
-        store = TiledStore(tmp_path_factory.mktemp("target") / "data")
-    with store:
-        one = Target(store, started[0].app, log.lines)
+    store = TiledStore(tmp_path_factory.mktemp("target") / "data")
+    with store, same_application(initialized) as application:
+        one = Target(store, application, log.lines)
         with one.with_key:
             yield one
     root.removeHandler(log)
@@ -373,7 +366,9 @@ def test_the_key_is_nowhere(target: Target, tmp_path: Path) -> None:
     said += [repr(store), repr(store.runs), str(saver.failures), repr(store.runs[target.uid].metadata)]
     said.append(repr(list(store.runs[target.uid].documents())))
     saver.close()
-    files = [path for path in (store.frames_directory.parent).rglob("*") if path.is_file()]
+    door = store.frames_directory.parent / "tiled" / "server.json"  # where its owner reads the key
+    assert stat.S_IMODE(door.stat().st_mode) == 0o600
+    files = [path for path in (store.frames_directory.parent).rglob("*") if path.is_file() and path != door]
     said += [path.read_bytes().decode(errors="replace") for path in [*files, *tmp_path.glob("*.jsonl")]]
     assert any("api_key=..." in text for text in said), "the browser's request is in the access log"
     assert len(target.log) > 20
@@ -439,7 +434,7 @@ def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     change(parts)
-    parts["SHA256"] = _hash(parts["manifest.json"], parts["weights.npz"]).encode()
+    parts["SHA256"] = hash_contents(parts["manifest.json"], parts["weights.npz"]).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
             archive.writestr(name, content)

@@ -50,20 +50,6 @@ def test_runs_are_there_again(data_directory: Path, measure: Callable[..., str])
         assert store.api_key != first_key
 
 
-def test_one_process_at_a_time(store: TiledStore) -> None:
-    directory = str(store.frames_directory.parent)
-    with pytest.raises(StorageError, match=rf"process {os.getpid()} \(this process\)"):
-        TiledStore(directory)
-    other = run_script(
-        "import sys; from speckle_plugin.store import TiledStore; TiledStore(sys.argv[1])", directory
-    )
-    assert other.returncode == 1
-    assert (
-        f"StorageError: the data directory {directory} is already open in process {os.getpid()}"
-        in other.stderr
-    )
-
-
 def test_tables_held_by_another_program(data_directory: Path, measure: Callable[..., str]) -> None:
     with TiledStore(data_directory) as store:
         measure(store)

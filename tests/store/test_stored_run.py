@@ -17,40 +17,26 @@ import pytest
 from bluesky import RunEngine
 from numpy.typing import NDArray
 
-from simulated_devices import FlySpeckleDetector, SampleMap, SpeckleDetector, SpeckleSample, quadrant
+from simulated_devices import FlySpeckleDetector
 from speckle_plugin.cli.stored_frame import read_stored_frame
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.live import LiveClassifier, PipelineSettings
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.plans import classify_fly
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.reprocess import complete_run
 from speckle_plugin.reprocess.task import find_task
 from speckle_plugin.store import RunSaver, StoredRun, TiledStore, find_frames, frames_to_xarray, read_frames
-from tests.store.storage_stand_ins import good
+from tests.testing import CLASSES, FakeEngine, good
 from training.stored_frames import frames_of_labels
 
-SIZE = 65
 ROWS, COLUMNS = 40, 33
-CLASSES = tuple(range(2, 21))
-
-
-class Sevens:
-    """An engine that calls every frame seven disks."""
-
-    name, precision, device = "fake", "float32", "CPU"
-
-    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
-        logits = np.zeros((len(inputs), len(CLASSES)), np.float32)
-        logits[:, CLASSES.index(7)] = 5.0
-        return NetworkOutput(logits, np.zeros((len(inputs), 4), np.float32))
 
 
 def sevens(**bundle: Any) -> Classifier:
     settings = {"classes": CLASSES, "preprocessing": Preprocessing(crop=33), "weights": {}, **bundle}
-    return Classifier(Bundle("sevens", "1", sha256="7" * 64, **settings), Sevens())
+    return Classifier(Bundle("sevens", "1", sha256="7" * 64, **settings), FakeEngine())
 
 
 @pytest.fixture
@@ -72,13 +58,10 @@ class Bench:
     store: TiledStore
     engine: RunEngine
     live: LiveClassifier
+    make_detector: Callable[..., Any]
 
-    def detector(
-        self, name: str = "det", kind: type[SpeckleDetector] = SpeckleDetector, **settings: Any
-    ) -> Any:
-        sample = SpeckleSample(name=f"{name}_sample", sample_map=SampleMap("gradient"), seed=1)
-        folder = self.store.frames_directory
-        return kind(name=name, sample=sample, data_directory=folder, seed=2, grid=quadrant(SIZE), **settings)
+    def detector(self, name: str = "det", **settings: Any) -> Any:
+        return self.make_detector(name, data_directory=self.store.frames_directory, **settings)
 
     def measure(self, plan: Any) -> Any:
         token = self.engine.subscribe(self.live)
@@ -115,15 +98,17 @@ def several_streams(bench: Bench) -> Any:
     return bench.measure(bpp.baseline_wrapper(bp.count([det], 3), [det]))
 
 
-def aborted(shape: tuple[int, ...], surplus: int = 1, validated: bool = False) -> Callable[[Bench], Any]:
+def aborted(
+    shape: tuple[int, ...], surplus: int = 1, validated: bool = False, multiplier: int | None = None
+) -> Callable[[Bench], Any]:
     """Three events as ophyd-async writes them, into a file that holds more frames than they have."""
 
     def receive(bench: Bench) -> Any:
-        per_event = shape[0] if len(shape) > 2 else 1
+        per_event = multiplier or (shape[0] if len(shape) > 2 else 1)
         path = bench.store.frames_directory / f"{uuid.uuid4()}.h5"
         with h5py.File(path, "w") as file:
             file["/entry/data/data"] = numbered(3 * per_event + surplus)
-        run = bench.receive(documents_of_a_flight(path, shape, events=3))
+        run = bench.receive(documents_of_a_flight(path, shape, 3, multiplier))
         if validated:  # Tiled makes the stored array as long as the file
             with pytest.warns(UserWarning, match="Structure validation"):
                 assert run.validate()
@@ -142,7 +127,7 @@ def numbered(count: int) -> NDArray[np.uint32]:
 
 
 def documents_of_a_flight(
-    path: Path, shape: tuple[int, ...], events: int
+    path: Path, shape: tuple[int, ...], events: int, multiplier: int | None
 ) -> list[tuple[str, dict[str, Any]]]:
     import event_model
 
@@ -169,7 +154,8 @@ def documents_of_a_flight(
                 "mimetype": "application/x-hdf5",
                 "uri": f"file://localhost{path}",
                 "run_start": run.start_doc["uid"],
-                "parameters": {"dataset": "/entry/data/data", "chunk_shape": (1, ROWS, COLUMNS)},
+                "parameters": {"dataset": "/entry/data/data", "chunk_shape": (1, ROWS, COLUMNS)}
+                | ({"multiplier": multiplier} if multiplier else {}),
             },
         ),
         (
@@ -199,6 +185,7 @@ LAYOUTS = [
     pytest.param(aborted((2, ROWS, COLUMNS)), {"det": 6}, id="abort (2, rows, columns)"),
     pytest.param(aborted((2, 1, ROWS, COLUMNS)), {"det": 6}, id="abort (2, 1, rows, columns)"),
     pytest.param(aborted((1, ROWS, COLUMNS), surplus=0), {"det": 3}, id="no surplus"),
+    pytest.param(aborted((ROWS, COLUMNS), multiplier=3), {"det": 9}, id="abort, multiplier"),
     pytest.param(aborted((1, ROWS, COLUMNS), validated=True), {"det": 3}, id="abort, validated"),
     pytest.param(aborted((2, ROWS, COLUMNS), validated=True), {"det": 6}, id="abort of twos, validated"),
 ]
@@ -209,11 +196,12 @@ def test_all_who_read_a_run_see_the_same_frames(
     store: TiledStore,
     run_engine: RunEngine,
     live: LiveClassifier,
+    make_detector: Callable[..., Any],
     tmp_path: Path,
     make: Callable[[Bench], Any],
     counts: dict[str, int],
 ) -> None:
-    run = make(Bench(store, run_engine, live))
+    run = make(Bench(store, run_engine, live, make_detector))
     stored = StoredRun(run)
     assert {key: len(images) for key, images in stored.images.items()} == counts
     frames = [(key, index) for key, count in counts.items() for index in range(count)]
@@ -283,10 +271,13 @@ def test_runs_of_earlier_versions(store: TiledStore, measure: Callable[..., str]
 
 
 def test_an_image_key_without_its_stream_is_found(
-    store: TiledStore, run_engine: RunEngine, live: LiveClassifier
+    store: TiledStore,
+    run_engine: RunEngine,
+    live: LiveClassifier,
+    make_detector: Callable[..., Any],
 ) -> None:
     """Versions before named every image by its data key alone."""
-    bench = Bench(store, run_engine, live)
+    bench = Bench(store, run_engine, live, make_detector)
     det = bench.detector()
     run = bench.measure(bp.count([det], 1, md={"note": "one"}))
     assert StoredRun(run).images_of("det_image").stream == "primary"

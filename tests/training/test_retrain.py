@@ -20,9 +20,9 @@ from speckle_plugin.network import Bundle, load_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.store import TiledStore
-from tests.training.stored_runs import CLASSES, FRAMES, measure, small_parent
+from tests.testing.stored_runs import CLASSES, FRAMES, measure, small_parent
 from training.recipe import stored_frame_recipe
-from training.retrain import _Mixture, _set_aside, retrain
+from training.retrain import Mixture, retrain, set_aside
 from training.retrain_checks import check_geometry, check_labels, leave_out_unfit
 from training.stored_frames import LabelledFrame, LabelledFrames, frames_of_truth
 
@@ -135,7 +135,7 @@ def _with_left_out(labelled: LabelledFrames, count: int) -> LabelledFrames:
 @pytest.mark.parametrize(("share", "stored"), [(0.0, 40), (0.5, 20), (0.75, 10)])
 def test_stored_and_simulated_frames_are_mixed_by_the_share(share: float, stored: int) -> None:
     labelled = _labelled(_run("a", 10))
-    drawn = list(itertools.islice(_Mixture(labelled, FRAMES, share, 1)(0), 40))
+    drawn = list(itertools.islice(Mixture(labelled, FRAMES, share, 1)(0), 40))
     numbers = [int(d.frame[0, 0]) for d in drawn if d.frame[20, 20] == 1000.0]
     assert len(numbers) == stored
     for start in range(0, stored, 10):  # each pass takes every frame once
@@ -147,7 +147,7 @@ def test_stored_and_simulated_frames_are_mixed_by_the_share(share: float, stored
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.75])
 def test_a_mixture_can_be_entered_anywhere(share: float) -> None:
-    mixture = _Mixture(_labelled(_run("a", 7)), FRAMES, share, 1)
+    mixture = Mixture(_labelled(_run("a", 7)), FRAMES, share, 1)
     whole = list(itertools.islice(mixture(0), 40))
     for start in (1, 13, 30):
         entered = list(itertools.islice(mixture(start), 10))
@@ -196,13 +196,13 @@ def test_confidences_are_fitted_on_runs_of_their_own_if_there_are_enough() -> No
     labelled = _labelled(*(_run(uid) for uid in "abcdefgh"))
     groups = [("a", "b"), *((uid,) for uid in "cdefgh")]
     for seed in range(5):
-        training, calibration = _set_aside(labelled, seed, groups, said.append)
+        training, calibration = set_aside(labelled, seed, groups, said.append)
         assert len(calibration) in (6, 12) and len(training) + len(calibration) == 48
         assert not set(training.run_uids) & set(calibration.run_uids)
         assert ("a" in training.run_uids) == ("b" in training.run_uids)
     assert said == []
     few = _labelled(*(_run(uid) for uid in "abc"))
-    training, calibration = _set_aside(few, 0, [("a",), ("b",), ("c",)], said.append)
+    training, calibration = set_aside(few, 0, [("a",), ("b",), ("c",)], said.append)
     assert (len(training), len(calibration)) == (16, 2)
     assert len(said) == 1 and "runs that are trained on as well" in said[0]
 

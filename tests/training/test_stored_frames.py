@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,10 @@ from simulated_devices import DetectorResponse, centered
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.store import TiledStore, find_frames
 from speckle_plugin.store.read import images
-from tests.training.stored_runs import measure
+from tests.testing.stored_runs import measure
 from training import stored_frames
-from training.run_split import _joined, split_by_run, together
+from training.run_split import join_groups, split_by_run, together
 from training.stored_frames import LabelledFrame, LabelledFrames, frames_of_labels, frames_of_truth
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TiledStore]:
-    with TiledStore(tmp_path_factory.mktemp("stored") / "data") as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +194,7 @@ def test_scans_of_the_same_disks_stay_on_one_side(tmp_path: Path, run_engine: Ru
 
 def test_groups_are_joined_over_others() -> None:
     seen = {"a": {1}, "b": {2}, "c": {1, 2}, "d": {3}, "e": set(), "f": set()}
-    assert sorted(map(sorted, _joined(seen))) == [["a", "b", "c"], ["d"], ["e"], ["f"]]
+    assert sorted(map(sorted, join_groups(seen))) == [["a", "b", "c"], ["d"], ["e"], ["f"]]
 
 
 def test_runs_of_the_parent_are_not_held_out() -> None:

@@ -20,7 +20,7 @@ import pytest
 from speckle_plugin.network import load_bundle
 from training.frames import DrawnFrame, balanced_set, stream
 from training.recipe import RECIPE_FOLDER, FrameRecipe, TrainingRecipe, load_recipe
-from training.train import _checkpoints
+from training.train import make_checkpoints
 
 SMALL = FrameRecipe(size=33, disk_numbers=(2, 7, 20), families=("mono", "poly"), photons=(1e4, 1e6))
 
@@ -387,7 +387,7 @@ class FakeModel:
 def test_training_stops_where_the_validation_loss_falls_no_more(tmp_path: Path) -> None:
     state: dict[str, Any] = {"epoch": 0, "curves": [], "best": float("inf"), "waited": 0}
     model = FakeModel()
-    callback = _checkpoints(tmp_path / "checkpoint.keras", tmp_path / "state.json", state, patience=2)
+    callback = make_checkpoints(tmp_path / "checkpoint.keras", tmp_path / "state.json", state, patience=2)
     callback.set_model(model)
     stopped = []
     for epoch, loss in enumerate([3.0, 2.0, 2.5, 2.1]):
@@ -402,7 +402,7 @@ def test_training_stops_where_the_validation_loss_falls_no_more(tmp_path: Path) 
 
 def test_without_patience_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
     state: dict[str, Any] = {"epoch": 0, "curves": [], "best": float("inf"), "waited": 0}
-    callback = _checkpoints(tmp_path / "checkpoint.keras", tmp_path / "state.json", state, patience=None)
+    callback = make_checkpoints(tmp_path / "checkpoint.keras", tmp_path / "state.json", state, patience=None)
     callback.set_model(FakeModel())
     for epoch, loss in enumerate([2.0, 2.5, 2.1]):
         callback.on_epoch_end(epoch, {"val_loss": loss})

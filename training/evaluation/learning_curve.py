@@ -56,7 +56,7 @@ def curve_points(bundles: Iterable[Bundle]) -> list[CurvePoint]:
         if bundle.parent:
             raise ValueError(
                 f"the bundle {bundle.name!r} was trained on from another: how many frames it took in all is "
-                "not known. Leave it out, or train from random weights (speckle train without --parent)"
+                "not known. Leave it out, or train from random weights, without a parent"
             )
         seen = int(bundle.training["frames_seen"])
         points.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines.base import Engine
@@ -25,6 +26,8 @@ def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
     ------
     ValueError
         If the name is none of these.
+    MissingExtraError
+        If TensorFlow is asked for by name and is not installed.
     """
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}: expected one of {', '.join(ENGINES)}")
@@ -38,8 +41,8 @@ def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
 
 
 def _has_gpu() -> bool:
-    """Tell whether TensorFlow would find a GPU, without importing it where there is no driver."""
-    if shutil.which("nvidia-smi") is None:
+    """Tell whether TensorFlow is there and would find a GPU; without a driver it is not imported."""
+    if shutil.which("nvidia-smi") is None or find_spec("tensorflow") is None:
         return False
     import tensorflow as tf
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.store.read.images import StoredImages
-from speckle_plugin.store.read.queries import check_confidence, check_disk_number, find_runs
+from speckle_plugin.store.read.known_labels import check_label
+from speckle_plugin.store.read.queries import check_confidence, check_flag, find_runs, has_label
 from speckle_plugin.store.read.stored_run import StoredRun
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def find_frames(
         Where to look. In a catalog, finished runs that cannot hold such a frame are left
         out by the server, and runs that are still open are looked through.
     label : int
-        The disk number that the frame got.
+        The disk number that the frame got: one that a network gives.
     min_confidence, max_confidence : float
         The frame was classified with at least the one and less than the other, 0 to 1.
     flag : Flag or str
@@ -106,11 +107,15 @@ def find_frames(
     """
     import pandas as pd
 
+    if _is_run(runs):
+        runs = [runs]
+    elif not hasattr(runs, "search"):
+        runs = list(runs)
     conditions = _Conditions(
-        None if label is None else check_disk_number("label", label),
+        None if label is None else check_label(label, runs),
         None if min_confidence is None else check_confidence("min_confidence", min_confidence),
         None if max_confidence is None else check_confidence("max_confidence", max_confidence),
-        None if flag is None else Flag(flag),
+        None if flag is None else check_flag(flag),
         None if status is None else Status(status),
         image_key,
     )
@@ -210,10 +215,12 @@ class _Conditions:
 
     def prune(self, catalog: CatalogOfBlueskyRuns) -> CatalogOfBlueskyRuns:
         """Leave out finished runs that hold no such frame."""
+        if self.label is not None:
+            catalog = catalog.search(has_label(self.label))
         return find_runs(
             catalog,
-            label=self.label or None,
             max_confidence=self.max_confidence,
+            flag=self.flag,
             flagged=True if self.status is Status.FLAGGED else None,
             deferred=True if self.status is Status.DEFERRED else None,
         )
@@ -243,9 +250,7 @@ def _is_run(runs: Any) -> bool:
 
 
 def _candidates(runs: Any, conditions: _Conditions, *, pruned: bool) -> Iterator[BlueskyRun]:
-    if _is_run(runs):
-        yield runs
-    elif not hasattr(runs, "search"):
+    if not hasattr(runs, "search"):
         yield from runs
     elif not pruned:
         yield from runs.values()

@@ -19,7 +19,7 @@ from speckle_plugin.documents.descriptors import (
     describe_detector,
     is_configured_anew,
 )
-from speckle_plugin.documents.images import frames_per_event
+from speckle_plugin.documents.shapes import count_frames
 from speckle_plugin.schema import image_key_of
 from speckle_plugin.store.read.events import StreamEvents
 
@@ -86,13 +86,12 @@ class StoredImages:
     @cached_property
     def frames_per_event(self) -> int:
         """Frames of each event, as its data key says, or the resource where it says more (`multiplier`)."""
-        described = frames_per_event(self._spec)
         if self._array is None:
-            return described
+            return count_frames(self._spec["shape"])
         shape = self._array.shape
         if len(shape) > max(3, len(self._spec["shape"])):  # (events, ..., rows, columns)
             return int(np.prod(shape[1:-2]))
-        return int(self._array.metadata.get("frame_per_point") or described)
+        return count_frames(self._spec["shape"], self._array.metadata.get("frame_per_point"))
 
     @cached_property
     def _count(self) -> int:

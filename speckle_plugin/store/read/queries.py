@@ -1,6 +1,6 @@
 """Finding runs by what the network saw in them.
 
-`find_runs` is answered by the server from the runs' stop documents; nothing else is read.
+`find_runs` is answered from the runs' start and stop documents, by the server where it can (see `exact`).
 It sees finished runs only. `find_frames` (in `frames`) looks for single frames.
 """
 
@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.schema import SUMMARY
+from speckle_plugin.schema import COUNTS, FLAG_COUNTS, SUMMARY, Flag
+from speckle_plugin.store.read.exact import Condition, equals, search
+from speckle_plugin.store.read.known_labels import check_label
+from speckle_plugin.store.read.stored_run import StoredRun
+from speckle_plugin.store.write.recovery import RECOVERED
 
 if TYPE_CHECKING:
-    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+    from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
-__all__ = ["check_confidence", "check_disk_number", "find_runs", "timestamp"]
+__all__ = ["check_confidence", "check_flag", "find_runs", "has_label", "timestamp"]
+
+_SUMMARY = f"stop.{SUMMARY}"
 
 When = float | str | date | datetime
 """A point in time: seconds since 1970, ISO text, or a (date)time; local if without zone."""
@@ -29,11 +36,13 @@ def find_runs(
     max_confidence: float | None = None,
     model: str | None = None,
     model_version: str | None = None,
+    flag: Flag | str | None = None,
     flagged: bool | None = None,
     deferred: bool | None = None,
     since: When | None = None,
     until: When | None = None,
     plan: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> CatalogOfBlueskyRuns:
     """Find the runs for which all that is given holds.
 
@@ -42,17 +51,22 @@ def find_runs(
     catalog : CatalogOfBlueskyRuns
         The runs, perhaps the result of an earlier search.
     label : int
-        Disk number that at least one frame got.
+        Disk number that at least one frame got: one that a network gives.
     max_confidence : float
         At least one frame was classified with less confidence than this, 0 to 1.
     model, model_version : str
         Name and version of the model that classified the run.
+    flag : Flag or str
+        At least one frame has this flag.
     flagged, deferred : bool
         Whether frames are without a label for a reason, or not classified yet.
     since, until : float, str, date or datetime
         The run started at this time or later, or before this time.
     plan : str
         Name of the plan.
+    metadata : mapping
+        What the start document has under these keys, such as `{"sample": "A7"}`. The dot in `sample.name`
+        leads into a nested mapping. Values are equal as `exact.equals` says.
 
     Returns
     -------
@@ -62,32 +76,24 @@ def find_runs(
     Raises
     ------
     ValueError, TypeError
-        If an argument makes no sense.
+        If an argument makes no sense, such as a label that no network gives: the message lists those known.
 
     Examples
     --------
     >>> find_runs(store.runs, label=7, max_confidence=0.8, since="2026-11-01")
     """
-    from tiled.queries import Contains, Key
+    from tiled.queries import Key
 
-    summary = f"stop.{SUMMARY}"
     queries: list[Any] = []
     if label is not None:
-        queries.append(Contains(f"{summary}.labels", check_disk_number("label", label)))
+        queries.append(has_label(check_label(label, catalog)))
     if max_confidence is not None:
-        queries.append(Key(f"{summary}.min_confidence") < check_confidence("max_confidence", max_confidence))
-    for key, text in (
-        (f"{summary}.model", model),
-        (f"{summary}.model_version", model_version),
-        ("start.plan_name", plan),
-    ):
-        if text is not None:
-            if not isinstance(text, str):
-                raise TypeError(f"{key} is searched by a str, not by {text!r}")
-            queries.append(Key(key) == text)
+        queries.append(Key(f"{_SUMMARY}.min_confidence") < check_confidence("max_confidence", max_confidence))
     for name, wanted in (("flagged", flagged), ("deferred", deferred)):
         if wanted is not None:
-            key = Key(f"{summary}.{name}")
+            if not isinstance(wanted, bool):
+                raise TypeError(f"{name} must be True or False, not {wanted!r}")
+            key = Key(f"{_SUMMARY}.{name}")
             queries.append(key > 0 if wanted else key == 0)
     after = None if since is None else timestamp("since", since)
     before = None if until is None else timestamp("until", until)
@@ -97,24 +103,74 @@ def find_runs(
         queries.append(Key("start.time") < before)
     if after is not None and before is not None and after >= before:
         raise ValueError(f"nothing can have started since {since!r} and before {until!r}; exchange them")
-    for query in queries:
-        catalog = catalog.search(query)
-    return catalog
+    conditions = [Condition(tuple(queries))]
+    for key, text in (
+        (f"{_SUMMARY}.model", model),
+        (f"{_SUMMARY}.model_version", model_version),
+        ("start.plan_name", plan),
+    ):
+        if text is not None:
+            if not isinstance(text, str):
+                raise TypeError(f"{key} is searched by a str, not by {text!r}")
+            conditions.append(equals(key, text))
+    conditions += [equals(f"start.{key}", value) for key, value in (metadata or {}).items()]
+    if flag is not None:
+        conditions.append(_has_flag(catalog, check_flag(flag)))
+    return search(catalog, conditions)
 
 
-def check_disk_number(name: str, value: Any) -> int:
-    """Give a disk number as a plain int.
+def has_label(number: int) -> Any:
+    """Give the query for runs in which at least one frame got a label.
+
+    It asks for the count, not for the list of labels: what a list contains can't be asked. SQLite looks
+    for 2 in its text and finds 12; PostgreSQL answers 500.
+    """
+    from tiled.queries import Key
+
+    return Key(f"{_SUMMARY}.{COUNTS}.{number}") > 0
+
+
+def _has_flag(catalog: CatalogOfBlueskyRuns, flag: Flag) -> Condition:
+    """Give the condition that frames have a flag.
+
+    Summaries count flags, but for those that older versions recovered from a journal: there the rows tell.
+    """
+    from tiled.queries import Key, KeyPresent
+
+    counts = f"{_SUMMARY}.{FLAG_COUNTS}"
+    uncounted = (
+        catalog.search(Key("stop.reason") == RECOVERED)
+        .search(KeyPresent(_SUMMARY))
+        .search(KeyPresent(counts, exists=False))
+    )
+    flagged = {run.start["uid"] for run in uncounted.values() if _rows_have(run, flag)}
+    if not flagged:
+        return Condition((Key(f"{counts}.{flag}") > 0,))
+
+    def check(run: BlueskyRun) -> bool:
+        summary = StoredRun(run).summary
+        return run.start["uid"] in flagged or summary.get(FLAG_COUNTS, {}).get(flag, 0) > 0
+
+    return Condition((KeyPresent(_SUMMARY),), check)
+
+
+def _rows_have(run: BlueskyRun, flag: Flag) -> bool:
+    table = StoredRun(run).result_columns(["flags"])
+    return table is not None and any(flag in text.split(",") for text in table["flags"])
+
+
+def check_flag(value: Any) -> Flag:
+    """Give a flag by its name.
 
     Raises
     ------
-    TypeError, ValueError
-        If it is none.
+    ValueError
+        If there is none of this name.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a disk number, an int such as 7, not {value!r}")
-    if value < 0:
-        raise ValueError(f"{name} must be a disk number, not {value}")
-    return int(value)
+    try:
+        return Flag(value)
+    except ValueError as error:
+        raise ValueError(f"there is no flag {value!r}: there are {', '.join(Flag)}") from error
 
 
 def check_confidence(name: str, value: Any) -> float:

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.documents.descriptors import FrameSettings
-from speckle_plugin.documents.images import holds_images
+from speckle_plugin.documents.descriptors import FrameSettings, holds_images
 from speckle_plugin.schema import PRIMARY, SUMMARY, newest_stream, split_image_key
 from speckle_plugin.store.read.events import StreamEvents, read_columns
 from speckle_plugin.store.read.images import StoredImages
@@ -60,21 +59,24 @@ class StoredRun:
         self.stop: Mapping[str, Any] | None = run.metadata.get("stop")
         self.summary: Mapping[str, Any] = (self.stop or {}).get(SUMMARY) or {}
         self.result_stream = newest_stream(self.stop)
-        self._streams: dict[str, StreamEvents] = {}
 
     # Frames
 
     @cached_property
+    def streams(self) -> dict[str, StreamEvents]:
+        """The events of all streams, results too."""
+        return {name: StreamEvents(self.run, name, node.metadata) for name, node in self.run.base.items()}
+
+    @cached_property
     def images(self) -> dict[str, StoredImages]:
         """The frames of all streams by their image key, classified or not."""
-        found = {}
-        for stream, node in self.run.base.items():
-            events = self._streams.setdefault(stream, StreamEvents(self.run, stream, node.metadata))
-            for key, spec in events.data_keys.items():
-                if holds_images(spec):
-                    images = StoredImages(events, key)
-                    found[images.image_key] = images
-        return found
+        every = [
+            StoredImages(events, key)
+            for events in self.streams.values()
+            for key, spec in events.data_keys.items()
+            if holds_images(spec)
+        ]
+        return {images.image_key: images for images in every}
 
     def images_of(self, image_key: str) -> StoredImages:
         """Give the frames that results name by an image key.
@@ -95,13 +97,10 @@ class StoredRun:
 
     def events(self, stream: str) -> StreamEvents | None:
         """Give the events of a stream; None if the run has no such stream."""
-        if stream not in self._streams:
-            try:
-                descriptor = self.run.base[stream].metadata
-            except KeyError:
-                return None
-            self._streams[stream] = StreamEvents(self.run, stream, descriptor)
-        return self._streams[stream]
+        try:
+            return StreamEvents(self.run, stream, self.run.base[stream].metadata)
+        except KeyError:
+            return None
 
     # Results
 

@@ -1,15 +1,16 @@
-"""What the embedded server answers: nothing without its key, no file outside of its folders.
+"""What the server of a data directory answers: nothing without its key, no file outside of its folders.
 
 Tiled (0.2.20) has gaps here. Its zarr routes give all frames and its GraphQL route its
 schema without a key; a client that has the key can register and then read files anywhere on
 the machine (`..` in an address, an asset of no parameter, a symbolic link, a download of
-the raw file), and can have folders anywhere deleted. `guard_app` closes them.
+the raw file), and can have folders anywhere deleted. The adapters and middleware here close them.
 
 Importing this module imports Tiled's server.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
@@ -27,43 +28,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tiled.utils import path_from_uri
 
-from speckle_plugin.store.server.frame_files import FrameFilesAdapter
-
-__all__ = ["guard_app", "hide_keys_in_logs"]
+__all__ = ["AllowedFiles", "KeyRequired", "RegisteredFiles", "guarded_adapters", "hide_keys_in_logs"]
 
 WITHOUT_KEY = frozenset({"/healthz", "/api/v1", "/api/v1/"})
 """Paths that answer anybody: whether the server is ready, and its version and formats, which
 Tiled's clients ask for before they show their key. Neither tells of runs or folders."""
-
-
-def guard_app(build_app: Callable[..., Any], *, api_key: str, frames: Path, own: Path) -> Callable[..., Any]:
-    """Wrap Tiled's `build_app` so that its application is guarded from the first request on.
-
-    Parameters
-    ----------
-    build_app : callable
-        `tiled.server.app.build_app`.
-    api_key : str
-        The key that requests must have.
-    frames, own : Path
-        The only folders whose files may be read: the detectors' and the server's own.
-    """
-
-    def build(tree: Any, *, server_settings: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        context = tree.context
-        databases = [uri for uri in context.readable_storage if not uri.startswith("file:")]
-        context.adapters_by_mimetype["application/x-hdf5"] = FrameFilesAdapter  # follows no links
-        context.adapters_by_mimetype = GuardedAdapters(
-            context.adapters_by_mimetype, AllowedFiles([frames, own], databases)
-        )
-        # Raw files pass no adapter, and so none of the checks.
-        settings = {**(server_settings or {}), "expose_raw_assets": False}
-        app = build_app(tree, server_settings=settings, **options)
-        app.add_middleware(NothingForeignOwned, allowed=AllowedFiles([own], databases))
-        app.add_middleware(KeyRequired, api_key=api_key)
-        return app
-
-    return build
 
 
 class KeyRequired:
@@ -154,51 +123,62 @@ def _uris_in(value: Any) -> list[str]:
     return [uri for uri in values if isinstance(uri, str) and "://" in uri]
 
 
-class GuardedAdapters(Mapping[str, Any]):
-    """Tiled's readers of files by MIME type, each of which refuses what is not allowed."""
+class GuardedAdapter:
+    """A reader of files that refuses what is not allowed; for Tiled's registry of them by MIME type.
 
-    def __init__(self, adapters: Mapping[str, Any], allowed: AllowedFiles) -> None:
-        self._adapters, self._allowed = adapters, allowed
-        self._guarded: dict[str, Any] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._adapters)
-
-    def __len__(self) -> int:
-        return len(self._adapters)
-
-    def __getitem__(self, mimetype: str) -> Any:
-        adapter = self._guarded.get(mimetype)
-        if adapter is None:
-            adapter = self._guarded[mimetype] = self._guard(self._adapters[mimetype])
-        return adapter
-
-    def _guard(self, adapter: Any) -> Any:
-        allowed = self._allowed
-
-        class Guarded(adapter):
-            @classmethod
-            def from_catalog(cls, data_source: Any, node: Any, /, **options: Any) -> Any:
-                allowed.check((asset.data_uri for asset in data_source.assets), options)
-                return super().from_catalog(data_source, node, **options)
-
-            @classmethod
-            def from_uris(cls, *uris: str, **options: Any) -> Any:
-                allowed.check(uris, options)
-                return super().from_uris(*uris, **options)
-
-        Guarded.__name__ = Guarded.__qualname__ = adapter.__name__
-        return Guarded
-
-
-class NothingForeignOwned:
-    """Middleware that lets clients declare as the server's own only what lies in its own folder.
-
-    What is not "external" the server deletes with its node.
+    Parameters
+    ----------
+    get_adapter : callable
+        Gives the reader, which is imported when it is needed first.
+    allowed : AllowedFiles
+        Tells what may be read.
     """
 
-    def __init__(self, app: ASGIApp, allowed: AllowedFiles) -> None:
-        self._app, self._allowed = app, allowed
+    def __init__(self, get_adapter: Callable[[], Any], allowed: AllowedFiles) -> None:
+        self._get_adapter, self._allowed = get_adapter, allowed
+
+    def from_catalog(self, data_source: Any, node: Any, /, **options: Any) -> Any:
+        """Make the adapter of a node."""
+        self._allowed.check((asset.data_uri for asset in data_source.assets), options)
+        return self._get_adapter().from_catalog(data_source, node, **options)
+
+    def from_uris(self, *uris: str, **options: Any) -> Any:
+        """Make the adapter of files that no node describes."""
+        self._allowed.check(uris, options)
+        return self._get_adapter().from_uris(*uris, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "supports_lazy_assets":
+            return False  # which would go round the checks above
+        return getattr(self._get_adapter(), name)
+
+
+def guarded_adapters(adapters: Mapping[str, Any], allowed: AllowedFiles) -> dict[str, GuardedAdapter]:
+    """Guard readers of files by MIME type, without importing those that import at the first look."""
+    return {
+        mimetype: GuardedAdapter(functools.partial(adapters.__getitem__, mimetype), allowed)
+        for mimetype in adapters
+    }
+
+
+class RegisteredFiles:
+    """Middleware for what clients say of files that the server is to know.
+
+    They may call them by addresses that Tiled does not understand: it hands on those that it does. They may
+    declare as the server's own only what lies in its own folder, since what is not "external" the server
+    deletes with its node.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    own : AllowedFiles
+        The server's own.
+    reach : callable
+        Gives the address that Tiled understands.
+    """
+
+    def __init__(self, app: ASGIApp, own: AllowedFiles, reach: Callable[[str], str]) -> None:
+        self._app, self._own, self._reach = app, own, reach
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -210,15 +190,14 @@ class NothingForeignOwned:
             return
         body = await Request(scope, receive).body()
         try:
-            for source in _data_sources(body):
-                if source.get("management", "external") != "external":
-                    uris = [asset["data_uri"] for asset in source.get("assets") or ()]
-                    self._allowed.check(uris, source.get("parameters") or {})
+            body = self._look_through(body)
         except HTTPException as error:
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
             return
         except (ValueError, TypeError, KeyError, AttributeError):
             pass  # no such document: Tiled, which reads it the same way, says what is wrong
+        headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+        scope = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
         given = False
 
         async def give_again() -> Message:
@@ -230,9 +209,21 @@ class NothingForeignOwned:
 
         await self._app(scope, give_again, send)
 
+    def _look_through(self, body: bytes) -> bytes:
+        document = json.loads(body)
+        changed = False
+        for source in _data_sources(document):
+            assets = source.get("assets") or ()
+            for asset in assets:
+                known = self._reach(asset["data_uri"])
+                changed |= known != asset["data_uri"]
+                asset["data_uri"] = known
+            if source.get("management", "external") != "external":
+                self._own.check((asset["data_uri"] for asset in assets), source.get("parameters") or {})
+        return json.dumps(document).encode() if changed else body
 
-def _data_sources(body: bytes) -> list[Any]:
-    document = json.loads(body)
+
+def _data_sources(document: Any) -> list[Any]:
     return [*(document.get("data_sources") or ()), *filter(None, [document.get("data_source")])]
 
 

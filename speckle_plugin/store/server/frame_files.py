@@ -31,8 +31,6 @@ from tiled.adapters.hdf5 import HDF5Adapter, HDF5ArrayAdapter, h5open
 from tiled.structures.core import StructureFamily
 from tiled.utils import path_from_uri
 
-from speckle_plugin.store.server.described_frames import DescribedFramesAdapter
-
 __all__ = ["FrameFilesAdapter"]
 
 
@@ -62,18 +60,15 @@ class FrameFilesAdapter(HDF5Adapter):
         **options
             As of Tiled's adapter. With `slice` or `squeeze` it is Tiled's own that reads.
         """
-        many = data_source.structure_family == StructureFamily.array and len(data_source.assets) > 1
-        if many and not options.get("slice") and not options.get("squeeze"):
+        is_array = data_source.structure_family == StructureFamily.array
+        if is_array and not options.get("slice") and not options.get("squeeze"):
             access = {key: value for key, value in options.items() if key not in ("slice", "squeeze")}
-            array = _stack(data_source, dataset, access)
+            read = _stack if len(data_source.assets) > 1 else _cut
+            array = read(data_source, dataset, access)
             if array is not None:
                 metadata = dict(node.metadata_)
-                return DescribedFramesAdapter(
-                    array, data_source.structure, metadata=metadata, specs=node.specs
-                )
+                return HDF5ArrayAdapter(array, data_source.structure, metadata=metadata, specs=node.specs)
         _check(*(asset.data_uri for asset in data_source.assets), dataset=dataset, options=options)
-        if data_source.structure_family == StructureFamily.array:
-            return DescribedFramesAdapter.from_catalog(data_source, node, dataset=dataset, **options)
         return super().from_catalog(data_source, node, dataset=dataset, **options)
 
     @classmethod
@@ -120,6 +115,26 @@ def _foreign_part(file: h5py.File) -> str | None:
     return file.visititems_links(
         lambda name, link: name if isinstance(link, h5py.ExternalLink) else None
     ) or file.visititems(lambda name, node: name if _is_elsewhere(node) else None)
+
+
+def _cut(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.Array | None:
+    """Give as much of a file as the documents spoke of; None if it holds no more than that.
+
+    During a flight, and after a plan was aborted, a file holds frames that no document names (yet).
+    Tiled leaves them out by itself only where the structure has the dimensions of the dataset, not where
+    an event's shape is (1, rows, columns).
+    """
+    (asset,) = data_source.assets
+    path, wanted = path_from_uri(asset.data_uri), data_source.structure.shape
+    with _opened(path, dataset, **access) as node:
+        shape = getattr(node, "shape", ())
+    rows, rest = divmod(math.prod(wanted), max(math.prod(shape[1:]), 1))
+    if not shape or rest or rows >= shape[0] or not math.prod(wanted):
+        return None
+    array = HDF5ArrayAdapter.lazy_load_hdf5_array(path, dataset=dataset, **access)
+    if array.dtype != data_source.structure.data_type.to_numpy_dtype():
+        return None
+    return array[:rows].reshape(wanted)
 
 
 def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.Array | None:

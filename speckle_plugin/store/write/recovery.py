@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import event_model
 
-from speckle_plugin.documents.images import frames_per_event, holds_images
+from speckle_plugin.documents.descriptors import holds_images
+from speckle_plugin.documents.shapes import count_frames
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
@@ -19,6 +20,7 @@ from speckle_plugin.schema import (
     Status,
     compose_summary,
     image_key_of,
+    split_flags,
 )
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import Document
@@ -31,7 +33,7 @@ __all__ = ["RECOVERED", "count_events", "recovered_stop"]
 RECOVERED = "recovered from journal"
 """The `reason` in the stop document of a run whose end was never measured."""
 
-_TOLD = {"image_key", "status", "disk_number", "confidence"}
+_TOLD = {"image_key", "status", "disk_number", "confidence", "flags"}
 """What a summary takes from a result."""
 
 
@@ -119,9 +121,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         if name == "stream_datum":
             key = key_of[doc["stream_resource"]]
             rows = doc["indices"]["stop"] - doc["indices"]["start"]
-            frames[image_key_of(descriptor["name"], key)] += rows * frames_per_event(
-                descriptor["data_keys"][key]
-            )
+            frames[image_key_of(descriptor["name"], key)] += rows * _frames_of_event(descriptor, key)
         for event in _events(name, doc):
             if descriptor["name"] == CLASSIFICATION_STREAM:
                 if not _TOLD <= event["data"].keys():
@@ -130,9 +130,8 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
                 model = descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
             else:
                 stream = descriptor["name"]
-                specs = descriptor["data_keys"]
                 frames.update(
-                    {image_key_of(stream, key): frames_per_event(specs[key]) for key in event["data"]}
+                    {image_key_of(stream, key): _frames_of_event(descriptor, key) for key in event["data"]}
                 )
     # A camera without any result may have been left out by choice, or its first frame still waited.
     keys = {result["image_key"] for result in results} | {
@@ -151,6 +150,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
             Status.FLAGGED: flagged,
             Status.DEFERRED: total - len(classified) - flagged,
         },
+        Counter(str(flag) for result in results for flag in split_flags(result["flags"])),
         min((result["confidence"] for result in classified), default=None),
         model,
     )
@@ -160,3 +160,7 @@ def _events(name: str, doc: dict[str, Any]) -> list[Any]:
     if name == "event_page":
         return list(event_model.unpack_event_page(cast("EventPage", doc)))
     return [doc] if name == "event" else []
+
+
+def _frames_of_event(descriptor: dict[str, Any], key: str) -> int:
+    return count_frames(descriptor["data_keys"][key].get("shape") or ())

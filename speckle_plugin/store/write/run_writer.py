@@ -1,29 +1,22 @@
 """Writing one run into Tiled so that it can be read while it grows.
 
 `TiledRunWriter` collects rows and frame references and writes them when it is told to
-(`flush`), where bluesky-tiled-plugins' own writer counts documents: a batch of 1 costs a
-tenth of a second a frame, a batch of 10000 shows nothing before the end. It builds on that
-writer's private parts, so the version of bluesky-tiled-plugins is pinned. `ResultStreamWriter`
-adds a result stream to a run that is finished.
+(`flush`). `ResultStreamWriter` adds a result stream to a run that is finished.
 
 Importing this module imports Tiled: do it where a run is about to be written.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
-from bluesky_tiled_plugins.writing.consolidators import ConsolidatorBase, Patch
-from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer, _RunWriter
-from event_model.documents import Event, EventDescriptor
-from tiled.client.base import BaseClient
+from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 
 from speckle_plugin.schema import SUMMARY
+from speckle_plugin.store.server.upstream.batched_run_writer import BatchedRunWriter, column_types
+from speckle_plugin.store.write.storable import Storable
 
 __all__ = ["ResultStreamWriter", "TiledRunWriter"]
 
@@ -38,13 +31,17 @@ class TiledRunWriter:
     """
 
     def __init__(self, runs: CatalogOfBlueskyRuns) -> None:
-        self._writer = _BatchedRunWriter(runs.include_data_sources())
+        self._writer = BatchedRunWriter(runs.include_data_sources())
+        self._storable = Storable()
         self._normalizer = RunNormalizer()
         self._normalizer.subscribe(self._writer)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document. All but events and frame references go to Tiled at once."""
-        self._normalizer(name, dict(doc))
+        for stored_name, stored in self._storable(name, doc):
+            if stored_name == "descriptor":  # before the normalizer states types that nobody stated
+                self._writer.types[stored["uid"]] = column_types(stored)
+            self._normalizer(stored_name, stored)
 
     def flush(self) -> None:
         """Make everything taken so far visible to readers."""
@@ -62,7 +59,7 @@ class ResultStreamWriter:
 
     def __init__(self, run: BlueskyRun) -> None:
         self._run = run
-        self._writer = _BatchedRunWriter(run.base)
+        self._writer = BatchedRunWriter(run.base)
         self._writer.root_node = run.base
         self._normalizer = RunNormalizer()
         self._normalizer.subscribe(self._writer)
@@ -82,85 +79,3 @@ class ResultStreamWriter:
             {"op": "add", "path": f"/stop/{key}", "value": stop[key]} for key in (SUMMARY, "num_events")
         ]
         self._run.patch_metadata(metadata_patch=changes)
-
-
-class _BatchedRunWriter(_RunWriter):
-    """The writer of bluesky-tiled-plugins, told when to write, with columns of steady types."""
-
-    def __init__(self, client: BaseClient) -> None:
-        super().__init__(client)
-        self._types: dict[str, dict[str, str]] = {}
-        self._moved: frozenset[str] = frozenset()
-        self._registered: dict[str, int] = {}
-
-    def flush(self) -> None:
-        # As its stop() does, but the frames first: a row that is visible has its frame.
-        updated: defaultdict[tuple[BaseClient, ConsolidatorBase], list[Patch]] = defaultdict(list)
-        for stream_datum in self._external_data_cache.values():
-            node, consolidator, patch = self._update_consolidator(stream_datum)
-            updated[node, consolidator].append(patch)
-        self._external_data_cache.clear()
-        for (node, consolidator), patches in updated.items():
-            data_source = consolidator.get_data_source()
-            # The server adds the files that it is told of to those that it knows, with
-            # several queries for each: telling it all of them each time, as stop() does,
-            # took 6 s a flush after 600 exposures.
-            known = self._registered.get(node.uri, 0)
-            self._registered[node.uri] = len(data_source.assets)
-            data_source.assets = data_source.assets[known:]
-            self._update_data_source_for_node(node, data_source, Patch.combine_patches(patches))
-        for stream, rows in self._internal_data_cache.items():
-            if rows:
-                self._write_internal_data(rows, desc_node=self._desc_nodes[stream])
-                rows.clear()
-
-    def _append_with_retry(self, df_client: Any, table: Any, desc_name: str) -> None:
-        # Once: an append without an answer may have been done, and a second one would double the rows.
-        # What fails here stays in the journal, and replaying begins the run anew.
-        df_client.append_partition(0, table)
-
-    def start(self, doc: Any) -> None:
-        self._moved = frozenset(doc.get("motors", ()))
-        super().start(doc)
-
-    def descriptor(self, doc: EventDescriptor) -> None:
-        self._types[doc["uid"]] = _column_types(doc, self._moved)
-        super().descriptor(doc)
-
-    def stop(self, doc: Any) -> None:
-        self.flush()
-        super().stop(doc)
-
-    def event(self, doc: Event) -> None:
-        types = self._types[doc["descriptor"]]
-        super().event({**doc, "data": {k: _steady(v, types.get(k)) for k, v in doc["data"].items()}})
-
-
-def _column_types(descriptor: EventDescriptor, moved: Collection[str]) -> dict[str, str]:
-    """Give the type of each column: that which its key declares, but moved objects are numbers.
-
-    A motor that stands at 0 when it is described declares an integer, and the table, made
-    of the first rows, would refuse the position 0.5 in mid-scan.
-    """
-    objects = descriptor.get("object_keys", {})
-    positions = {key for name in moved for key in objects.get(name, ())}
-    types: dict[str, str] = {}
-    for key, spec in descriptor["data_keys"].items():
-        kind: str = spec["dtype"]
-        if kind == "integer" and key in positions:
-            kind = "number"
-        types[key] = kind
-    return types
-
-
-def _steady(value: Any, kind: str | None) -> Any:
-    """Make a value plain Python of one type, whatever the value in the first row was."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if kind == "number":
-        return math.nan if value is None else float(value) if isinstance(value, int) else value
-    if kind == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if kind == "string" and value is None:
-        return ""
-    return value

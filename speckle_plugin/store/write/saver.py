@@ -14,16 +14,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from speckle_plugin.documents.open_runs import OpenRuns
+from speckle_plugin.documents.routing import RunCallback
 from speckle_plugin.store.connection import limit_retries
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import Journal
 from speckle_plugin.store.write.outage import Outage
+from speckle_plugin.store.write.plain import to_plain
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
-__all__ = ["REPLAY_COMMAND", "RunSaver"]
+__all__ = ["REPLAY_COMMAND", "RunSaver", "RunWriter", "SavedRun"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,17 @@ REPLAY_COMMAND = "speckle replay --data {data}"
 """What the user is told to do when a journal was left in a data directory."""
 
 
-class _Writer(Protocol):
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None: ...
+class RunWriter(Protocol):
+    """Writes the documents of one run into Tiled."""
 
-    def flush(self) -> None: ...
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a document."""
+
+    def flush(self) -> None:
+        """Make everything taken so far visible to readers."""
 
 
-class RunSaver:
+class RunSaver(RunCallback["SavedRun"]):
     """Save the documents of any number of runs, open at once or not.
 
     Each document is appended to the journal of its run and then handed to Tiled. Rows of
@@ -47,7 +52,8 @@ class RunSaver:
     run starts after it is back. Calls from several threads wait for each other.
 
     Who calls it from a queue hands each document to `record` before it is queued: then
-    the journal holds what has happened, however long Tiled takes.
+    the journal holds what has happened, however long Tiled takes. Who knows the run of each document
+    calls what `open_run` gives him, instead of the saver.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ class RunSaver:
     ----------
     failures : dict
         Uid of each run that is not whole in Tiled -> what went wrong and how to mend it.
+    outage : Outage
+        Whether the server is gone.
 
     Raises
     ------
@@ -68,47 +76,59 @@ class RunSaver:
     """
 
     def __init__(self, runs: CatalogOfBlueskyRuns, journal_directory: str | os.PathLike[str]) -> None:
+        super().__init__()
         limit_retries()
         self.failures: dict[str, str] = {}
+        self.outage = Outage(runs)
         self._runs = runs
-        self._outage = Outage(runs)
         self._directory = Path(journal_directory)
-        self._open: OpenRuns[_OpenRun] = OpenRuns()
+        self._open: dict[str, SavedRun] = {}
+        self._opening = threading.Lock()
         self._lock = threading.RLock()
-        self._journal_lock = threading.Lock()
+
+    @property
+    def open_runs(self) -> list[str]:
+        """Uids of the runs that have no stop document yet."""
+        return list(self._open)
+
+    def open_run(self, start: Mapping[str, Any]) -> SavedRun:
+        """Begin the journal of a run, and give what saves its documents, from the start document on."""
+        uid = start["uid"]
+        with self._opening:
+            if uid not in self._open:
+                self._open[uid] = SavedRun(
+                    uid,
+                    self._new_writer,
+                    self.outage,
+                    self._directory,
+                    self.failures,
+                    self._lock,
+                    self._forget,
+                )
+            return self._open[uid]
 
     def record(self, name: str, doc: Mapping[str, Any]) -> None:
         """Append a document to the journal of its run, at once; Tiled gets it by a call later.
 
         It never raises: a journal that cannot be written is in the log, and the call says so.
         """
-        with self._journal_lock:
-            if name == "start":
-                self._begin(doc).recorded_ahead = True
-            for run in self._open.find(name, doc):
-                run.record(name, doc)
+        for run in self.route(name, doc):
+            run.record(name, doc)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Save a document."""
-        with self._lock:
-            runs = self._open.find(name, doc)
-            if not runs and name == "start":
-                runs = [self._begin(doc)]
-            if not runs:
-                raise StorageError(
-                    f"a document {name!r} came that belongs to no open run ({doc}). Subscribe the saver "
-                    "before the run starts, and hand it every document"
-                )
-            try:
-                for run in runs:
-                    run(name, doc)
-            finally:
-                if name == "stop" and (ended := self._open.close(doc["run_start"])) is not None:
-                    ended.close()
+        runs = self.route(name, doc)
+        if not runs:
+            raise StorageError(
+                f"a document {name!r} came that belongs to no open run ({doc}). Subscribe the saver "
+                "before the run starts, and hand it every document"
+            )
+        for run in runs:
+            run(name, doc)
 
-    def _begin(self, doc: Mapping[str, Any]) -> _OpenRun:
-        run = _OpenRun(doc["uid"], self._new_writer, self._outage, self._directory, self.failures)
-        return self._open.open(doc["uid"], run)
+    def _forget(self, uid: str) -> None:
+        self._open.pop(uid, None)
+        self.close_route(uid)
 
     def flush(self) -> None:
         """Make all documents so far visible in Tiled.
@@ -118,7 +138,7 @@ class RunSaver:
         """
         lost: StorageError | None = None
         with self._lock:
-            for _, run in self._open.items():
+            for run in list(self._open.values()):
                 try:
                     run.flush()
                 except StorageError as error:  # that one is lost does not cost the others
@@ -132,36 +152,57 @@ class RunSaver:
             try:
                 self.flush()
             finally:
-                for uid, run in self._open.items():
+                for uid, run in list(self._open.items()):
                     logger.warning("the run %s has no stop document; its journal is kept", uid)
                     run.close()
-                    self._open.close(uid)
 
-    def _new_writer(self) -> _Writer:
+    def _new_writer(self) -> RunWriter:
         from speckle_plugin.store.write.run_writer import TiledRunWriter  # imports Tiled
 
         return TiledRunWriter(self._runs)
 
 
-class _OpenRun:
-    """One run being saved."""
+class SavedRun:
+    """One run being saved; made by :meth:`RunSaver.open_run`.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    new_writer : callable
+        Gives what writes into Tiled.
+    outage : Outage
+        What is known of the server, shared by all runs.
+    directory : Path
+        Where journals are.
+    failures : dict
+        Where a failure to save in Tiled is noted.
+    lock : threading.RLock
+        Held while something is written into Tiled: one run waits for the other.
+    closed : callable
+        Called with the uid at the end.
+    """
 
     def __init__(
         self,
         uid: str,
-        new_writer: Callable[[], _Writer],
+        new_writer: Callable[[], RunWriter],
         outage: Outage,
         directory: Path,
         failures: dict[str, str],
+        lock: threading.RLock,
+        closed: Callable[[str], None],
     ) -> None:
-        self.recorded_ahead = False
+        self._recorded_ahead = False
         self._started = False
         self._uid = uid
         self._new_writer, self._outage = new_writer, outage
-        self._writer: _Writer | None = None
+        self._writer: RunWriter | None = None
         self._path = directory / f"{uid}.jsonl"
         self._failures = failures
+        self._lock, self._closed = lock, closed
         self._journal: Journal | None = None
+        self._journal_lock = threading.Lock()
         self._whole = True
         self._in_tiled = True
         self._told = False
@@ -171,15 +212,32 @@ class _OpenRun:
             self._lose_journal(error)
 
     def record(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Append a document to the journal, at once; see :meth:`RunSaver.record`."""
+        with self._journal_lock:
+            if name == "start":
+                self._recorded_ahead = True
+            self._append(name, doc)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Save a document."""
+        with self._lock:
+            try:
+                self._save(name, doc)
+            finally:
+                if name == "stop":
+                    self.close()
+
+    def _append(self, name: str, doc: Mapping[str, Any]) -> None:
+        doc = _plain(name, doc)
         if self._whole and self._journal is not None:
             try:
                 self._journal.append(name, doc)
             except (OSError, TypeError, ValueError) as error:
                 self._lose_journal(error)
 
-    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
-        if not self.recorded_ahead:
-            self.record(name, doc)
+    def _save(self, name: str, doc: Mapping[str, Any]) -> None:
+        if not self._recorded_ahead:
+            self._append(name, doc)
         if name == "start":
             if self._started:
                 raise StorageError(
@@ -188,7 +246,7 @@ class _OpenRun:
                 )
             self._started = True
             self._outage.lasts()
-        self._try_tiled(lambda: self._write(name, doc))
+        self._try_tiled(lambda: self._write(name, _plain(name, doc)))
         if self._in_tiled and name == "stop" and self._journal is not None:
             try:
                 self._journal.remove()
@@ -202,6 +260,7 @@ class _OpenRun:
         self._writer(name, doc)
 
     def flush(self) -> None:
+        """Make everything taken so far visible to readers."""
         if self._writer is not None:
             self._try_tiled(self._writer.flush)
         if not self._told:
@@ -221,8 +280,10 @@ class _OpenRun:
             self._lose_tiled(error)
 
     def close(self) -> None:
+        """Let go of the run; its journal stays, unless the run is safe in Tiled."""
         if self._journal is not None:
             self._journal.close()
+        self._closed(self._uid)
 
     def _lose_journal(self, error: Exception) -> None:
         self._whole = False
@@ -251,3 +312,8 @@ class _OpenRun:
                 f"the run {self._uid} can be saved neither in Tiled nor in {self._path}; the log says why "
                 "(a full disk, missing rights, a server that is gone). Mend that and measure again"
             )
+
+
+def _plain(name: str, doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a document whose metadata, which a user may have made of anything, is plain."""
+    return to_plain(doc) if name in ("start", "stop") else doc

@@ -2,7 +2,8 @@
 
 Tiled's clients take the shape of an array from its metadata, ask for all of it, and say which
 shape they expect. Where frames came between the two requests, Tiled (0.2.20) answers with an
-error 500. `AsManyAsExpected` gives such a client the frames that it knows of.
+error 500. `AsManyAsExpected` gives such a client the frames that it knows of. It would end when Tiled
+bounds the answer itself.
 
 Importing this module imports Tiled's server.
 """

@@ -2,7 +2,8 @@
 
 Tiled (0.2.20) makes four queries for each file that a data source gets, and a scan with one
 file per exposure has all its files registered while it runs: at 15 files/s that was a third
-of all that the server had to do. `register_in_bulk` has it make three for a thousand.
+of all that the server had to do. `register_in_bulk` has it make three for a thousand. It would end
+with such queries in Tiled.
 
 Importing this module imports Tiled's server.
 """

@@ -1,0 +1,55 @@
+"""`speckle serve`: keep the server of a data directory running."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+import typer
+
+from speckle_plugin.cli.console import remark, stdout
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption
+
+__all__ = ["serve"]
+
+
+@clear_errors
+def serve(
+    data: DataOption = DEFAULT_DATA,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="Where it listens, if it is not there yet; 0 for a free port."),
+    ] = 0,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Tiled profile to write, for databroker.", show_default=False),
+    ] = None,
+) -> None:
+    """Keep the server of a data directory running, until Ctrl-C.
+
+    Not needed to measure or to query: sessions and commands start the server by themselves, and share it. Use
+    this for programs that know nothing of data directories, such as a web browser or databroker, and to have
+    the next commands begin at once.
+
+    **Example**
+
+        speckle serve --data demo-output --profile speckle
+    """
+    from speckle_plugin.store import TiledStore, write_profile
+
+    with TiledStore(data.expanduser(), port=port) as store:
+        if profile is not None:
+            write_profile(store, profile)
+        console = stdout()
+        console.print(f"serving {data} at {store.uri}, for this machine and user only", soft_wrap=True)
+        console.print(f"join     speckle query --data {data}, or start a session on it", soft_wrap=True)
+        if profile is not None:
+            console.print(f'         databroker.catalog["{profile}"]', markup=False)
+        # The address holds the key: who types the command may see it, and the door is theirs anyway.
+        console.print(f"browser  {store.web_url}", soft_wrap=True, markup=False)
+        remark("Ctrl-C ends it")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            remark("ending; who else uses the directory keeps the server")

@@ -1,0 +1,23 @@
+"""How disks scatter: the physics that the simulated devices and the structure solution share."""
+
+from speckle_plugin.scattering.compilation import compiled
+from speckle_plugin.scattering.derivatives import (
+    Pixels,
+    amplitude_at,
+    intensity_and_derivatives,
+    intensity_at,
+)
+from speckle_plugin.scattering.grids import BOX_LENGTH, PITCH, PixelGrid
+from speckle_plugin.scattering.intensity import intensity_of_disks
+
+__all__ = [
+    "BOX_LENGTH",
+    "PITCH",
+    "PixelGrid",
+    "Pixels",
+    "amplitude_at",
+    "compiled",
+    "intensity_and_derivatives",
+    "intensity_at",
+    "intensity_of_disks",
+]

@@ -1,0 +1,56 @@
+"""The process that solves frames: tasks come through its standard input, answers go to its standard output.
+
+It ends when its input does, also in the midst of a frame: so no process outlives the one that started it.
+It imports numpy, scipy and numba, and nothing of networks, Tiled or bluesky.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import traceback
+from typing import IO
+
+from speckle_plugin.solving.task import Answer, SolveTask
+from speckle_plugin.structure import solve
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Answer tasks until the input ends. The first argument is the process's niceness."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal
+    os.nice(int(sys.argv[1]))
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
+    tasks: queue.SimpleQueue[SolveTask] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, tasks), daemon=True).start()
+    while True:
+        pickle.dump(_answer(tasks.get()), answers)
+        answers.flush()
+
+
+def _read(stream: IO[bytes], tasks: queue.SimpleQueue[SolveTask]) -> None:
+    while True:
+        try:
+            tasks.put(pickle.load(stream))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            os._exit(0)
+
+
+def _answer(task: SolveTask) -> Answer:
+    try:
+        return Answer(solve(task.frame, task.geometry, task.k_step, task.settings))
+    except ValueError as error:
+        return Answer(None, str(error))
+    except Exception as error:  # a defect of the solver: it costs this frame only
+        traceback.print_exc()
+        return Answer(None, f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""When to believe: a structure is certified if it explains the frame, needs each disk, and hides none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from speckle_plugin.structure.model import Model
+from speckle_plugin.structure.structure import Certificate
+
+__all__ = ["Evidence", "certify"]
+
+EXACT = 2e-6
+"""Residual of calculated frames in float32; a wrong structure has some 0.1."""
+
+RASTER = 0.012
+"""Residual of frames that were calculated with disks drawn on a raster, or otherwise not quite of disks."""
+
+LARGEST_Z = 4.5
+"""Deviance beyond that of the noise, in standard deviations, that chance explains."""
+
+LARGEST_OVERLAP = 0.05
+"""Share of the smaller radius by which disks may seem to overlap."""
+
+SMALLEST_PART = 0.1
+"""Without another word the smallest disk that counts has this part of the mean radius."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a certificate is decided by.
+
+    Parameters
+    ----------
+    residual : float
+        Of the amplitudes of all pixels.
+    z_score : float
+        Of the deviance; NaN where the noise is not known.
+    worth : float
+        What a disk has to gain.
+    weakest, remaining : float
+        What the least significant disk gains, and what the best further disk would.
+    hidden : float
+        Radius below which a disk could hide; 0 where that cannot be.
+    out_of_time : bool
+    smallest : float, optional
+        No disk of the sample is smaller.
+    """
+
+    residual: float
+    z_score: float
+    worth: float
+    weakest: float
+    remaining: float
+    hidden: float
+    out_of_time: bool
+    smallest: float | None = None
+
+
+def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
+    """Decide.
+
+    Returns
+    -------
+    certificate : Certificate
+    reason : str
+    """
+    unexplained = _unexplained(evidence)
+    if unexplained:
+        if evidence.out_of_time:
+            return Certificate.UNDECIDED, f"the budget of time ran out before a solution: {unexplained}"
+        return Certificate.NOT_EXPLAINED, unexplained
+    pair = _overlap(model)
+    if pair > LARGEST_OVERLAP:
+        return (
+            Certificate.NOT_EXPLAINED,
+            f"disks overlap by {pair:.2f} of the smaller radius: the frame is of something else",
+        )
+    if evidence.weakest < evidence.worth:
+        return (
+            Certificate.UNDECIDED,
+            f"the weakest disk gains {evidence.weakest:.0f} only ({evidence.worth:.0f} asked)",
+        )
+    if evidence.remaining > evidence.worth:
+        return Certificate.UNDECIDED, f"a further disk would gain {evidence.remaining:.0f}"
+    smallest = evidence.smallest or SMALLEST_PART * float(model.radii.mean())
+    if evidence.hidden > smallest:
+        return (
+            Certificate.UNDECIDED,
+            f"a disk of radius {evidence.hidden:.3g} could hide in the noise ({smallest:.3g} is the smallest that "
+            "counts: give smallest_radius or a prior if the sample has none so small)",
+        )
+    return Certificate.SOLVED, _praise(evidence)
+
+
+def _unexplained(evidence: Evidence) -> str:
+    if np.isnan(evidence.z_score):
+        if evidence.residual > RASTER:
+            return f"residual {evidence.residual:.2g} of the amplitudes ({RASTER:g} at most)"
+        return ""
+    if evidence.z_score > LARGEST_Z:
+        return f"the deviance is {evidence.z_score:.1f} standard deviations beyond that of the noise"
+    return ""
+
+
+def _praise(evidence: Evidence) -> str:
+    if np.isnan(evidence.z_score):
+        quality = "to the last digit" if evidence.residual < EXACT else "but for a small residual"
+        return f"explained {quality}: {evidence.residual:.1e}"
+    return (
+        f"explained to the noise (z {evidence.z_score:.1f}); the weakest disk gains {evidence.weakest:.0f}, a further "
+        f"one {evidence.remaining:.0f}; none larger than {evidence.hidden:.2g} could hide"
+    )
+
+
+def _overlap(model: Model) -> float:
+    """Give the largest overlap of two disks, as a share of the smaller radius."""
+    if model.number < 2:
+        return 0.0
+    first, second = np.triu_indices(model.number, 1)
+    distance = np.hypot(*(model.positions[first] - model.positions[second]).T)
+    smaller = np.minimum(model.radii[first], model.radii[second])
+    return float(((model.radii[first] + model.radii[second] - distance) / smaller).max())

@@ -1,0 +1,202 @@
+"""What is missing: maps of where a further disk would explain what the model does not.
+
+`difference_peaks` is the difference synthesis of crystallography, at low resolution and quick. `Score`
+weighs all pixels by their noise, and tells what a disk of a given radius would gain at each place.
+
+Source: Cochran, Acta Cryst. 4, 408 (1951); the gain is that of a score test (Rao, 1948).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from speckle_plugin.scattering import Pixels, amplitude_at
+from speckle_plugin.structure.guinier import normalized_form
+from speckle_plugin.structure.lattice import Lattice
+from speckle_plugin.structure.model import Model
+from speckle_plugin.structure.observation import Observation
+from speckle_plugin.structure.peaks import UPSAMPLING, find_peaks, near, upsample
+
+__all__ = ["Candidate", "best_further_disks", "difference_peaks", "hidden_radius"]
+
+APART = 15.0
+"""Candidates nearer to each other than this are one, in points of the finest map at least 2."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A disk that could be added.
+
+    Parameters
+    ----------
+    gain : float
+        Of twice the log-likelihood, if all else stays.
+    x, y, r : float
+    """
+
+    gain: float
+    x: float
+    y: float
+    r: float
+
+
+def difference_peaks(
+    lattice: Lattice, weight: NDArray[np.float64], model: Model, most: int, threshold: float
+) -> NDArray[np.float64]:
+    """Find where density is missing.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Normalized and tapered.
+    weight : array
+        By which its amplitudes were multiplied.
+    model : Model
+    most, threshold
+        As for :func:`speckle_plugin.structure.peaks.find_peaks`.
+
+    Returns
+    -------
+    array, shape (peaks, 2)
+        Positions beside the model's disks.
+    """
+    n = len(lattice.k)
+    index = np.fft.fftfreq(n, 1.0 / n).astype(int)
+    i, j = np.nonzero(lattice.known)
+    pixels = Pixels(index[i], index[j], lattice.step, (0.0, 0.0))
+    waves = amplitude_at(pixels, model.positions, model.radii, coarse=True)
+    size = np.maximum(np.abs(waves), 1e-30)
+    measured = np.sqrt(lattice.intensity[i, j])
+    expected = math.exp(0.5 * model.log_scale) * size * weight[i, j]
+    missing = np.zeros((n, n), complex)
+    missing[i, j] = (measured - expected) * waves / size
+    density = upsample(scipy.fft.ifft2(missing).real)
+    positions, _ = find_peaks(density, lattice.spacing / UPSAMPLING, most, threshold)
+    return near(positions, model.positions, lattice.period)
+
+
+class _Score:
+    """Derivatives of the log-likelihood by the amplitude of a small further disk, on the frame's pixels."""
+
+    def __init__(self, observation: Observation, model: Model, point_spread: float) -> None:
+        self.known = observation.known
+        self.model = model
+        self.k_step = observation.k_step
+        rows, columns = np.nonzero(self.known)
+        pixels = Pixels(rows, columns, observation.k_step, model.center)
+        self.k = np.hypot(pixels.k_rows, pixels.k_columns)
+        amplitude = amplitude_at(pixels, model.positions, model.radii)
+        scale = math.exp(model.log_scale)
+        size = np.abs(amplitude)
+        expected = scale * size**2 + model.background
+        values = observation.values[self.known]
+        if observation.noise == "none":
+            # Amplitudes over the local mean: (measured - expected) dA, with dA = Re(F* dF) / |F|.
+            local = np.sqrt(observation.radial_mean(self.k))
+            off = (np.sqrt(np.maximum(values, 0.0)) - np.sqrt(expected)) / local
+            slope = math.sqrt(scale) * amplitude / np.maximum(size, 1e-30) / local
+        else:
+            counts = observation.noise == "counts"
+            variance = observation.variance + (np.maximum(expected, 1e-3) if counts else 0.0)
+            off = (values - expected) / np.sqrt(variance)
+            if point_spread > 0:  # light of a further disk at one pixel spreads to others
+                image = np.zeros(self.known.shape)
+                image[self.known] = off
+                off = gaussian_filter(image, point_spread)[self.known]
+            slope = 2.0 * scale * amplitude / np.sqrt(variance)
+        self.downhill = off * slope
+        self.information = 0.5 * np.abs(slope) ** 2  # mean of Re(slope* e)^2 over phases
+
+    def of_radius(self, radius: float) -> tuple[NDArray[np.float64], float]:
+        """Form factors of a disk at the pixels, and the information of its amplitude."""
+        form = math.pi * radius**2 * normalized_form(self.k * radius)
+        return form, float(self.information @ form**2)
+
+
+def best_further_disks(
+    observation: Observation,
+    model: Model,
+    radii: tuple[float, ...],
+    extent: float,
+    point_spread: float = 0.0,
+    most: int = 4,
+) -> list[Candidate]:
+    """Find the disks that would gain most if one was added, outside of those that are there.
+
+    Parameters
+    ----------
+    observation : Observation
+    model : Model
+    radii : tuple of float
+        Radii to try.
+    extent : float
+        Of the sample: no disk is farther from the others than this allows.
+    point_spread : float
+        In pixels.
+    most : int
+        How many to give.
+    """
+    score = _Score(observation, model, point_spread)
+    rows, columns = np.nonzero(observation.known)
+    shape = observation.known.shape
+    n = scipy.fft.next_fast_len(2 * max(shape))
+    while 2.0 * np.pi / (n * observation.k_step) > 0.25 * extent / 20.0 and n < 1000:
+        n = scipy.fft.next_fast_len(2 * n)
+    spacing = 2.0 * np.pi / (n * observation.k_step)
+    period = n * spacing
+    low = (model.positions - model.radii[:, None]).min(axis=0)
+    high = (model.positions + model.radii[:, None]).max(axis=0)
+    middle, reach = (low + high) / 2.0, np.maximum(extent - (high - low) / 2.0, 0.0)
+    axes = [(np.arange(n) * spacing - m + period / 2.0) % period + m - period / 2.0 for m in middle]
+    near_enough = [np.flatnonzero(np.abs(a - m) <= r) for a, m, r in zip(axes, middle, reach, strict=True)]
+    if min(len(which) for which in near_enough) == 0:
+        return []
+    x, y = (a[which] for a, which in zip(axes, near_enough, strict=True))
+    phase = [np.exp(1j * observation.k_step * c * a) for c, a in zip(model.center, (x, y), strict=True)]
+    found: list[Candidate] = []
+    for radius in radii:
+        form, information = score.of_radius(radius)
+        waves = np.zeros((n, n), complex)
+        waves[rows, columns] = np.conj(score.downhill) * form
+        # With k = (row - center) k_step the sum over pixels of (...) exp(-i k x) is a transform and a phase.
+        slope = scipy.fft.fft2(waves)[np.ix_(*near_enough)]
+        slope = (slope * phase[0][:, None] * phase[1][None, :]).real
+        gain = np.where(slope > 0, slope**2 / information, 0.0)
+        reach_points = max(2, round(20.0 / spacing))
+        for _ in range(3 * most):
+            at = np.unravel_index(gain.argmax(), gain.shape)
+            if gain[at] <= 0:
+                break
+            area = min(max(slope[at] / information, 1e-4), 30.0)
+            place = np.array([x[at[0]], y[at[1]]])
+            distance = np.hypot(*(model.positions - place).T) - model.radii
+            if distance.min() > -3.0:
+                found.append(Candidate(float(gain[at]), *place, radius * math.sqrt(area)))
+            gain[
+                max(at[0] - reach_points, 0) : at[0] + reach_points + 1,
+                max(at[1] - reach_points, 0) : at[1] + reach_points + 1,
+            ] = 0.0
+    chosen: list[Candidate] = []
+    for candidate in sorted(found, key=lambda c: -c.gain):
+        if all(math.hypot(candidate.x - c.x, candidate.y - c.y) > APART for c in chosen):
+            chosen.append(candidate)
+    return chosen[:most]
+
+
+def hidden_radius(observation: Observation, model: Model, gain: float, point_spread: float = 0.0) -> float:
+    """Find the radius of a further disk that would gain so much on average: smaller ones could hide."""
+    score = _Score(observation, model, point_spread)
+    low, high = 1e-3, float(model.radii.max())
+    for _ in range(30):
+        middle = math.sqrt(low * high)
+        if score.of_radius(middle)[1] < gain:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)

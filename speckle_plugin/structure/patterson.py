@@ -1,0 +1,180 @@
+"""The Patterson map: the transform of the intensities, with a peak at the distance of each pair of disks.
+
+It is positive, and that fills in intensities that were not measured (a blocked centre, a quadrant). It
+is real, and that tells where the beam is. A point spread multiplies it by a known function.
+
+Sources: Patterson, Phys. Rev. 46, 372 (1934); completion by positivity after Karle and Hauptman, Acta
+Cryst. 17, 392 (1964), and, as iterated projections, Fienup, Appl. Opt. 21, 2758 (1982).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from speckle_plugin.structure.guinier import normalized_form
+from speckle_plugin.structure.lattice import Lattice
+from speckle_plugin.structure.observation import Observation
+
+__all__ = ["complete", "find_center", "find_extent", "normalize", "sharpen"]
+
+SMALLEST_TRANSFER = 0.08
+"""Where a point spread leaves less of the Patterson map than this, no more is restored."""
+
+
+def normalize(
+    lattice: Lattice, observation: Observation, taper: float, common: float | None = None
+) -> tuple[Lattice, NDArray[np.float64]]:
+    """Divide intensities by their radial mean, and taper them towards the resolution.
+
+    These are the normalized intensities E^2 of direct methods. With a common radius they are
+    divided by the form factor instead, and are not known near its zeros.
+
+    Returns
+    -------
+    lattice : Lattice
+        Of weighted intensities.
+    weight : array, shape (n, n)
+        By which amplitudes were multiplied.
+    """
+    k, known = lattice.k, lattice.known
+    resolution = k[lattice.inside].max()
+    if common is None:
+        local = np.sqrt(observation.radial_mean(k))
+    else:
+        q = k * common
+        form = np.abs(normalized_form(q))
+        known = known & (form > np.where(q < 3.0, 0.12, 0.64 * np.maximum(q, 1e-9) ** -1.5))
+        local = np.maximum(form, 1e-3) * np.sqrt(observation.radial_mean(k).max())
+    weight = np.exp(-taper * (k / resolution) ** 2) / local
+    weight /= weight[lattice.inside].max()
+    return lattice.with_intensity(lattice.intensity * weight**2, known), weight
+
+
+def complete(lattice: Lattice, rounds: int) -> Lattice:
+    """Fill in what is not known so that the Patterson map is positive.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Normalized and tapered.
+    rounds : int
+        Of projections, with a threshold that falls to 0.
+    """
+    unknown = lattice.inside & ~lattice.known
+    if not unknown.any():
+        return lattice
+    # The peak at the origin, as high as all others together, is taken off: it is the mean of the intensities.
+    resolution = lattice.k[lattice.inside].max()
+    origin = np.exp(-2.0 * (lattice.k / resolution) ** 2) * lattice.inside
+    origin *= lattice.intensity[lattice.known].sum() / origin[lattice.known].sum()
+    n = len(lattice.k)
+    half = np.s_[:, : n // 2 + 1]
+    fixed = np.where(lattice.known, lattice.intensity - origin, 0.0)[half].astype(np.float32)
+    known, free = lattice.known[half], unknown[half]
+    values = fixed
+    plane = scipy.fft.irfft2(values, s=(n, n))
+    deviation = plane.std()
+    for turn in range(rounds):
+        positive = np.maximum(plane - deviation * (1.0 - turn / rounds), 0.0)
+        values = np.where(known, fixed, np.where(free, scipy.fft.rfft2(positive).real, 0.0))
+        plane = scipy.fft.irfft2(values, s=(n, n))
+    filled = scipy.fft.fft2(plane).real + origin
+    return lattice.with_intensity(
+        np.where(lattice.known, lattice.intensity, np.maximum(filled, 0.0)), lattice.inside
+    )
+
+
+def sharpen(lattice: Lattice, k_step: float, point_spread: float) -> Lattice:
+    """Undo a Gaussian point spread, which multiplies the Patterson map, as far as it left something."""
+    x = np.fft.fftfreq(len(lattice.k), 1.0 / len(lattice.k)) * lattice.spacing
+    width = point_spread * k_step
+    transfer = np.exp(-0.5 * (width * x) ** 2)
+    plane = scipy.fft.ifft2(lattice.intensity).real
+    plane /= np.maximum(transfer[:, None] * transfer[None, :], SMALLEST_TRANSFER)
+    return lattice.with_intensity(np.maximum(scipy.fft.fft2(plane).real, 0.0), lattice.inside)
+
+
+def _plane(observation: Observation, resolution: float) -> tuple[NDArray[np.complex128], float]:
+    """Transform normalized intensities about the told centre; real only if that is right."""
+    use = observation.known & (observation.k <= resolution)
+    i, j = np.nonzero(use)
+    center = np.rint(observation.center).astype(int)
+    k, values = observation.k[use], observation.values[use]
+    normalized = (values / observation.radial_mean(k) - 1.0) * np.exp(-2.0 * (k / resolution) ** 2)
+    reach = int(max(np.abs(i - center[0]).max(), np.abs(j - center[1]).max()))
+    n = scipy.fft.next_fast_len(2 * reach + 2)
+    lattice = np.zeros((n, n))
+    lattice[(i - center[0]) % n, (j - center[1]) % n] = normalized
+    return scipy.fft.ifft2(lattice), 2.0 * np.pi / (n * observation.k_step)
+
+
+def find_extent(observation: Observation, radius: float, k_most: float) -> float:
+    """Find the extent of the sample: as far as the Patterson map has peaks, or all that the k step can hold.
+
+    Parameters
+    ----------
+    observation : Observation
+    radius : float
+        Effective radius of the disks.
+    k_most : float
+        Largest |k| along an axis of the frame.
+    """
+    possible = np.pi / observation.k_step
+    furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
+    extent = 1.2 * furthest + 2.0 * radius
+    return float(extent if 0.0 < furthest < 0.35 * possible else possible)
+
+
+def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:
+    plane, spacing = _plane(observation, resolution)
+    n = len(plane)
+    distance = np.abs(np.fft.fftfreq(n, 1.0 / n)) * spacing
+    longest = np.maximum(distance[:, None], distance[None, :])
+    height = np.abs(plane)
+    away = longest > 4.0 * radius
+    noise = np.median(height[away]) / np.sqrt(2.0 * np.log(2.0))
+    peaks = away & (height > max(7.0 * noise, 0.02 * height[away].max()))
+    return float(longest[peaks].max()) if peaks.any() else 0.0
+
+
+def find_center(
+    observation: Observation, resolution: float, radius: float, reach: float
+) -> NDArray[np.float64]:
+    """Find how far the beam is from the told centre: there the Patterson map is real and its peaks positive.
+
+    Parameters
+    ----------
+    observation : Observation
+    resolution : float
+        Largest |k| used.
+    radius : float
+        Effective radius of the disks.
+    reach : float
+        Pixels to search on each side.
+
+    Returns
+    -------
+    array, shape (2,)
+        Rows and columns to add to the told centre.
+    """
+    plane, spacing = _plane(observation, resolution)
+    n = len(plane)
+    x = np.fft.fftfreq(n, 1.0 / n) * spacing
+    height = np.abs(plane)
+    height[np.hypot(x[:, None], x[None, :]) < 2.5 * radius] = 0.0
+    highest = np.argsort(height, axis=None)[-3000:]
+    values = plane.ravel()[highest]
+    turn = observation.k_step * np.stack([x[highest // n], x[highest % n]])
+    offset = np.asarray(observation.center) - np.rint(observation.center)
+
+    def skewness(off: NDArray[np.float64]) -> float:
+        real = (values * np.exp(-1j * ((off + offset) @ turn))).real
+        return -float((real**3).sum())
+
+    trials = np.arange(-reach, reach + 0.1, 0.2)
+    best = min(((skewness(np.array([a, b])), a, b) for a in trials for b in trials), key=lambda t: t[0])
+    found = minimize(skewness, best[1:], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-12})
+    return np.asarray(found.x)

@@ -1,0 +1,215 @@
+"""Starts of different kinds, one after the other, until one explains the frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from speckle_plugin.structure.finish import Found, Sample, explained_at_start, finish
+from speckle_plugin.structure.guinier import common_radius, effective_radius
+from speckle_plugin.structure.lattice import stride_for
+from speckle_plugin.structure.model import Model
+from speckle_plugin.structure.observation import Observation
+from speckle_plugin.structure.patterson import find_center, find_extent
+from speckle_plugin.structure.refinement import Refinement
+from speckle_plugin.structure.settings import SolveSettings
+from speckle_plugin.structure.start import (
+    Recipe,
+    Start,
+    densities,
+    difference_lattice,
+    polish,
+    scaled,
+)
+
+__all__ = ["Search"]
+
+SHARP = 3.0
+"""Resolution of a start: k times the effective radius."""
+
+EQUAL, PERHAPS_EQUAL = -0.04, 0.15
+"""Contrasts of a common form factor (see `guinier`) below which disks are taken for equal first, or in turn."""
+
+STARTS = 12
+FIT_PIXELS, QUICK_PIXELS = 3000, 1500
+
+PIXELS_PER_DISK = 9
+"""At low resolution so many are asked for each disk, lest the disks explain anything."""
+
+GOOD_START = 2e-2
+"""Residual of a start of a frame without noise that is worth all pixels."""
+
+EXPLAINED = 2e-6
+"""Residual of all pixels at which nothing better is looked for."""
+
+GOOD_Z = 6.0
+"""Deviance of a start beyond that of the noise, in standard deviations, that is worth all pixels."""
+
+
+class Search:
+    """The search for a frame's disks.
+
+    Parameters
+    ----------
+    observation : Observation
+    settings : SolveSettings
+    clock : callable
+        Gives the time in seconds.
+
+    Attributes
+    ----------
+    starts : int
+        How many were made.
+    out_of_time : bool
+        Whether the budget ended the search.
+    history : list of str
+    """
+
+    def __init__(self, observation: Observation, settings: SolveSettings, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.deadline = clock() + settings.budget
+        self.rng = np.random.default_rng(settings.seed)
+        self.starts = 0
+        self.out_of_time = False
+        self.history: list[str] = []
+        radius = effective_radius(observation)
+        self.common, self.contrast = common_radius(observation, radius)
+        if self.contrast < EQUAL:
+            radius = self.common
+        extent = settings.extent or find_extent(observation, radius, _k_most(observation))
+        self.sample = Sample(radius, extent, settings.most_disks)
+        self.history.append(f"effective radius {radius:.4g}, extent {extent:.4g}")
+        self.observation = observation
+        self.told = observation
+        self.refinement = Refinement(
+            prior=settings.prior, point_spread=settings.point_spread, smallest=1e-3 * radius
+        )
+        self.allowed = replace(
+            self.refinement, fit_center=settings.fit_center, fit_background=settings.fit_background
+        )
+
+    def run(self) -> Found | None:
+        """Search until a start explains the frame, or none is left."""
+        best: tuple[float, Start, Refinement] | None = None
+        found: Found | None = None
+        for recipe, refinement in self._recipes():
+            self.starts += 1
+            for start in self._start(recipe, refinement):
+                rank, model = self._rank(start, refinement)
+                start = replace(start, model=model)
+                if best is None or rank < best[0]:
+                    best = (rank, start, refinement)
+                good = GOOD_START if self.observation.noise == "none" else GOOD_Z
+                if rank < good:
+                    new = self._finish(start, refinement)
+                    if found is None or _better(new, found):
+                        found = new
+                    if self._explained(found):
+                        return found
+                if self.clock() > self.deadline:
+                    self.out_of_time = True
+                    break
+            if self.out_of_time:
+                break
+        if found is None and best is not None:
+            found = self._finish(best[1], best[2])
+        return found
+
+    def _explained(self, found: Found) -> bool:
+        if self.observation.noise == "none":
+            return found.residual < EXPLAINED or self.starts >= 3
+        return found.z_score < GOOD_Z
+
+    def _finish(self, start: Start, refinement: Refinement) -> Found:
+        fine = replace(refinement, coarse=False)
+        return finish(start.model, start.resolution, self.observation, fine, self.allowed, self.sample)
+
+    def _rank(self, start: Start, refinement: Refinement) -> tuple[float, Model]:
+        """How far a start is from explaining what it was fitted to; less is better."""
+        if self.observation.noise == "none":
+            return start.residual, start.model
+        if start.residual > 2.0 * start.floor + 0.1:
+            return 1e3 + 1e3 * start.excess, start.model
+        model, z = explained_at_start(start, self.observation, refinement, self.sample)
+        self.history.append(f"  z {z:.1f}, {model.number} disks")
+        return z, model
+
+    def _recipes(self) -> Iterator[tuple[Recipe, Refinement]]:
+        """Give what to try, the likeliest first."""
+        radius, extent = self.sample.radius, self.sample.extent
+        common, contrast = self.common, self.contrast
+        equal = self.settings.prior is not None and self.settings.prior.equal
+        crowded = extent * SHARP / radius < 100.0  # too few points for the densities of equal disks
+        first = equal or (contrast < EQUAL and crowded)
+        maybe = equal or contrast < PERHAPS_EQUAL
+        k_most = _k_most(self.told)
+        stride = stride_for(self.told.k_step, extent)
+        quick = replace(self.refinement, coarse=True)
+        offset = None
+        for turn in range(STARTS):
+            sharp = SHARP * (1.0, 0.8, 1.25)[turn % 3]
+            one = None
+            if maybe and (turn % 2 == 1 or (turn == 0 and first)):
+                one = common
+                sharp = (6.5, 9.0, 5.2)[(turn // 2) % 3] * radius / common
+            resolution = min(sharp / radius, k_most)
+            refinement = quick
+            self.observation = self.told
+            if self.allowed.fit_center and turn % 3 == 2:
+                if offset is None:
+                    offset = find_center(self.told, min(SHARP / radius, k_most), radius, 1.0)
+                if 0.03 < np.abs(offset).max() < 1.5:
+                    row, column = np.asarray(self.told.center) + offset
+                    self.observation = replace(self.told, center=(float(row), float(column)))
+                    refinement = replace(quick, fit_center=True)
+                    self.history.append(f"beam centre moved to {row:.2f}, {column:.2f}")
+            threshold = (0.9, 1.1, 0.8)[turn % 3]
+            batch = 4 if self.told.known.mean() < 0 or True else 2
+            yield (
+                Recipe(resolution, stride, radius, extent, one, threshold, 250, batch),
+                refinement,
+            )
+
+    def _start(self, recipe: Recipe, refinement: Refinement) -> Iterator[Start]:
+        """Solve the phases, and polish the best densities one after the other."""
+        observation = self.observation
+        quick = observation.amplitudes(
+            recipe.resolution, QUICK_PIXELS, self.rng, merge=not refinement.fit_center
+        )
+        candidates = []
+        for disks in densities(observation, recipe, refinement.point_spread, self.rng):
+            if not len(disks):
+                continue
+            model = Model(disks[:, :2], disks[:, 2], 0.0, observation.center)
+            model, loss = refinement.refine(scaled(model, quick, refinement), quick, 6)
+            candidates.append((quick.residual(loss), model))
+        candidates.sort(key=lambda c: c[0])
+        target = observation.amplitudes(
+            recipe.resolution, FIT_PIXELS, self.rng, merge=not refinement.fit_center
+        )
+        floor = math.sqrt(observation.amplitude_variance * float((target.weights**2).sum()) / target.norm)
+        maps = difference_lattice(observation, recipe.resolution, recipe.stride)
+        most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
+        for residual, model in candidates[:2]:
+            begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
+            model, residual = polish(
+                model, target, floor, maps, recipe.radius, refinement, most
+            )
+            self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
+            yield Start(model, residual, floor, recipe.resolution)
+
+
+def _k_most(observation: Observation) -> float:
+    """Largest |k| along rows or columns."""
+    reach = max(max(c, n - 1 - c) for c, n in zip(observation.center, observation.values.shape, strict=True))
+    return reach * observation.k_step
+
+
+def _better(new: Found, old: Found) -> bool:
+    if math.isnan(new.z_score):
+        return new.residual < 0.9 * old.residual
+    return new.z_score < old.z_score

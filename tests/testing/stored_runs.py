@@ -1,0 +1,86 @@
+"""Runs of the simulated detector in a real store, classified live, and a small parent for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bluesky import RunEngine
+from bluesky import plans as bp
+
+from simulated_devices import DetectorResponse, PixelGrid, SampleMap, SpeckleDetector, SpeckleSample, quadrant
+from speckle_plugin.live import LiveClassifier
+from speckle_plugin.network import Bundle, find_bundle, save_bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.store import RunSaver, Store
+from tests.testing.engine import FakeEngine
+from training.recipe import FrameRecipe, TrainingRecipe
+
+CLASSES = (2, 7, 20)
+SETTINGS = Preprocessing(crop=33)
+FRAMES = FrameRecipe(size=65, disk_numbers=CLASSES)
+
+
+def measure(
+    engine: RunEngine,
+    store: Store,
+    count: int = 6,
+    *,
+    disk_numbers: Sequence[int] = CLASSES,
+    grid: PixelGrid | None = None,
+    seed: int = 1,
+    classified: bool = True,
+    response: DetectorResponse | None = None,
+    **metadata: Any,
+) -> str:
+    """Scan a sample along x, with `count` frames, and save the run; gives its uid."""
+    sample_map = SampleMap("gradient", disk_numbers=tuple(disk_numbers))
+    sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=seed)
+    detector: Any = SpeckleDetector(
+        name="det",
+        sample=sample,
+        data_directory=store.frames_directory,
+        grid=quadrant(65) if grid is None else grid,
+        response=response,
+        seed=seed,
+    )
+    saver = RunSaver(store.runs, store.journal_directory)
+    bundle = Bundle("sevens", "0", CLASSES, SETTINGS, {})
+    live = LiveClassifier(Classifier(bundle, FakeEngine(classes=CLASSES)))
+    live.subscribe(saver)
+    token = engine.subscribe(live if classified else saver)
+    try:
+        result: Any = engine(bp.scan([detector], sample.x, -1, 1, count, md=metadata))
+    finally:
+        engine.unsubscribe(token)
+        live.close()
+        saver.close()
+    return str(result.run_start_uids[0])
+
+
+def small_parent(path: Path, **changes: Any) -> Bundle:
+    """Make a bundle for three disk numbers out of the shipped network, for crops of 33 x 33 pixels.
+
+    No network is built here: with TensorFlow in this process, Tiled's logging would break pytest's.
+    """
+    shipped = find_bundle()
+    columns = [shipped.classes.index(n) for n in CLASSES]
+    weights = {
+        name: value[..., columns] if name.startswith("logits/") else value
+        for name, value in shipped.weights.items()
+    }
+    recipe = TrainingRecipe("small", "1", frames=FRAMES, preprocessing=SETTINGS, batch=4)
+    bundle = replace(
+        shipped,
+        name="small",
+        classes=CLASSES,
+        feature_statistics=None,
+        preprocessing=SETTINGS,
+        weights=weights,
+        training={"recipe": asdict(recipe), "seed": 0},
+        metrics={},
+    )
+    return save_bundle(replace(bundle, **changes), path)
