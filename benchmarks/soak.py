@@ -43,7 +43,7 @@ from speckle_plugin.plans import classify_count, classify_fly, classify_grid_sca
 from speckle_plugin.session import Session, start_session
 from speckle_plugin.speeds import resident_mebibytes
 from speckle_plugin.store import Store, find_frames
-from speckle_plugin.store.read.results import stored_images
+from speckle_plugin.store.read.stored_run import StoredRun
 
 LONGEST_LOOK = 180.0
 """Seconds after which a reader counts as hung."""
@@ -277,7 +277,7 @@ def _problem(session: Session, uid: str) -> str:
         return session.saver.failures[uid]
     run = session.catalog[uid]
     summary = run.metadata.get("stop", {}).get("classification", {})
-    stored = sum(map(len, stored_images(run)))
+    stored = sum(map(len, StoredRun(run).images.values()))
     rows = find_frames(run)
     counted = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
     once = not rows.duplicated(["image_key", "frame_index"]).any()

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "ASSUMED_CENTER",
     "Asked",
     "BEAM_CENTER",
     "CLASSES",
@@ -28,6 +29,7 @@ __all__ = [
     "STRUCTURE_STREAM",
     "STRUCTURE_SUMMARY",
     "SUMMARY",
+    "UNFIT",
     "Flag",
     "Opinion",
     "Status",
@@ -106,6 +108,10 @@ SATURATION_SUFFIX = "_saturation_level"
 (row, column), `det_pitch` (wave number per pixel) and `det_saturation_level`."""
 
 
+ASSUMED_CENTER = (0.0, 0.0)
+"""Beam centre (row, column) that is taken where nobody says where it is; then frames are flagged for it."""
+
+
 class Status(StrEnum):
     """What became of a frame. Every frame has one; the three add up to the frames of the run."""
 
@@ -149,6 +155,10 @@ class Flag(StrEnum):
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The network's features lie far from those of all that it was trained on."""
+
+
+UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY, Flag.UNREADABLE, Flag.UNUSABLE_GEOMETRY})
+"""Flags that leave a frame without a label."""
 
 
 def image_key_of(stream: str, data_key: str) -> str:

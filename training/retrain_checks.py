@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import PITCH_TOLERANCE
+from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.preprocessing import usable_pixels, view_shape
 from training.frames import frame_geometry
 from training.progress import Report
@@ -125,7 +124,7 @@ def leave_out_unfit(
     fit = []
     for i, drawn in enumerate(labelled.read()):
         pixels = drawn.frame[usable_pixels(drawn.geometry, parent.preprocessing)]
-        if np.isfinite(pixels).all() and pixels.max() > 0 and pixels.max() > pixels.min():
+        if unfit_flag(pixels.min(), pixels.max()) is None:
             fit.append(i)
         if report:
             report("read", i + 1, len(labelled), {})

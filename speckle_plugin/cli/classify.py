@@ -120,17 +120,14 @@ def classify(
 def _label(
     classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, k_step: float | None, assumed: bool
 ) -> Iterator[FrameResult]:
-    from dataclasses import replace
-
-    from speckle_plugin.schema import Flag
-
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
     saturation_level = frames.statements.saturation_level
     for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
         if not number:
             _advise(list(block), geometry)
-        for result in classifier.label(list(block), geometry, saturation_level, pitch=k_step):
-            yield replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) if assumed else result
+        yield from classifier.label(
+            list(block), geometry, saturation_level, pitch=k_step, center_assumed=assumed
+        )
 
 
 def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> None:

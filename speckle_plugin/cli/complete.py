@@ -172,9 +172,9 @@ class _Networks:
 def bundle_of(run: BlueskyRun) -> Bundle:
     """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
     from speckle_plugin.network import find_bundle, shipped_bundles
-    from speckle_plugin.schema import SUMMARY
+    from speckle_plugin.store import StoredRun
 
-    summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}
+    summary = StoredRun(run).summary
     if summary.get("model") in shipped_bundles():
         bundle = find_bundle(summary["model"])
         if bundle.sha256 == summary.get("weights_sha256"):
@@ -196,5 +196,10 @@ def _tell(outcomes: list[Completion]) -> None:
     for outcome in outcomes:
         if outcome.error:
             typer.secho(f"Error: {' '.join(outcome.error.split())}", err=True, fg="red")
-        elif not (outcome.classified or outcome.flagged):
+        elif not (outcome.classified or outcome.flagged or outcome.kept):
             remark(f"the run {outcome.run_uid[:8]} was complete already")
+        if outcome.kept:
+            remark(
+                f"{outcome.kept} frames of the run {outcome.run_uid[:8]} could not be labelled again, "
+                "and keep their label"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,6 +102,7 @@ def explain(
     from speckle_plugin.network import find_bundle
     from speckle_plugin.network.marked_pixels import without_marked_pixels
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.schema import ASSUMED_CENTER
 
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     if file is not None:
@@ -112,7 +113,7 @@ def explain(
         chosen = _from_run(str(run), frame_index, image_key, data, server, beam)
     shape = chosen.pixels.shape
     left_out = mask_of(mask, mask_polarity, chosen.mask)
-    geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or (0.0, 0.0), left_out)
+    geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
     geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
@@ -186,13 +187,15 @@ def _explain(
     bundle: Bundle, chosen: _Chosen, geometry: FrameGeometry, disk_number: int | None
 ) -> Explanation:
     from speckle_plugin.explain.saliency import explain as explain_frame
-    from speckle_plugin.schema import Flag
 
-    explanation = explain_frame(bundle, chosen.pixels, geometry, disk_number, chosen.pitch)
-    if chosen.beam_center is not None:
-        return explanation
-    flags = (*explanation.result.flags, Flag.ASSUMED_CENTER)
-    return replace(explanation, result=replace(explanation.result, flags=flags))
+    return explain_frame(
+        bundle,
+        chosen.pixels,
+        geometry,
+        disk_number,
+        chosen.pitch,
+        center_assumed=chosen.beam_center is None,
+    )
 
 
 def _draw(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
+    ASSUMED_CENTER,
     BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
     IMAGE_KEYS,
@@ -63,6 +64,12 @@ class FrameSettings:
                     masks.append(f"{key} {hash_mask(mask)}")
         return {IMAGE_KEYS: list(self.image_keys or ()), BEAM_CENTER: center, MASKS: masks}
 
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
+        """Give the settings that stand in the configuration of results, all but the masks."""
+        image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
+        return cls(tuple(image_keys) if image_keys else None, (center[0], center[1]) if center else None)
+
 
 @dataclass(frozen=True, eq=False)
 class Detector:
@@ -81,6 +88,11 @@ class Detector:
     saturation_level: float | None
     pitch: float | None
     center_assumed: bool
+
+    @property
+    def beam_center(self) -> tuple[float, float] | None:
+        """Where the beam is (row, column), if anyone said so; else `center_assumed`, or a `problem`."""
+        return None if self.geometry is None or self.center_assumed else self.geometry.beam_center
 
     def count_frames(self, multiplier: int | None = None) -> int:
         """Give the number of frames in an event, see :func:`speckle_plugin.documents.shapes.count_frames`."""
@@ -107,7 +119,7 @@ def describe_detector(
     geometry, problem = None, ""
     try:
         mask = (settings.masks or {}).get(key)
-        geometry = FrameGeometry(shape[-2:], (0.0, 0.0) if center is None else center, mask)
+        geometry = FrameGeometry(shape[-2:], ASSUMED_CENTER if center is None else center, mask)
     except (TypeError, ValueError) as error:
         problem = f"{key}: {error}"
     try:

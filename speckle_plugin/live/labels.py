@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,15 +57,19 @@ def label_frames(
         return [(unusable, problem)] * len(frames)
     readable = [frame for frame in frames if not isinstance(frame, OSError)]
     results = iter(
-        classifier.label(readable, detector.geometry, detector.saturation_level, detector.pitch, times)
+        classifier.label(
+            readable,
+            detector.geometry,
+            detector.saturation_level,
+            detector.pitch,
+            times,
+            center_assumed=detector.center_assumed,
+        )
     )
     labelled = []
     for frame in frames:
         if isinstance(frame, OSError):
             labelled.append((FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,)), str(frame)))
             continue
-        result = next(results)
-        if detector.center_assumed:
-            result = replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER))
-        labelled.append((result, ""))
+        labelled.append((next(results), ""))
     return labelled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
+from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
-from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
+from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
@@ -139,6 +140,8 @@ class Classifier:
         saturation_level: float | None = None,
         pitch: float | None = None,
         times: StageTimes | None = None,
+        *,
+        center_assumed: bool = False,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
@@ -156,6 +159,8 @@ class Classifier:
             Wave number per pixel of the detector, if known.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
+        center_assumed : bool
+            Whether nobody said where the beam is; then each frame is flagged for it.
 
         Returns
         -------
@@ -194,6 +199,8 @@ class Classifier:
                     float(posterior.novelty[row]),
                     (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
                 )
+        if center_assumed:
+            results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
 
     def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
@@ -214,10 +221,8 @@ class Classifier:
         with np.errstate(over="ignore"):  # what overflows float32 is not finite to the network
             pixels = used_values(frame, geometry, self.bundle.preprocessing)
         least, most = pixels.min(), pixels.max()
-        if not np.isfinite([least, most]).all():  # both are NaN if a single pixel is
-            return (Flag.NON_FINITE,)
-        if most <= 0 or most == least:
-            return (Flag.EMPTY,)
+        if unfit := unfit_flag(least, most):
+            return (unfit,)
         # What was left out as marked may have been saturated: nothing tells which, in a type of few bits.
         saturated = marked and saturation_level is None and may_be_saturated(frame.dtype)
         if saturation_level is None and frame.dtype.kind in "iu":
@@ -231,10 +236,6 @@ class Classifier:
         if pitch and known and abs(pitch / known - 1.0) > PITCH_TOLERANCE:
             flags.append(Flag.OTHER_PITCH)
         return tuple(flags)
-
-
-UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY})
-"""Flags of :meth:`Classifier.label` that leave a frame without a label."""
 
 
 def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

@@ -38,7 +38,8 @@ def _labelled(*runs: list[LabelledFrame]) -> LabelledFrames:
     """Give frames that are in memory: all pixels of frame i are i, but for one."""
     frames = tuple(itertools.chain(*runs))
     # No detector here states from which sample its frames are.
-    run: Any = SimpleNamespace(base={"primary": SimpleNamespace(metadata={"data_keys": {}})})
+    streams = {"primary": SimpleNamespace(metadata={"data_keys": {}})}
+    run: Any = SimpleNamespace(start={"uid": "a"}, metadata={}, base=streams)
     labelled = LabelledFrames({frame.run_uid: run for frame in frames}, frames)
     for i, frame in enumerate(frames):
         pixels = np.full(frame.geometry.shape, i, np.float32)

@@ -12,6 +12,7 @@ from bluesky import RunEngine
 from simulated_devices import DetectorResponse, centered
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.store import TiledStore, find_frames
+from speckle_plugin.store.read import images
 from tests.testing.stored_runs import measure
 from training import stored_frames
 from training.run_split import join_groups, split_by_run, together
@@ -77,7 +78,7 @@ def test_a_mask_goes_with_every_frame_and_must_fit(catalog: Any, named: dict[str
 def test_a_run_in_which_the_detector_was_configured_anew_is_refused(
     catalog: Any, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_frames, "is_configured_anew", lambda key, descriptor, stream: True)
+    monkeypatch.setattr(images, "is_configured_anew", lambda key, descriptor, stream: True)
     with pytest.raises(ValueError, match=f"configured anew during the run {named['corner']}"):
         frames_of_truth(catalog)
 

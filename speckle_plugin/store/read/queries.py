@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.schema import COUNTS, FLAG_COUNTS, SUMMARY, Flag, newest_stream
+from speckle_plugin.schema import COUNTS, FLAG_COUNTS, SUMMARY, Flag
 from speckle_plugin.store.read.exact import Condition, equals, search
 from speckle_plugin.store.read.known_labels import check_label
-from speckle_plugin.store.read.rows import read_columns
+from speckle_plugin.store.read.stored_run import StoredRun
 from speckle_plugin.store.write.recovery import RECOVERED
 
 if TYPE_CHECKING:
@@ -148,14 +148,14 @@ def _has_flag(catalog: CatalogOfBlueskyRuns, flag: Flag) -> Condition:
         return Condition((Key(f"{counts}.{flag}") > 0,))
 
     def check(run: BlueskyRun) -> bool:
-        summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}
+        summary = StoredRun(run).summary
         return run.start["uid"] in flagged or summary.get(FLAG_COUNTS, {}).get(flag, 0) > 0
 
     return Condition((KeyPresent(_SUMMARY),), check)
 
 
 def _rows_have(run: BlueskyRun, flag: Flag) -> bool:
-    table = read_columns(run, newest_stream(run.metadata.get("stop")), ["flags"])
+    table = StoredRun(run).result_columns(["flags"])
     return table is not None and any(flag in text.split(",") for text in table["flags"])
 
 

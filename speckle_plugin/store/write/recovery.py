@@ -13,6 +13,7 @@ import event_model
 
 from speckle_plugin.documents.descriptors import holds_images
 from speckle_plugin.documents.structure_counts import StructureCounts
+from speckle_plugin.documents.shapes import count_frames
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
@@ -128,7 +129,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         if name == "stream_datum":
             key = key_of[doc["stream_resource"]]
             rows = doc["indices"]["stop"] - doc["indices"]["start"]
-            frames[image_key_of(descriptor["name"], key)] += rows * _frames_per_row(descriptor, key)
+            frames[image_key_of(descriptor["name"], key)] += rows * _frames_of_event(descriptor, key)
         for event in _events(name, doc):
             if descriptor["name"] == CLASSIFICATION_STREAM:
                 if not _TOLD <= event["data"].keys():
@@ -138,7 +139,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
             else:
                 stream = descriptor["name"]
                 frames.update(
-                    {image_key_of(stream, key): _frames_per_row(descriptor, key) for key in event["data"]}
+                    {image_key_of(stream, key): _frames_of_event(descriptor, key) for key in event["data"]}
                 )
     # A camera without any result may have been left out by choice, or its first frame still waited.
     keys = {result["image_key"] for result in results} | {
@@ -190,10 +191,5 @@ def _events(name: str, doc: dict[str, Any]) -> list[Any]:
     return [doc] if name == "event" else []
 
 
-def _frames_per_row(descriptor: dict[str, Any], key: str) -> int:
-    """Give the frames that an event has under a key: 0 if it holds no images."""
-    spec = descriptor["data_keys"][key]
-    shape = spec["shape"]
-    if len(shape) not in (2, 3):
-        return 0
-    return int(shape[0]) if len(shape) == 3 else 1
+def _frames_of_event(descriptor: dict[str, Any], key: str) -> int:
+    return count_frames(descriptor["data_keys"][key].get("shape") or ())
