@@ -222,19 +222,14 @@ def _second_opinion(options: argparse.Namespace, numbers: dict[str, Any]) -> dic
         for asked in ("all", "none", "all", "none"):
             with _session(folder, second_opinion=SecondOpinion(asked, wait=0.0)) as session:
                 session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
-                stops: list[dict[str, Any]] = []
-
-                def keep(name: str, doc: dict[str, Any], kept: list[dict[str, Any]] = stops) -> None:
-                    if name == "stop":
-                        kept.append(doc)
-
-                session.live.subscribe(keep)
+                documents: list[tuple[str, dict[str, Any]]] = []
+                session.live.subscribe(_keeper(documents))
                 detector = make_ready_detector(session.store.frames_directory, "det", exposure_time=1 / rate)
                 speeds.live_scan(session, bp.count([detector], 5), 5)
                 scan = speeds.live_scan(session, bp.count([detector], POINTS), POINTS)
                 labels[asked] += scan.report.to_label
                 if asked == "all":
-                    summary = stops[-1]["structure"]
+                    summary = documents[-1][1]["structure"]
                     answered += summary["frames"] - summary["left"]
                     seconds += scan.seconds
                 burst = make_ready_detector(session.store.frames_directory, "burst")
@@ -247,6 +242,10 @@ def _second_opinion(options: argparse.Namespace, numbers: dict[str, Any]) -> dic
             f"label_p{part}_beside_over_alone": beside / alone,
         }
     return {**found, "burst_beside_over_alone": max(rates["all"]) / max(rates["none"])}
+
+
+def _keeper(documents: list[tuple[str, dict[str, Any]]]) -> Callable[[str, dict[str, Any]], None]:
+    return lambda name, doc: documents.append((name, doc))
 
 
 def _sizes(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:

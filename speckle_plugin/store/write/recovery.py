@@ -13,9 +13,15 @@ import event_model
 
 from speckle_plugin.documents.descriptors import holds_images
 from speckle_plugin.documents.shapes import count_frames
+from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
+    NEWEST_STREAM,
+    NO_DISK_NUMBER,
+    STRUCTURE_SOLVER,
+    STRUCTURE_STREAM,
+    STRUCTURE_SUMMARY,
     SUMMARY,
     Status,
     compose_summary,
@@ -69,6 +75,8 @@ def recovered_stop(documents: list[Document]) -> dict[str, Any]:
     summary = _summary(documents)
     if CLASSIFICATION_STREAM in counts or summary["frames"]:
         stop[SUMMARY] = summary
+    if structures := _structure_summary(documents):
+        stop[STRUCTURE_SUMMARY] = structures
     return stop
 
 
@@ -154,6 +162,27 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         min((result["confidence"] for result in classified), default=None),
         model,
     )
+
+
+def _structure_summary(documents: list[Document]) -> dict[str, Any]:
+    """Give the summary of second opinions as far as they were told; the others count nowhere."""
+    streams = {uid: doc["name"] for uid, doc in _descriptors(documents).items()}
+    labels: dict[tuple[str, int], int] = {}
+    counts, asked = StructureCounts(), ""
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for name, doc in documents:
+        if name == "descriptor" and doc["name"] == STRUCTURE_STREAM:
+            asked = doc["configuration"][STRUCTURE_SOLVER]["data"]["asked"]
+        for event in _events(name, doc):
+            data = event["data"]
+            stream = streams[event["descriptor"]]
+            if stream == CLASSIFICATION_STREAM and data.keys() >= _TOLD:
+                labels[data["image_key"], data["frame_index"]] = data["disk_number"]
+            elif stream == STRUCTURE_STREAM and "certificate" in data:
+                rows[data["image_key"], data["frame_index"]] = data
+    for frame, row in rows.items():
+        counts.add(row, labels.get(frame, NO_DISK_NUMBER))
+    return {**counts.summary(), NEWEST_STREAM: STRUCTURE_STREAM, "asked": asked} if rows else {}
 
 
 def _events(name: str, doc: dict[str, Any]) -> list[Any]:
