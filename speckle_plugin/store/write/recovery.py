@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import event_model
 
 from speckle_plugin.documents.descriptors import holds_images
-from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.documents.shapes import count_frames
+from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
