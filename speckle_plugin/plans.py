@@ -45,8 +45,8 @@ def classify_count(
     delay : float or iterable of float
         Seconds between exposures.
     when_full : {"wait", "defer"}
-        When too many frames wait to be classified: slow the scan down, or classify what
-        is over after the scan.
+        When too many frames wait to be classified: slow the scan down, or leave further frames without a
+        label, to be classified after the scan.
     second_opinion : {"none", "unsure", "all"}, optional
         Of which frames the disks are computed beside the network; by default what the session says.
     md : dict, optional

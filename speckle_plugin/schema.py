@@ -150,7 +150,7 @@ class Flag(StrEnum):
     SATURATED = "saturated"
     NEGATIVE = "negative"
     OTHER_PITCH = "other_pitch"
-    """The detector's pixels are of another pitch in k than those that the network was trained on."""
+    """The detector's pixels are of another k step than those that the network was trained on."""
     ASSUMED_CENTER = "assumed_center"
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"

@@ -49,7 +49,7 @@ class LabelledFrame:
     disk_number : int
     geometry : FrameGeometry
         One object for all frames that have it in common.
-    pitch : float or None
+    k_step : float or None
         Wave number per pixel, where the detector states it.
     center_assumed : bool
         Whether the detector does not state where the beam is, and pixel (0, 0) was taken.
@@ -60,7 +60,7 @@ class LabelledFrame:
     frame_index: int
     disk_number: int
     geometry: FrameGeometry
-    pitch: float | None = None
+    k_step: float | None = None
     center_assumed: bool = False
 
 
@@ -312,7 +312,7 @@ class _Detectors:
         # Runs of one detector share a geometry, so that frames are prepared together.
         known = detector.geometry.shape, detector.geometry.beam_center
         geometry = self._geometries.setdefault(known, detector.geometry)
-        return LabelledFrame(uid, key, 0, 0, geometry, detector.pitch, detector.center_assumed)
+        return LabelledFrame(uid, key, 0, 0, geometry, detector.k_step, detector.center_assumed)
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

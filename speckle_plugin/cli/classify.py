@@ -126,7 +126,7 @@ def _label(
         if not number:
             _advise(list(block), geometry)
         yield from classifier.label(
-            list(block), geometry, saturation_level, pitch=k_step, center_assumed=assumed
+            list(block), geometry, saturation_level, k_step=k_step, center_assumed=assumed
         )
 
 

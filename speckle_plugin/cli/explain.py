@@ -153,7 +153,7 @@ class _Chosen:
     name: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
     mask: NDArray[Any] | None = None
 
 
@@ -178,9 +178,9 @@ def _from_run(
 
     with open_store(data, server) as store:
         stored = read_stored_frame(store.runs, run, frame_index, image_key)
-    center, pitch = beam.stated(stored.pixels.shape)
+    center, k_step = beam.stated(stored.pixels.shape)
     name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
-    return _Chosen(name, stored.pixels, center or stored.beam_center, pitch or stored.pitch)
+    return _Chosen(name, stored.pixels, center or stored.beam_center, k_step or stored.k_step)
 
 
 def _explain(
@@ -193,7 +193,7 @@ def _explain(
         chosen.pixels,
         geometry,
         disk_number,
-        chosen.pitch,
+        chosen.k_step,
         center_assumed=chosen.beam_center is None,
     )
 
@@ -210,7 +210,7 @@ def _draw(
 
     title = f"{chosen.name}, by {bundle.name} {bundle.version}"
     figure = explanation_picture(
-        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.pitch, title
+        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.k_step, title
     )
     figure.savefig(path, format=kind, dpi=RESOLUTION)
 
@@ -223,10 +223,10 @@ def _save(
     from speckle_plugin.preprocessing import map_spacing
 
     more: dict[str, Any] = {}
-    if chosen.pitch:
-        more["pitch"] = chosen.pitch
+    if chosen.k_step:
+        more["pitch"] = chosen.k_step
         if bundle.preprocessing.intensity == "patterson":
-            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.pitch)
+            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.k_step)
     with path.open("wb") as opened:
         np.savez_compressed(
             opened,

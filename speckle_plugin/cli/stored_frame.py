@@ -25,7 +25,7 @@ class StoredFrame:
     run_uid, image_key : str
     pixels : array, shape (rows, columns)
     beam_center : (row, column) or None
-    pitch : float or None
+    k_step : float or None
         Wave number per pixel.
     """
 
@@ -33,7 +33,7 @@ class StoredFrame:
     image_key: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
 
 
 def read_stored_frame(
@@ -63,4 +63,4 @@ def read_stored_frame(
     images = stored.choose_images(image_key)
     detector = images.describe(stored.settings)
     (pixels,) = images.read([frame_index])
-    return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.pitch)
+    return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.k_step)

@@ -86,7 +86,7 @@ class Detector:
     geometry: FrameGeometry | None
     problem: str
     saturation_level: float | None
-    pitch: float | None
+    k_step: float | None
     center_assumed: bool
 
     @property
@@ -134,13 +134,13 @@ def describe_detector(
         geometry=geometry,
         problem=problem,
         saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
-        pitch=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
+        k_step=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
         center_assumed=center is None,
     )
 
 
 def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PRIMARY) -> bool:
-    """Tell whether a detector got another beam centre, pitch or saturation level during a stored run.
+    """Tell whether a detector got another beam centre, k step or saturation level during a stored run.
 
     Live, each frame is classified with the configuration of its time. The descriptor of a stored stream
     is the first one; `bluesky_tiled_plugins` keeps what later ones changed beside it.
@@ -156,7 +156,7 @@ def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PR
 def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, ...]:
     detector = describe_detector(key, descriptor, FrameSettings(), stream)
     center = None if detector.geometry is None else detector.geometry.beam_center
-    return center, detector.center_assumed, detector.pitch, detector.saturation_level
+    return center, detector.center_assumed, detector.k_step, detector.saturation_level
 
 
 def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> Any:

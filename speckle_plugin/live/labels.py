@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.frames.reader import FrameReadError
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.preprocessing import view_shape
 from speckle_plugin.schema import Flag, Status
@@ -61,13 +62,16 @@ def label_frames(
             readable,
             detector.geometry,
             detector.saturation_level,
-            detector.pitch,
+            detector.k_step,
             times,
             center_assumed=detector.center_assumed,
         )
     )
     labelled = []
     for frame in frames:
+        if isinstance(frame, FrameReadError) and frame.in_use:
+            labelled.append((FrameResult(Status.DEFERRED, nothing), str(frame)))
+            continue
         if isinstance(frame, OSError):
             labelled.append((FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,)), str(frame)))
             continue

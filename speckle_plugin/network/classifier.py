@@ -19,8 +19,8 @@ from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
 
-PITCH_TOLERANCE = 0.01
-"""Relative difference in pitch from which on a frame is flagged."""
+K_STEP_TOLERANCE = 0.01
+"""Relative difference in k step from which on a frame is flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class Classifier:
         frames: Sequence[NDArray[np.generic]],
         geometry: FrameGeometry,
         saturation_level: float | None = None,
-        pitch: float | None = None,
+        k_step: float | None = None,
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
@@ -155,7 +155,7 @@ class Classifier:
         saturation_level : float, optional
             Value from which on a pixel is saturated; by default the largest value of an
             integer dtype, and none for floating point.
-        pitch : float, optional
+        k_step : float, optional
             Wave number per pixel of the detector, if known.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
@@ -175,7 +175,7 @@ class Classifier:
                 for frame in frames
             ]
             flags = [
-                self._inspect(frame, of_frame, saturation_level, pitch, of_frame is not geometry)
+                self._inspect(frame, of_frame, saturation_level, k_step, of_frame is not geometry)
                 for frame, of_frame in zip(frames, geometries, strict=True)
             ]
         results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
@@ -212,7 +212,7 @@ class Classifier:
         frame: NDArray[Any],
         geometry: FrameGeometry,
         saturation_level: float | None,
-        pitch: float | None,
+        k_step: float | None,
         marked: bool,
     ) -> tuple[Flag, ...]:
         frame = np.asarray(frame)
@@ -233,7 +233,7 @@ class Classifier:
         if least < 0:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
-        if pitch and known and abs(pitch / known - 1.0) > PITCH_TOLERANCE:
+        if k_step and known and abs(k_step / known - 1.0) > K_STEP_TOLERANCE:
             flags.append(Flag.OTHER_PITCH)
         return tuple(flags)
 

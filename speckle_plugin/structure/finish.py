@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +176,7 @@ def _with_nuisances(
         target = observation.likelihood(math.inf, merge=False)
     loss = refinement.loss(model, target)
     matrix, gradient = normal_matrix(model, target, refinement)
-    asked = {}
+    asked: dict[str, Any] = {}
     for name, columns in (("fit_center", (3 * n + 1, 3 * n + 2)), ("fit_background", (3 * n + 3,))):
         if getattr(allowed, name) and not getattr(refinement, name):
             gain = _score_gain(matrix, gradient, selection.free(n), columns)

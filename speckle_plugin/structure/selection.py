@@ -27,7 +27,7 @@ WORTH = 36.0
 """A disk is kept that gains more; 25 lets false ones in."""
 
 WORTH_OF_RESIDUAL = 2.0
-"""Where the noise is not known, a disk must also divide the loss by this: the model may lack something else."""
+"""Where the noise is not known, a disk must also divide the loss by this: other things may be missing."""
 
 TRIAL_RADII = (0.1, 0.25, 0.45)
 """Radii of further disks that are tried, over the effective one."""

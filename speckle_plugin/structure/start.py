@@ -169,13 +169,15 @@ def polish(
 
     model, residual = fit(scaled(model, target, refinement), 15)
     model, residual = fit(tidied(model, 0.08 * radius), 4)
-    before, failed = math.inf, False
+    before, failed, too_many = math.inf, False, 2 * model.number + 6
     for turn in range(rounds):
         excess = math.sqrt(max(residual**2 - floor**2, 0.0))
         stalled = turn > 0 and not failed and excess < 0.6 * floor and residual > 0.97 * before
         if excess < max(2e-4, 0.12 * floor) or stalled:
             break
         if residual > 0.75 or (turn >= 2 and residual > 0.33 + floor) or (residual < 5e-3 and failed):
+            break
+        if model.number > too_many and excess > 0.5 * floor:
             break
         before = residual
         places = difference_peaks(*maps, model, 4 if residual > 0.08 else 2, 0.55)
@@ -209,11 +211,11 @@ def _best_change(model, residual, fit, radius):  # type: ignore[no-untyped-def]
             trials.append(model.without(int(disk)).and_disks(halves))
     if model.number > 2:
         trials += [model.without(disk) for disk in range(model.number)]
-    best = None
+    best = (math.inf, model)
     for trial in trials:
         moved, its_residual = fit(trial, 3)
         rank = its_residual - (0.02 * residual if trial.number < model.number else 0.0)
-        if best is None or rank < best[0]:
+        if rank < best[0]:
             best = (rank, moved)
     moved, _ = fit(best[1], 12)
     return fit(tidied(moved, 0.07 * radius), 4)

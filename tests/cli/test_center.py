@@ -9,7 +9,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from .conftest import Speckle
+from tests.testing.commands import Speckle
 
 
 @pytest.fixture(scope="module")

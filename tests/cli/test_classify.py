@@ -150,7 +150,7 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
         "none": {"frames": frames[:0]},
         "small": {"frames": frames[:, :20, :20]},
         "truth": {"frames": frames, "disk_number": np.arange(3)},
-        "pickled": {"frames": np.array([{"a": 1}], dtype=object)},
+        "pickled": {"frames": np.full((2, 65, 65), None)},
     }
     for name, arrays in files.items():
         np.savez(tmp_path / f"{name}.npz", allow_pickle=True, **arrays)

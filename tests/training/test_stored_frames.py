@@ -45,7 +45,7 @@ def test_the_truth_of_runs(catalog: Any, named: dict[str, str]) -> None:
     assert labelled.left_out == 3
     assert {f.geometry.beam_center for f in labelled.frames[:6]} == {(0.0, 0.0)}
     assert {f.geometry.beam_center for f in labelled.frames[6:]} == {(32.0, 32.0)}
-    assert {f.pitch for f in labelled.frames} == {np.pi / 2000}
+    assert {f.k_step for f in labelled.frames} == {np.pi / 2000}
     assert not any(f.center_assumed for f in labelled.frames)
 
 

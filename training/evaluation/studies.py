@@ -89,7 +89,7 @@ def by_size(study: Study) -> dict[str, Any]:
 
 
 def by_beam_offset(study: Study) -> dict[str, Any]:
-    """Move the beam by up to so many pixels along rows and columns, untold."""
+    """Move the beam along rows and columns, by up to each of these offsets in pixels, without telling it."""
     changes = {f"{offset:g}": {"beam_offset": offset, "offset_share": 1.0} for offset in BEAM_OFFSETS}
     return _by_value(study, study.bundle, "pixels off", changes)
 

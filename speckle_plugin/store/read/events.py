@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import TRUTH_SUFFIX
+from speckle_plugin.schema import STREAMED_TRUTH_SUFFIX, TRUTH_SUFFIX
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -80,6 +80,13 @@ class StreamEvents:
             if key.endswith(TRUTH_SUFFIX) and data_key.startswith(key[: -len(TRUTH_SUFFIX)] + "_")
         ]
         return max(owners, key=len, default=None)
+
+    def streamed_truth(self, data_key: str) -> NDArray[np.float64]:
+        """Read the disk number of each frame, shape (N,), where it is streamed beside them; else nothing."""
+        key = f"{data_key}{STREAMED_TRUTH_SUFFIX}"
+        if key not in self.data_keys:
+            return np.zeros(0)
+        return np.asarray(self.run.base[f"{self.stream}/{key}"].read(), np.float64).reshape(-1)
 
     def columns(self, names: Sequence[str]) -> DataFrame | None:
         """Read columns of the table; see :func:`read_columns`."""

@@ -20,7 +20,7 @@ from speckle_plugin.documents.descriptors import (
     is_configured_anew,
 )
 from speckle_plugin.documents.shapes import count_frames
-from speckle_plugin.schema import STREAMED_TRUTH_SUFFIX, image_key_of
+from speckle_plugin.schema import image_key_of
 from speckle_plugin.store.read.events import StreamEvents
 
 __all__ = ["StoredImages", "cut_spans"]
@@ -183,12 +183,9 @@ class StoredImages:
         wanted = ["time", *keys, *([truth] if truth else [])]
         table = self.events.columns(["seq_num", *wanted])
         values = {key: np.full(len(frame_index), np.nan) for key in ("truth_disk_number", "time", *keys)}
-        # The truth about each frame may be a stream beside the frames, as ophyd-async's are.
-        streamed = f"{self.data_key}{STREAMED_TRUTH_SUFFIX}"
-        if streamed in self.events.data_keys:
-            stored = np.asarray(self.events.run.base[f"{self.stream}/{streamed}"].read()).reshape(-1)
-            known = frame_index < len(stored)
-            values["truth_disk_number"][known] = stored[frame_index[known]]
+        streamed = self.events.streamed_truth(self.data_key)
+        named = frame_index < len(streamed)
+        values["truth_disk_number"][named] = streamed[frame_index[named]]
         if table is None or table.empty:
             return values
         rows = self._rows(frame_index, seq_num, table["seq_num"].to_numpy())

@@ -1,7 +1,6 @@
-"""Whether the Tiled server is gone: remembered, so that not every run has to find it out again.
+"""Remembers whether the Tiled server is gone, so that not every run has to find it out again.
 
-Each attempt on a server that is gone costs seconds; a
-journal costs none.
+Each attempt on a server that is gone costs seconds; a journal costs none.
 """
 
 from __future__ import annotations
