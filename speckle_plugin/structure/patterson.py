@@ -127,7 +127,7 @@ def find_extent(observation: Observation, radius: float, k_most: float) -> float
     possible = np.pi / observation.k_step
     furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
     extent = 1.2 * furthest + 2.0 * radius
-    return float(extent if 0.0 < furthest < 0.35 * possible else possible)
+    return float(extent if 0.0 < furthest < 0.28 * possible else possible)
 
 
 def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:

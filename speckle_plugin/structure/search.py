@@ -39,6 +39,9 @@ OFF_CENTER = 1.1
 STARTS = 12
 FIT_PIXELS, QUICK_PIXELS = 3000, 1500
 
+MOST_POINTS = 150
+"""A start's lattice reaches so many points from the beam at most."""
+
 PIXELS_PER_DISK = 9
 """At low resolution so many are asked for each disk, lest the disks explain anything."""
 
@@ -84,7 +87,7 @@ class Search:
         if self.contrast < EQUAL:
             radius = self.common
         extent = settings.extent or find_extent(observation, radius, _k_most(observation))
-        self.sample = Sample(radius, extent, settings.most_disks)
+        self.sample = Sample(radius, extent, settings.most_disks, self._stop)
         self.history.append(f"effective radius {radius:.4g}, extent {extent:.4g}")
         self.observation = observation
         self.told = observation
@@ -108,28 +111,33 @@ class Search:
                     best = (rank, start, refinement)
                 good = GOOD_START if self.observation.noise == "none" else PROMISING_Z
                 if rank < good:
-                    new = self._finish(start, refinement)
+                    new = self._finish(start, refinement, promising=True)
                     if found is None or _better(new, found):
                         found = new
                     if self._explained(found):
                         return found
-                if self.clock() > self.deadline:
+                if self._stop():
                     self.out_of_time = True
                     break
             if self.out_of_time:
                 break
         if found is None and best is not None:
-            found = self._finish(best[1], best[2])
+            found = self._finish(best[1], best[2], promising=False)
         return found
+
+    def _stop(self) -> bool:
+        return self.clock() > self.deadline
 
     def _explained(self, found: Found) -> bool:
         if self.observation.noise == "none":
             return found.residual < EXPLAINED or self.starts >= 3
         return found.z_score < GOOD_Z
 
-    def _finish(self, start: Start, refinement: Refinement) -> Found:
+    def _finish(self, start: Start, refinement: Refinement, promising: bool) -> Found:
         fine = replace(refinement, coarse=False)
-        return finish(start.model, start.resolution, self.observation, fine, self.allowed, self.sample)
+        return finish(
+            start.model, start.resolution, self.observation, fine, self.allowed, self.sample, promising
+        )
 
     def _rank(self, start: Start, refinement: Refinement) -> tuple[float, Model]:
         """How far a start is from explaining what it was fitted to; less is better."""
@@ -169,7 +177,9 @@ class Search:
                 refinement = replace(quick, fit_center=True)
                 self.history.append(f"beam centre moved to {row:.2f}, {column:.2f}")
             threshold = (0.9, 1.1, 0.8)[turn % 3]
-            recipe = Recipe(min(sharp / radius, k_most), stride, radius, extent, one, threshold, 250, 4)
+            resolution = min(sharp / radius, k_most, MOST_POINTS * stride * self.told.k_step)
+            batch = 4 if resolution < MOST_POINTS * stride * self.told.k_step / 2.0 else 2
+            recipe = Recipe(resolution, stride, radius, extent, one, threshold, 250, batch, self._stop)
             yield recipe, refinement
 
     def _start(self, recipe: Recipe, refinement: Refinement) -> Iterator[Start]:
@@ -194,7 +204,7 @@ class Search:
         most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
         for residual, model in candidates[:2]:
             begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
-            model, residual = polish(model, target, floor, maps, recipe.radius, refinement, most)
+            model, residual = polish(model, target, floor, maps, recipe, refinement, most)
             self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
             yield Start(model, residual, floor, recipe.resolution)
 
