@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from speckle_plugin.cli.console import progress_bar, stdout
+from speckle_plugin.cli.console import stdout
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import (
-    FILES_HELP,
     BeamCenterOption,
     BeamOptions,
     CenterOrderOption,
@@ -22,9 +21,9 @@ from speckle_plugin.cli.frame_options import (
     MaskPolarityOption,
     OrientationOption,
     mask_of,
-    turned,
 )
-from speckle_plugin.cli.options import parse_numbers
+from speckle_plugin.cli.named_runs import NOT_COMPLETE, EverythingOption
+from speckle_plugin.cli.options import parse_beam_center
 from speckle_plugin.cli.solver_options import (
     BudgetOption,
     DarkOption,
@@ -35,24 +34,24 @@ from speckle_plugin.cli.solver_options import (
     WorkersOption,
     solve_settings,
 )
-from speckle_plugin.cli.structure_output import print_structures, structure_files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
-
-    from numpy.typing import NDArray
-
-    from speckle_plugin.cli.structure_output import StructureFiles
-    from speckle_plugin.frames.files import FrameFile
-    from speckle_plugin.solving import SolveTask
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
+from speckle_plugin.cli.structure_output import CSV_COLUMNS, print_structures, structure_files
 
 __all__ = ["solve"]
 
 
 @clear_errors
 def solve(
-    file: Annotated[Path, typer.Argument(help=FILES_HELP, show_default=False)],
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE | RUN...]",
+            help="A file of frames, or stored runs by uid or scan id.",
+            show_default="all stored runs with frames left",
+        ),
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    server: ServerOption = None,
     dataset: DatasetOption = None,
     grid: GridOption = None,
     beam_center: BeamCenterOption = None,
@@ -66,8 +65,14 @@ def solve(
     mask_polarity: MaskPolarityOption = "left-out",
     orientation: OrientationOption = "as-stored",
     frames: Annotated[
-        str | None, typer.Option(help="Frames to solve, such as 0-9 or 3,7.", show_default="all")
+        str | None, typer.Option(help="Frames of a file, such as 0-9 or 3,7.", show_default="all")
     ] = None,
+    which: Annotated[
+        Literal["unsure", "all"] | None,
+        typer.Option(help="Frames of a run.", show_default="those that were asked for; else all"),
+    ] = None,
+    max_confidence: Annotated[float, typer.Option(help="For unsure: what counts as sure.")] = 0.8,
+    everything: EverythingOption = False,
     noise: NoiseOption = "auto",
     dark_level: DarkOption = 0.0,
     readout_noise: ReadoutOption = 0.0,
@@ -86,7 +91,7 @@ def solve(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
-    r"""Compute the disks of every frame in a file: centres, radii, and a certificate.
+    r"""Compute the disks of frames: centres, radii, and a certificate.
 
     A frame is **solved** if the disks explain it and no other could hide; **not_explained** if none that were
     found do: it shows something else, or beam centre, k step or mask are wrong; **undecided** if the frame
@@ -94,76 +99,68 @@ def solve(
     disk_number, certificate, residual, seconds. Beam centre and a constant background are fitted where the
     frame asks for it. It takes about a second a frame.
 
-    **Example**: frames of a file, the disks beside it, and a picture of each.
+    Of stored runs those frames are solved that a second opinion during the scan left, or all if none was
+    asked. The answers go into a new stream, structure_2 and so on, which holds all earlier ones too. Stopped,
+    the same command goes on where it was.
+
+    **Examples**: frames of a file, and a picture of each; what is left of all runs; two runs.
 
         speckle solve frames.h5 --frames 0-9 --out results.csv --disks disks.h5 --pictures solved
+
+        speckle solve --data demo-output
+
+        speckle solve --data demo-output 12 4f0c6b2e --disks disks.h5
     """
-    from dataclasses import replace
-
-    import numpy as np
-
-    from speckle_plugin.frames.files import open_frames
-    from speckle_plugin.preprocessing import FrameGeometry
-    from speckle_plugin.solving import SolveTask
-
-    opened = turned(open_frames(file, dataset), orientation)
-    beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
-    center, stated_k_step = beam.of_file(opened)
-    step = k_step or stated_k_step
-    if step is None:
-        raise ValueError(
-            f"{file} does not say its wave number per pixel, which the lengths come from: give --k-step, "
-            "--geometry, or --grid"
-        )
-    if center is None:
-        raise ValueError(
-            f"{file} does not say where the beam is: give --grid, --beam-center or --geometry; see speckle "
-            "center"
-        )
     settings = solve_settings(noise, dark_level, readout_noise, point_spread, smallest_radius, budget)
-    settings = replace(settings, saturation_level=opened.statements.saturation_level)
-    left_out = mask_of(mask, mask_polarity, opened.statements.mask)
-    template = SolveTask(np.empty(0), FrameGeometry(opened.shape[1:], center, left_out), step, settings)
-    chosen = range(opened.shape[0]) if frames is None else parse_numbers(frames, "frames")
-    truth = opened.statements.disk_number
-    with structure_files(out, disks, pictures, force) as files:
-        _solve_each(opened, chosen, template, workers or os.cpu_count() or 1, files)
-    print_structures(files.rows, None if truth is None else truth[list(chosen)])
+    processes = workers or os.cpu_count() or 1
+    beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
+    names = targets or []
+    file = names[0] if len(names) == 1 and _is_file(names[0]) else None
+    if file is not None:
+        from speckle_plugin.cli.solve_file import open_file, solve_file
+        from speckle_plugin.preprocessing import FrameGeometry
+
+        opened, center, step = open_file(Path(file), dataset, beam, k_step)
+        geometry = FrameGeometry(
+            opened.shape[1:], center, mask_of(mask, mask_polarity, opened.statements.mask)
+        )
+        with structure_files(out, disks, pictures, force) as files:
+            truth = solve_file(opened, geometry, step, frames, settings, processes, files)
+        print_structures(files.rows, truth)
+    else:
+        if everything and not names:
+            raise ValueError("`everything` needs the runs whose frames are to be solved again")
+        if frames is not None:
+            raise ValueError("`frames` are those of a file; of a run give `which`")
+        from speckle_plugin.cli.solve_runs import solve_runs
+        from speckle_plugin.structure import SolveSettings
+
+        told = None if beam_center is None else parse_beam_center(beam_center, beam_center_order)
+        columns = ("run_uid", "image_key", *CSV_COLUMNS)
+        with (
+            open_store(data, server) as store,
+            structure_files(out, disks, pictures, force, columns) as files,
+        ):
+            whole = solve_runs(
+                store,
+                names,
+                asked=which,
+                max_confidence=max_confidence,
+                settings=None if settings == SolveSettings() else settings,
+                masks=mask_of(mask, mask_polarity),
+                beam_center=told,
+                everything=everything,
+                workers=processes,
+                files=files,
+                replay=server is None,
+            )
+        print_structures(files.rows, names=("run_uid", "image_key"))
     if made := [str(path) for path in (out, disks, pictures) if path is not None]:
         stdout().print(f"results in {', '.join(made)}", markup=False, soft_wrap=True)
+    if file is None and not whole:
+        raise typer.Exit(NOT_COMPLETE)
 
 
-def _solve_each(
-    frames: FrameFile, chosen: Sequence[int], template: SolveTask, workers: int, files: StructureFiles
-) -> None:
-    from dataclasses import replace
-
-    from speckle_plugin.solving import SolverPool
-    from speckle_plugin.solving.rows import opinion_row
-    from speckle_plugin.structure import Structure
-
-    kept: dict[int, NDArray[Any]] = {}
-
-    def tasks() -> Iterator[SolveTask]:
-        for index, frame in zip(chosen, _read(frames, chosen), strict=True):
-            if files.draws:
-                kept[index] = frame
-            yield replace(template, frame=frame)
-
-    with SolverPool(min(workers, len(chosen))) as pool, progress_bar() as progress:
-        task = progress.add_task("solving", total=len(chosen), numbers="")
-        for index, outcome in zip(chosen, pool.solve_each(tasks()), strict=True):
-            files.add({"frame_index": index, **opinion_row(outcome, template.settings.most_disks)})
-            if files.draws and isinstance(outcome, Structure):
-                files.draw(f"frame {index}", outcome, kept.pop(index), template.geometry)
-            progress.advance(task)
-
-
-def _read(frames: FrameFile, chosen: Sequence[int]) -> Iterator[NDArray[Any]]:
-    """Read frames one after the other; all of a file in one go."""
-    if isinstance(chosen, range):
-        for block in frames.read_blocks(1):
-            yield block[0]
-    else:
-        for index in chosen:
-            yield frames.read_frame(index)
+def _is_file(target: str) -> bool:
+    """Tell a file, or a pattern for some, from a run: uids and scan ids have neither dots nor slashes."""
+    return Path(target).is_file() or any(sign in target for sign in "./*?")

@@ -12,7 +12,6 @@ from speckle_plugin.store import StoredRun
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
-    from speckle_plugin.store.read.images import StoredImages
 
 __all__ = ["StoredFrame", "read_stored_frame"]
 
@@ -61,21 +60,7 @@ def read_stored_frame(
         stored = StoredRun(runs[uid])
     except KeyError as error:
         raise ValueError(f"no stored run has the uid {uid}: speckle query lists the runs") from error
-    images = _choose(stored, image_key)
+    images = stored.choose_images(image_key)
     detector = images.describe(stored.settings)
     (pixels,) = images.read([frame_index])
     return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.k_step)
-
-
-def _choose(stored: StoredRun, image_key: str | None) -> StoredImages:
-    images = stored.images
-    if image_key is None and len(images) == 1:
-        return next(iter(images.values()))
-    if image_key in images:
-        return images[image_key]
-    if not images:
-        raise ValueError(f"the run {stored.uid} holds no frames")
-    asked = "several image keys" if image_key is None else f"no image key {image_key!r}"
-    raise ValueError(
-        f"the run {stored.uid} has {asked}: choose by --image-key among {', '.join(sorted(images))}"
-    )

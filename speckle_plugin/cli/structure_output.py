@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from speckle_plugin.preprocessing import FrameGeometry
     from speckle_plugin.structure import Structure
 
-__all__ = ["StructureFiles", "print_structures", "structure_files"]
+__all__ = ["CSV_COLUMNS", "StructureFiles", "print_structures", "structure_files"]
 
 CSV_COLUMNS = ("frame_index", "disk_number", "certificate", "residual", "seconds")
 

@@ -119,5 +119,7 @@ def solve_frame(
     if isinstance(task, FrameError):
         raise task
     structure = solve(task.frame, task.geometry, task.k_step, task.settings)
-    name = f"scan {stored.start.get('scan_id', '?')} ({stored.uid[:8]}), {images.image_key}, frame {frame_index}"
+    name = (
+        f"scan {stored.start.get('scan_id', '?')} ({stored.uid[:8]}), {images.image_key}, frame {frame_index}"
+    )
     return SolvedFrame(name, structure, task.frame, task.geometry, settings.center_half_width)

@@ -9,26 +9,18 @@ run's summary, by which runs are found, is changed last, so that a crash leaves 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from speckle_plugin.documents.descriptors import Detector, FrameSettings
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.reprocess.consistency import (
     CompletionError,
-    check_centers,
-    check_masks,
     check_model,
-    check_steady,
-    check_usable,
-    recorded_masks,
 )
+from speckle_plugin.reprocess.given import Masks, describe_given
 from speckle_plugin.reprocess.label import label_wanted
-from speckle_plugin.reprocess.task import Task, find_task
+from speckle_plugin.reprocess.task import find_task
 from speckle_plugin.reprocess.write import write_results
 from speckle_plugin.schema import Status
 from speckle_plugin.stage_times import StageTimes
@@ -40,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Completion", "complete_run", "complete_runs"]
 
 logger = logging.getLogger(__name__)
-
-Masks = NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None
 
 
 @dataclass(frozen=True)
@@ -191,7 +181,9 @@ def complete_run(
     done = Completion(stored.uid, stored.start.get("scan_id"), stored.result_stream, len(task.frames))
     if not task.wanted and task.is_booked:
         return done
-    settings, detectors = _settle(task, classifier, masks, beam_center, everything)
+    settings, detectors = describe_given(task, masks, beam_center, everything)
+    if not everything:
+        check_model(stored.uid, stored.results.model, classifier.bundle)
     times = StageTimes()
     if not everything:
         times.add(stored.summary.get("seconds_per_frame", {}), stored.summary.get("frames", 0))
@@ -205,27 +197,3 @@ def complete_run(
     return replace(
         done, stream=stream, classified=classified, flagged=len(statuses) - classified - kept, kept=kept
     )
-
-
-def _settle(
-    task: Task,
-    classifier: Classifier,
-    masks: Masks,
-    beam_center: tuple[float, float] | None,
-    everything: bool,
-) -> tuple[FrameSettings, dict[str, Detector]]:
-    """Describe the detectors with what is given, and see that the new results may stand in one stream."""
-    uid, model = task.stored.uid, task.stored.results.model
-    check_steady(uid, task.images.values())
-    if isinstance(masks, np.ndarray):
-        with_mask = () if everything else recorded_masks(model)
-        masks = dict.fromkeys(with_mask or (images.data_key for images in task.images.values()), masks)
-    settings = replace(task.session, beam_center=beam_center or task.session.beam_center, masks=masks)
-    detectors = {key: images.describe(settings) for key, images in task.images.items()}
-    before = [images.describe(task.session) for images in task.images.values()]
-    check_usable(uid, detectors.values(), before)
-    if not everything:
-        check_model(uid, model, classifier.bundle)
-        check_masks(uid, model, detectors.values())
-        check_centers(uid, model, detectors.values(), before)
-    return settings, detectors

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.reprocess.consistency import CompletionError
 from speckle_plugin.reprocess.given import Masks, describe_given
-from speckle_plugin.reprocess.pixels import read_each
+from speckle_plugin.reprocess.pixels import batches, read_batch
 from speckle_plugin.reprocess.task import Frame, Task, find_task
-from speckle_plugin.schema import STRUCTURE_STREAM, Asked
+from speckle_plugin.schema import STRUCTURE_STREAM, STRUCTURE_SUMMARY, Asked
 from speckle_plugin.solving import FrameError, Outcome, SolverPool, SolveTask
 from speckle_plugin.solving.asked import AskedFrame, is_unsure, solve_task
 from speckle_plugin.solving.results import StructureResults, solver_configuration
@@ -87,7 +85,6 @@ def solve_run(
     beam_center: tuple[float, float] | None = None,
     everything: bool = False,
     report: Callable[[int, int], None] | None = None,
-    take: Callable[[AskedFrame, Outcome, NDArray[Any] | OSError, Detector], None] | None = None,
 ) -> Solution:
     """Solve the frames of a run that are asked for and not solved yet.
 
@@ -109,8 +106,6 @@ def solve_run(
         Solve every frame that is asked for again.
     report : callable, optional
         Called with the number of frames done and that of frames to be done.
-    take : callable, optional
-        Given each frame that was solved now, what became of it, its pixels and its detector.
 
     Raises
     ------
@@ -121,12 +116,12 @@ def solve_run(
     run.refresh()
     stored = StoredRun(run)
     plan = _plan(find_task(stored), asked, max_confidence, settings, everything)
-    frame_settings, detectors = describe_given(plan.task, masks, beam_center)
+    frame_settings, detectors = describe_given(plan.task, masks, beam_center, everything)
     report = report or (lambda done, total: None)
     wanted = plan.wanted
     report(0, len(wanted))
-    if not wanted and stored.structure_summary.get("frames") == len(plan.frames):
-        return _solution(stored, stored.structure_stream or "", stored.structure_summary)
+    if not wanted and stored.structure_summary.get("frames", 0) == len(plan.frames):
+        return _solution(stored, stored.structure_stream, stored.structure_summary)
 
     from speckle_plugin.store.write.run_writer import ResultStreamWriter  # imports Tiled
 
@@ -144,12 +139,10 @@ def solve_run(
     done = 0
     try:
         flushed = time.monotonic()
-        for frame, outcome, pixels in _solve_each(plan, detectors, pool):
+        for frame, outcome in _solve_each(plan, detectors, pool):
             rows.close_frame(frame, outcome)
             done += 1
             report(done, len(wanted))
-            if take is not None:
-                take(frame, outcome, pixels, detectors[frame.image_key])
             if time.monotonic() - flushed > FLUSH_INTERVAL:
                 writer.flush()
                 flushed = time.monotonic()
@@ -157,7 +150,7 @@ def solve_run(
         rows.leave_outstanding("not solved yet: it was stopped before")
         stop = rows.stop(stored.stop or {})
         writer.publish(stop)
-    return _solution(stored, stream, stop["structure"], done)
+    return _solution(stored, stream, stop[STRUCTURE_SUMMARY], done)
 
 
 def _plan(
@@ -169,12 +162,13 @@ def _plan(
         settings = SolveSettings.from_dict(newest.settings)
     elif newest.answered and not everything and settings.to_dict() != newest.settings:
         raise CompletionError(
-            f"frames of the run {stored.uid} were solved with other settings ({newest.settings}), and answers "
-            "by two settings are not mixed: give none, then these are taken, or have the frames solved again "
-            "(everything)"
+            f"frames of the run {stored.uid} were solved with other settings ({newest.settings}), and "
+            "answers by two settings are not mixed: give none, then these are taken, or have the frames "
+            "solved again (`everything`)"
         )
-    if asked is None:
-        asked = newest.configuration.get("asked", "all")
+    before: Asked = newest.configuration.get("asked", "none" if asked else "all")
+    if asked is None or before == "all":  # the new stream holds the earlier answers too
+        asked = before
         max_confidence = newest.configuration.get("max_confidence", max_confidence)
     frames = list(task.frames)
     if asked == "unsure":
@@ -202,23 +196,24 @@ def _asked_frame(task: Task, frame: Frame) -> AskedFrame:
 
 def _solve_each(
     plan: _Plan, detectors: Mapping[str, Detector], pool: SolverPool
-) -> Iterator[tuple[AskedFrame, Outcome, NDArray[Any] | OSError]]:
+) -> Iterator[tuple[AskedFrame, Outcome]]:
     """Read and solve the wanted frames, in their order; a few are in memory at a time."""
-    read: deque[tuple[AskedFrame, NDArray[Any] | OSError]] = deque()
+    read: deque[AskedFrame] = deque()
 
     def tasks() -> Iterator[SolveTask | FrameError]:
         by_key: dict[str, list[AskedFrame]] = {}
         for frame in plan.wanted:
             by_key.setdefault(frame.image_key, []).append(frame)
         for key, frames in by_key.items():
-            indices = [frame.frame_index for frame in frames]
-            for frame, pixels in zip(frames, read_each(plan.task.images[key], indices), strict=True):
-                read.append((frame, pixels))
-                yield solve_task(detectors[key], pixels, plan.settings)
+            by_index = {frame.frame_index: frame for frame in frames}
+            images, detector = plan.task.images[key], detectors[key]
+            for batch in batches(sorted(by_index), detector.frame_bytes):
+                for index, pixels in zip(batch, read_batch(images, batch), strict=True):
+                    read.append(by_index[index])
+                    yield solve_task(detector, pixels, plan.settings)
 
     for outcome in pool.solve_each(tasks()):
-        frame, pixels = read.popleft()
-        yield frame, outcome, pixels
+        yield read.popleft(), outcome
 
 
 def _solution(stored: StoredRun, stream: str, summary: Mapping[str, Any], solved_now: int = 0) -> Solution:

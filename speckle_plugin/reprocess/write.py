@@ -7,12 +7,14 @@ from typing import Any
 
 from speckle_plugin.documents.descriptors import Detector, FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
+from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.reprocess.label import Results
-from speckle_plugin.reprocess.task import Task
-from speckle_plugin.schema import join_flags
+from speckle_plugin.reprocess.task import Frame, Task
+from speckle_plugin.schema import NO_DISK_NUMBER, STRUCTURE_SUMMARY, join_flags
 from speckle_plugin.stage_times import StageTimes
+from speckle_plugin.store import StoredRun
 from speckle_plugin.store.read.results import free_stream
 
 __all__ = ["write_results"]
@@ -41,8 +43,10 @@ def write_results(
     rows = RunResults(stored.start, writer, settings, stream=stream)
     rows.times.add(times.seconds)
     model = stored.results.model
+    labels: dict[Frame, int] = {}
     for frame in task.frames:
         if frame in task.kept:
+            labels[frame] = task.kept[frame].data["disk_number"]
             rows.take_over(task.kept[frame].data, task.kept[frame].time, classifier)
             continue
         result, problem = results[frame]
@@ -52,13 +56,25 @@ def write_results(
                 f"not labelled again, being {join_flags(result.flags)}: the label by {model.get('model')} "
                 f"{model.get('model_version')} (SHA-256 {str(model.get('weights_sha256'))[:12]}) is kept"
             )
+            labels[frame] = data["disk_number"]
             rows.take_over(data, better.time, classifier, reason)
             continue
         reference = FrameReference(detectors[frame[0]], frame[1], *task.event_of(frame))
         rows.expect(reference)
+        labels[frame] = result.disk_number
         rows.close_frame(reference, result, classifier, problem)
-    writer.publish(rows.stop(stored.stop or {}))
+    writer.publish({**rows.stop(stored.stop or {}), **_structures_beside(stored, labels)})
     return stream
+
+
+def _structures_beside(stored: StoredRun, labels: Mapping[Frame, int]) -> dict[str, Any]:
+    """Give the summary of second opinions, if there are any: with other labels, other frames disagree."""
+    if not stored.structure_summary:
+        return {}
+    counts = StructureCounts()
+    for frame, row in stored.structures.rows.items():
+        counts.add(row.data, labels.get(frame, NO_DISK_NUMBER))
+    return {STRUCTURE_SUMMARY: {**stored.structure_summary, "disagree": counts.summary()["disagree"]}}
 
 
 def _of_classes(data: Mapping[str, Any], before: Sequence[int], now: Sequence[int]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import Flag, Status
+from speckle_plugin.schema import Flag, Opinion, Status
 from speckle_plugin.store.read.images import StoredImages
 from speckle_plugin.store.read.known_labels import check_label
+from speckle_plugin.store.read.opinions import OPINION_COLUMNS, OpinionSearch, with_opinions
 from speckle_plugin.store.read.queries import check_confidence, check_flag, find_runs, has_label
 from speckle_plugin.store.read.stored_run import StoredRun
 
@@ -39,6 +40,7 @@ FRAME_COLUMNS = {
     "status": "str",
     "truth_disk_number": "Int64",
     "time": "float64",
+    **OPINION_COLUMNS,
 }
 """Columns of the table and their types; positions follow, `float64`, named by their keys. `time` is that of
 the frame's event, in seconds since the epoch, and not a number where the run does not tell it."""
@@ -68,6 +70,10 @@ def find_frames(
     positions: Mapping[str, tuple[float, float]] | None = None,
     with_frames: bool = False,
     stream: str | None = None,
+    certificate: Opinion | str | None = None,
+    disagrees: bool | None = None,
+    mean_radius: tuple[float, float] | None = None,
+    radius_spread: tuple[float, float] | None = None,
 ) -> DataFrame:
     """Find the frames for which all that is given holds.
 
@@ -92,6 +98,13 @@ def find_frames(
         Whether to read the frames too, into the column `frame`, arrays of shape (rows, columns).
     stream : str, optional
         A result stream such as `classification`; by default the newest of each run.
+    certificate : Opinion or str
+        What the second opinion on the frame is: solved, not_explained, undecided or left.
+    disagrees : bool
+        The frame is certified, and its label is another number (or the same).
+    mean_radius, radius_spread : (lowest, highest)
+        Bounds, both included, of mean and standard deviation of the radii of a certified frame, in the
+        inverse of the unit of k.
 
     Returns
     -------
@@ -118,6 +131,7 @@ def find_frames(
         None if flag is None else check_flag(flag),
         None if status is None else Status(status),
         image_key,
+        OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread),
     )
     bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
     candidates = list(_candidates(runs, conditions, pruned=stream is None))
@@ -128,6 +142,7 @@ def find_frames(
         results = stored.result_columns(_RESULTS, stream)
         if results is None:
             continue
+        results = with_opinions(stored, results)
         results = results[conditions.mask(results)]
         if results.empty:
             continue
@@ -209,7 +224,9 @@ class _Conditions:
         flag: Flag | None,
         status: Status | None,
         image_key: str | None,
+        opinions: OpinionSearch,
     ) -> None:
+        self.opinions = opinions
         self.label, self.flag, self.status, self.image_key = label, flag, status, image_key
         self.min_confidence, self.max_confidence = min_confidence, max_confidence
 
@@ -217,6 +234,8 @@ class _Conditions:
         """Leave out finished runs that hold no such frame."""
         if self.label is not None:
             catalog = catalog.search(has_label(self.label))
+        for query in self.opinions.of_frames():
+            catalog = catalog.search(query)
         return find_runs(
             catalog,
             max_confidence=self.max_confidence,
@@ -226,7 +245,7 @@ class _Conditions:
         )
 
     def mask(self, results: DataFrame) -> NDArray[np.bool_]:
-        keep = np.ones(len(results), dtype=bool)
+        keep = self.opinions.mask(results)
         if self.label is not None:
             keep &= (results["disk_number"] == self.label).to_numpy()
         # Frames without a label have a confidence of no meaning.

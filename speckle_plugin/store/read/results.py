@@ -15,12 +15,20 @@ from speckle_plugin.store.read.events import read_columns
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
 
-__all__ = ["StoredResult", "StoredResults", "free_stream", "read_model", "read_results"]
+__all__ = [
+    "StoredResult",
+    "StoredResults",
+    "free_stream",
+    "read_configuration",
+    "read_model",
+    "read_results",
+    "read_rows",
+]
 
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A row of a result stream, with its `probabilities`, and when it was made."""
+    """A row of a stream that was computed from frames, with its array, and when it was made."""
 
     data: dict[str, Any]
     time: float
@@ -41,35 +49,60 @@ class StoredResults:
     rows: Mapping[tuple[str, int], StoredResult] = field(default_factory=dict)
 
 
-def read_model(run: BlueskyRun, stream: str) -> Mapping[str, Any]:
-    """Read the classifier's configuration in a result stream; empty without such a stream."""
+def read_configuration(run: BlueskyRun, stream: str, computer: str) -> Mapping[str, Any]:
+    """Read the configuration of what computed a stream; empty without such a stream."""
     try:
         descriptor = run.base[stream].metadata
     except KeyError:
         return {}
-    return descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
+    return descriptor.get("configuration", {}).get(computer, {}).get("data", {})
+
+
+def read_model(run: BlueskyRun, stream: str) -> Mapping[str, Any]:
+    """Read the classifier's configuration in a result stream; empty without such a stream."""
+    return read_configuration(run, stream, CLASSIFIER)
 
 
 def read_results(run: BlueskyRun, stream: str) -> StoredResults:
     """Read a result stream whole; without such a stream there are no rows."""
-    model = read_model(run, stream)
-    kinds = {key: spec["dtype"] for key, spec in result_keys(1).items()}
+    return StoredResults(read_model(run, stream), read_rows(run, stream, result_keys(1), "probabilities"))
+
+
+def read_rows(
+    run: BlueskyRun, stream: str, data_keys: Mapping[str, Mapping[str, Any]], array: str
+) -> dict[tuple[str, int], StoredResult]:
+    """Read the rows of a stream that was computed from frames; none without such a stream.
+
+    Parameters
+    ----------
+    run : BlueskyRun
+    stream : str
+    data_keys : mapping
+        Those of its rows.
+    array : str
+        The one of them that is an array.
+
+    Returns
+    -------
+    dict of (image key, frame index) to StoredResult
+    """
+    kinds = {key: spec["dtype"] for key, spec in data_keys.items()}
     table = read_columns(run, stream, ["seq_num", "time", *kinds])
     if table is None:
-        return StoredResults(model)
+        return {}
     try:
-        stored = np.asarray(run.base[f"{stream}/probabilities"].read())
-    except KeyError:  # up to 16 of them are in the table, which gives them as text
-        probabilities = [_numbers(text) for text in table["probabilities"]]
+        stored = np.asarray(run.base[f"{stream}/{array}"].read())
+    except KeyError:  # up to 16 numbers are in the table, which gives them as text
+        arrays = [_numbers(text) for text in table[array]]
     else:
         # By number, since a row whose writing was tried twice may be in the table twice.
-        probabilities = stored[table["seq_num"].to_numpy() - 1].astype(float).tolist()
+        arrays = stored[table["seq_num"].to_numpy() - 1].astype(float).tolist()
     rows = {}
-    for row, values in zip(table.to_dict("records"), probabilities, strict=True):
+    for row, values in zip(table.to_dict("records"), arrays, strict=True):
         data = {key: _PLAIN[kind](row[key]) for key, kind in kinds.items() if kind in _PLAIN}
-        data["probabilities"] = values
+        data[array] = values
         rows[data["image_key"], data["frame_index"]] = StoredResult(data, float(row["time"]))
-    return StoredResults(model, rows)
+    return rows
 
 
 _PLAIN = {"integer": int, "number": float, "string": str}
@@ -80,11 +113,11 @@ def _numbers(text: Any) -> list[float]:
     return [float(part) for part in str(text).strip("[]").replace(",", " ").split()]
 
 
-def free_stream(run: BlueskyRun) -> str:
-    """Give the first name for a result stream that no stream of the run has.
+def free_stream(run: BlueskyRun, name: str = CLASSIFICATION_STREAM) -> str:
+    """Give the first of the names `name`, `name_2`, ... that no stream of the run has.
 
-    One that was begun and not finished keeps its name: no summary names it, so nobody reads it.
+    One that was begun and not finished keeps its name: no summary names it.
     """
     taken = set(run.base)
-    numbered = (f"{CLASSIFICATION_STREAM}_{number}" for number in itertools.count(2))
-    return next(name for name in itertools.chain([CLASSIFICATION_STREAM], numbered) if name not in taken)
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)

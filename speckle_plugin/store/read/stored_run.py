@@ -13,10 +13,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.descriptors import FrameSettings, holds_images
-from speckle_plugin.schema import PRIMARY, SUMMARY, newest_stream, split_image_key
+from speckle_plugin.schema import (
+    PRIMARY,
+    STRUCTURE_STREAM,
+    STRUCTURE_SUMMARY,
+    SUMMARY,
+    newest_stream,
+    newest_structure_stream,
+    split_image_key,
+)
 from speckle_plugin.store.read.events import StreamEvents, read_columns
 from speckle_plugin.store.read.images import StoredImages
 from speckle_plugin.store.read.results import StoredResults, read_model, read_results
+from speckle_plugin.store.read.structures import StoredStructures, read_structures, structure_streams
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -43,6 +52,10 @@ class StoredRun:
         The summary of the newest results; empty without any.
     result_stream : str
         Name of the newest result stream, which the summary is of; until then that of live results.
+    structure_summary : mapping
+        The summary of the newest second opinions; empty without any.
+    structure_stream : str
+        Name of their stream; of an open run that of live ones.
 
     Examples
     --------
@@ -59,6 +72,8 @@ class StoredRun:
         self.stop: Mapping[str, Any] | None = run.metadata.get("stop")
         self.summary: Mapping[str, Any] = (self.stop or {}).get(SUMMARY) or {}
         self.result_stream = newest_stream(self.stop)
+        self.structure_summary: Mapping[str, Any] = (self.stop or {}).get(STRUCTURE_SUMMARY) or {}
+        self.structure_stream = newest_structure_stream(self.stop) or STRUCTURE_STREAM
 
     # Frames
 
@@ -95,6 +110,26 @@ class StoredRun:
                 return StoredImages(events, data_key)
         raise ValueError(f"no stream of the run {self.uid} has the image key {image_key!r}")
 
+    def choose_images(self, image_key: str | None) -> StoredImages:
+        """Give the frames of an image key; without one, the only frames that the run has.
+
+        Raises
+        ------
+        ValueError
+            If the run has no such key, or several and none is given.
+        """
+        images = self.images
+        if image_key is None and len(images) == 1:
+            return next(iter(images.values()))
+        if image_key in images:
+            return images[image_key]
+        if not images:
+            raise ValueError(f"the run {self.uid} holds no frames")
+        asked = "several image keys" if image_key is None else f"no image key {image_key!r}"
+        raise ValueError(
+            f"the run {self.uid} has {asked}: choose by `image_key` among {', '.join(sorted(images))}"
+        )
+
     def events(self, stream: str) -> StreamEvents | None:
         """Give the events of a stream; None if the run has no such stream."""
         try:
@@ -122,3 +157,19 @@ class StoredRun:
     def result_columns(self, columns: Sequence[str], stream: str | None = None) -> DataFrame | None:
         """Read columns of the newest results, or of a certain result stream; None if there are none."""
         return read_columns(self.run, stream or self.result_stream, columns)
+
+    # Second opinions
+
+    @cached_property
+    def structures(self) -> StoredStructures:
+        """The newest second opinions, whole."""
+        return read_structures(self.run, self.structure_stream)
+
+    @cached_property
+    def all_structures(self) -> list[StoredStructures]:
+        """All second opinions, the oldest first, also those of a stream that was not finished."""
+        return [read_structures(self.run, stream) for stream in structure_streams(self.run)]
+
+    def structure_columns(self, columns: Sequence[str]) -> DataFrame | None:
+        """Read columns of the newest second opinions; None if there are none."""
+        return read_columns(self.run, self.structure_stream, columns)
