@@ -99,8 +99,8 @@ def read_rows(
         arrays = stored[table["seq_num"].to_numpy() - 1].astype(float).tolist()
     rows = {}
     for row, values in zip(table.to_dict("records"), arrays, strict=True):
-        data = {key: _PLAIN[kind](row[key]) for key, kind in kinds.items() if kind in _PLAIN}
-        data[array] = values
+        # In the order in which they are written: Tiled's tables take rows of one order only.
+        data = {key: values if key == array else _PLAIN[kind](row[key]) for key, kind in kinds.items()}
         rows[data["image_key"], data["frame_index"]] = StoredResult(data, float(row["time"]))
     return rows
 
