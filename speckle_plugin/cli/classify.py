@@ -78,12 +78,13 @@ def classify(
     from speckle_plugin.frames.files import open_frames
     from speckle_plugin.network import find_bundle
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.schema import ASSUMED_CENTER
 
     frames = turned(open_frames(file, dataset), orientation)
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     center, k_step = beam.of_file(frames)
     left_out = mask_of(mask, mask_polarity, frames.statements.mask)
-    geometry = FrameGeometry(frames.shape[1:], center or (0.0, 0.0), left_out)
+    geometry = FrameGeometry(frames.shape[1:], center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
     if center is None:
