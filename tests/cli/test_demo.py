@@ -47,7 +47,9 @@ def test_the_demo_tells_what_it_measured(demo: tuple[Path, str]) -> None:
         "speckle query",
     ):
         assert words in output
-    assert (data / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert "12 of 12 disks, solved" in output
+    for picture in ("demo.png", "sample.png"):
+        assert (data / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_query_finds_the_run(demo: tuple[Path, str]) -> None:

@@ -97,10 +97,12 @@ def read_rows(
     else:
         # By number, since a row whose writing was tried twice may be in the table twice.
         arrays = stored[table["seq_num"].to_numpy() - 1].astype(float).tolist()
-    rows = {}
+    rows: dict[tuple[str, int], StoredResult] = {}
     for row, values in zip(table.to_dict("records"), arrays, strict=True):
-        data = {key: _PLAIN[kind](row[key]) for key, kind in kinds.items() if kind in _PLAIN}
-        data[array] = values
+        # In the order in which they are written: Tiled's tables take rows of one order only.
+        data: dict[str, Any] = {
+            key: values if key == array else _PLAIN[kind](row[key]) for key, kind in kinds.items()
+        }
         rows[data["image_key"], data["frame_index"]] = StoredResult(data, float(row["time"]))
     return rows
 
