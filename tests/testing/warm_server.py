@@ -81,7 +81,7 @@ def _wait_and_fork(path: str) -> None:
     listening.listen()
     print("ready", flush=True)
     while True:
-        ready, _, _ = select.select([0, listening], [], [])
+        ready, _, _ = select.select([0, listening.fileno()], [], [])
         if 0 in ready:  # the tests have ended
             return
         asking, _ = listening.accept()
