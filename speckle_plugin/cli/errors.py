@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def is_server_error(error: Exception) -> bool:
+    """Tell whether an error is one of the Tiled server or of the way to it, whose text says so itself."""
+    httpx = sys.modules.get("httpx")  # without it there was no client
+    return httpx is not None and isinstance(error, httpx.HTTPError)
+
+
 @contextmanager
 def hint(kind: type[ValueError], option: str) -> Iterator[None]:
     """Name the option that mends an error, which the package's functions do not know."""
@@ -47,11 +54,15 @@ def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with extra_needed():
                 return command(*args, **kwargs)
-        except (ValueError, OSError, MissingExtraError) as error:
+        except Exception as error:
+            if not (isinstance(error, ValueError | OSError | MissingExtraError) or is_server_error(error)):
+                raise
             # A closed pipe (`speckle models | head`) is no error of the user's; typer ends quietly.
             if getattr(error, "errno", None) == errno.EPIPE or traceback_wanted.get():
                 raise
             message = " ".join(str(error).split()) or type(error).__name__
+            if is_server_error(error):
+                message = f"the Tiled server failed ({message}): is it running, and what does its log say?"
             typer.secho(f"Error: {message}", err=True, fg="red")
             raise typer.Exit(BAD_INPUT) from error
 
