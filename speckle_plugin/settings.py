@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OTHER_VARIABLES",
+    "PREFIX",
     "Settings",
     "SettingsError",
     "check_frames",

@@ -17,6 +17,7 @@ from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.complete import complete
 from speckle_plugin.cli.curve import curve
 from speckle_plugin.cli.demo import demo
+from speckle_plugin.cli.doctor import doctor
 from speckle_plugin.cli.errors import clear_errors, traceback_wanted
 from speckle_plugin.cli.evaluate import evaluate
 from speckle_plugin.cli.explain import explain
@@ -52,6 +53,7 @@ app.command()(models)
 app.command()(complete)
 app.command()(replay)
 app.command()(serve)
+app.command()(doctor)
 app.command()(figures)
 app.command()(curve)
 app.command()(bench)
