@@ -29,12 +29,15 @@ import numpy as np
 from simulated_devices.ready_detector import SEED, make_ready_detector, sample_frames
 from speckle_plugin import speeds
 from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.live import SecondOpinion
 from speckle_plugin.network import find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.schema import Asked
 from speckle_plugin.session import Session, start_session
 
 POINTS = 200
+OPINION_BURST = 400
 FRAMES_PER_SECOND = 20.0
 PREDICTED = 60
 SIZES = (257, 513, 1025)
@@ -75,8 +78,12 @@ def main() -> None:
         print(f"{name:36s} {value:.4g}" if isinstance(value, float) else f"{name:36s} {value}")
 
 
-def _session(folder: str, frames: FrameSettings | None = None) -> Session:
-    return start_session(folder, frames=frames, settings=speeds.PATIENT, table=False)
+def _session(
+    folder: str, frames: FrameSettings | None = None, second_opinion: SecondOpinion | Asked = "none"
+) -> Session:
+    return start_session(
+        folder, frames=frames, settings=speeds.PATIENT, second_opinion=second_opinion, table=False
+    )
 
 
 def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +212,42 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
     }
 
 
+def _second_opinion(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Measure a paced scan and a burst with second opinions of all frames and without, twice in turn."""
+    rate = min(FRAMES_PER_SECOND, 200.0 / numbers["one_frame_ms"])
+    labels: dict[Asked, list[float]] = {"all": [], "none": []}
+    rates: dict[Asked, list[float]] = {"all": [], "none": []}
+    answered, seconds = 0, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for asked in ("all", "none", "all", "none"):
+            with _session(folder, second_opinion=SecondOpinion(asked, wait=0.0)) as session:
+                session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
+                documents: list[tuple[str, dict[str, Any]]] = []
+                session.live.subscribe(_keeper(documents))
+                detector = make_ready_detector(session.store.frames_directory, "det", exposure_time=1 / rate)
+                speeds.live_scan(session, bp.count([detector], 5), 5)
+                scan = speeds.live_scan(session, bp.count([detector], POINTS), POINTS)
+                labels[asked] += scan.report.to_label
+                if asked == "all":
+                    summary = documents[-1][1]["structure"]
+                    answered += summary["frames"] - summary["left"]
+                    seconds += scan.seconds
+                burst = make_ready_detector(session.store.frames_directory, "burst")
+                rates[asked].append(speeds.live_burst(session, burst, OPINION_BURST).rate)
+    found: dict[str, Any] = {"opinions_per_s": answered / seconds}
+    for part in (50, 99):
+        beside, alone = (float(np.percentile(labels[asked], part)) * 1e3 for asked in ("all", "none"))
+        found |= {
+            f"label_p{part}_ms_beside_opinions": beside,
+            f"label_p{part}_beside_over_alone": beside / alone,
+        }
+    return {**found, "burst_beside_over_alone": max(rates["all"]) / max(rates["none"])}
+
+
+def _keeper(documents: list[tuple[str, dict[str, Any]]]) -> Callable[[str, dict[str, Any]], None]:
+    return lambda name, doc: documents.append((name, doc))
+
+
 def _sizes(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
@@ -305,6 +348,7 @@ STEPS: dict[str, Callable[[argparse.Namespace, dict[str, Any]], dict[str, Any]]]
     "paced": _paced,
     "stored": _stored,
     "overhead": _overhead,
+    "second_opinion": _second_opinion,
     "sizes": _sizes,
     "memory": _memory,
     "naive": _naive,

@@ -2,8 +2,8 @@
 
 Each round measures this checkout and that of a version before (47df98c), one after the other on the same
 machine, by the `benchmarks/live.py` of each. The table has ratios: this one over the old one. `prompt` is the
-time from the command `ipython --profile-dir=profile_collection` to its first input, on a data directory that is
-there: by a session that starts the server, and by one that joins it.
+time from the command `ipython --profile-dir=profile_collection` to its first input, on a data directory that
+is there: by a session that starts the server, and by one that joins it.
 
     git worktree add ../old 47df98c
     python benchmarks/server_process.py --old ../old [--rounds 3] [--only prompt] [--without lighter_requests]
@@ -109,7 +109,8 @@ def _measure(checkout: Path, name: str, options: argparse.Namespace) -> dict[str
 def _prompt(checkout: Path, data: Path, environment: dict[str, str]) -> float:
     """Give the seconds from the command to the prompt."""
     profile = checkout / "profile_collection"
-    code = "import time; print('PROMPT', time.time())"
+    # The network loads behind the prompt: the version before does not end well while it does.
+    code = "import time; print('PROMPT', time.time()); session.live.classifier"
     command = [sys.executable, "-m", "IPython", f"--profile-dir={profile}", "-c", code]
     started = time.time()
     done = subprocess.run(

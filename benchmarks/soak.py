@@ -2,10 +2,11 @@
 
 Plans are drawn at random: step scans, bursts, flights, runs that are aborted or fail, frames that
 are unfit. Meanwhile another process reads the frames and results of the newest run through Tiled,
-every two seconds. After each run the frame counts are checked against Tiled; the first that does not
-balance, or a reader that fails, ends the soak with exit code 1.
+every two seconds. With `--three` it does so on the data directory, by queries, and a third process
+labels what was deferred. After each run the counts are checked against Tiled, and those of all runs at the
+end; the first that does not balance, or a process that fails, ends the soak with exit code 1.
 
-    python benchmarks/soak.py [--minutes 60] [--seed 1] [--out runs/soak]
+    python benchmarks/soak.py [--minutes 60] [--seed 1] [--out runs/soak] [--three]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,8 +42,8 @@ from simulated_devices import (
 from speckle_plugin.plans import classify_count, classify_fly, classify_grid_scan
 from speckle_plugin.session import Session, start_session
 from speckle_plugin.speeds import resident_mebibytes
-from speckle_plugin.store import find_frames
-from speckle_plugin.store.read.results import stored_images
+from speckle_plugin.store import Store, find_frames
+from speckle_plugin.store.read.stored_run import StoredRun
 
 LONGEST_LOOK = 180.0
 """Seconds after which a reader counts as hung."""
@@ -59,30 +61,37 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
+    parser.add_argument(
+        "--three", action="store_true", help="one process measures, one queries, one reprocesses"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    looks: list[int] = []
     with start_session(options.out / "data", table=False) as session:
         plans = _Plans(session, options.seed)
         session.live.classifier  # noqa: B018 waits until it is loaded
-        with _Reader(session.store.uri, session.store.api_key or "") as reader:
+        codes = [QUERIES, REPROCESSES] if options.three else [READS]
+        with ExitStack() as stack:
+            others = [stack.enter_context(_Other(code, session.store)) for code in codes]
             end = time.monotonic() + 60.0 * options.minutes
             while time.monotonic() < end:
                 rows.append(_measure(session, *plans.draw()))
-                rows[-1]["problem"] = rows[-1]["problem"] or reader.problem()
+                problems = [rows[-1]["problem"], *(other.problem() for other in others)]
+                rows[-1]["problem"] = "; ".join(filter(None, problems))
                 (options.out / "soak.json").write_text(json.dumps(rows))
                 if rows[-1]["problem"]:
                     break
-            looks = reader.looks
+            looks = [other.looks for other in others]
+        if not rows[-1]["problem"]:
+            uids = list(session.catalog)
+            rows[-1]["problem"] = "; ".join(filter(None, (_problem(session, uid) for uid in uids)))
     _report(rows, looks, options.out / "soak.md")
     if rows[-1]["problem"]:
         raise SystemExit(rows[-1]["problem"])
 
 
-class _Reader:
-    """Another process that reads the newest run again and again, while it is measured."""
-
-    CODE = """
+READS = """
 import os, time
 from tiled.client import from_uri
 runs = from_uri(os.environ["SOAK_URI"], api_key=os.environ["SOAK_KEY"])
@@ -102,19 +111,55 @@ while True:
     print("looked", flush=True)
 """
 
-    def __init__(self, uri: str, api_key: str) -> None:
+QUERIES = """
+import os, time
+from speckle_plugin.store import TiledStore, find_frames, find_runs
+with TiledStore(os.environ["SOAK_DATA"]) as store:
+    while True:
+        time.sleep(2)
+        found = find_runs(store.runs, label=7)
+        for run in [*list(found.values())[-1:], *list(store.runs.values())[-1:]]:
+            rows = find_frames(run, with_frames=True)
+            if rows.duplicated(["image_key", "frame_index"]).any():
+                raise SystemExit(f"rows of {run.start['uid']} are there twice")
+        print("looked", flush=True)
+"""
+
+REPROCESSES = """
+import os, time
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.reprocess import complete_runs
+from speckle_plugin.store import TiledStore, find_runs
+with TiledStore(os.environ["SOAK_DATA"]) as store:
+    classifier = Classifier("quadrant")
+    while True:
+        time.sleep(2)
+        runs = list(find_runs(store.runs, deferred=True).values())
+        for outcome in complete_runs(runs, lambda run: classifier):
+            if outcome.error:
+                raise SystemExit(outcome.error)
+        print("looked", flush=True)
+"""
+
+
+class _Other:
+    """Another process that does something again and again, while runs are measured."""
+
+    def __init__(self, code: str, store: Store) -> None:
         self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", self.CODE],
+            [sys.executable, "-c", code],
             stdout=self._output,
             stderr=self._errors,
-            env=os.environ | {"SOAK_URI": uri, "SOAK_KEY": api_key},  # a command line is seen by all users
+            env=os.environ
+            | {"SOAK_URI": store.uri, "SOAK_KEY": store.api_key or ""}  # a command line is seen by all users
+            | {"SOAK_DATA": str(store.frames_directory.parent)},
         )
         self._looks, self._last_look = 0, time.monotonic()
 
     @property
     def looks(self) -> int:
-        """How often it has read a run."""
+        """How often it has done it."""
         self._output.seek(0)
         return self._output.read().count(b"looked")
 
@@ -125,9 +170,9 @@ while True:
             if looks > self._looks:
                 self._looks, self._last_look = looks, time.monotonic()
             waited = time.monotonic() - self._last_look
-            return f"the reader has not read a run for {waited:.0f} s" if waited > LONGEST_LOOK else ""
+            return f"another process has done nothing for {waited:.0f} s" if waited > LONGEST_LOOK else ""
         self._errors.seek(0)
-        return f"the reader failed: {self._errors.read().decode()[-2000:]}"
+        return f"another process failed: {self._errors.read().decode()[-2000:]}"
 
     def __enter__(self) -> Self:
         return self
@@ -232,7 +277,7 @@ def _problem(session: Session, uid: str) -> str:
         return session.saver.failures[uid]
     run = session.catalog[uid]
     summary = run.metadata.get("stop", {}).get("classification", {})
-    stored = sum(map(len, stored_images(run)))
+    stored = sum(map(len, StoredRun(run).images.values()))
     rows = find_frames(run)
     counted = sum(summary.get(k, 0) for k in ("classified", "flagged", "deferred"))
     once = not rows.duplicated(["image_key", "frame_index"]).any()
@@ -241,7 +286,7 @@ def _problem(session: Session, uid: str) -> str:
     return f"the counts of run {uid} do not balance: {stored} frames, {len(rows)} rows, summary {summary}"
 
 
-def _report(rows: list[dict[str, Any]], looks: int, path: Path) -> None:
+def _report(rows: list[dict[str, Any]], looks: list[int], path: Path) -> None:
     frames = sum(row["frames"] for row in rows)
     seconds = rows[-1]["time"] - rows[0]["time"] + rows[0]["seconds"]
     counts = sum((Counter(row["frame_counts"]) for row in rows), Counter())
@@ -251,7 +296,7 @@ def _report(rows: list[dict[str, Any]], looks: int, path: Path) -> None:
         "",
         f"{len(rows)} runs, {frames} frames in {seconds / 60:.0f} min ({frames / seconds:.1f} frames/s).",
         f"Frame counts: {dict(counts)}, balanced in {balanced} of {len(rows)} runs.",
-        f"Meanwhile another process read the newest run {looks} times.",
+        f"Meanwhile other processes read or reprocessed runs {' and '.join(map(str, looks))} times.",
         "",
         "Runs: " + ", ".join(f"{n} {kind}" for kind, n in Counter(row["kind"] for row in rows).items()) + ".",
         "",

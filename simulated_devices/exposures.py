@@ -131,13 +131,13 @@ def regenerate_frame(
     """
     truth = Truth(
         **{
-            field.name: _KINDS[str(field.type)][0](_stored(data, f"{name}_truth_{field.name}", "data"))
+            field.name: _KINDS[str(field.type)][0](_stored(data, name, f"truth_{field.name}", "data"))
             for field in fields(Truth)
         }
     )
 
     def setting(key: str) -> Any:
-        return _stored(configuration, f"{name}_{key}", "configuration")
+        return _stored(configuration, name, key, "configuration")
 
     frames = int(setting("frames_per_trigger"))
     if not 0 <= frame_index < frames:
@@ -149,10 +149,13 @@ def regenerate_frame(
     return simulate_frame(truth, grid, response, float(setting("nominal_exposure_time")), frame_index)
 
 
-def _stored(values: Mapping[str, Any], key: str, what: str) -> Any:
-    if key not in values:
-        raise ValueError(
-            f"the {what} lacks {key!r}; it has {', '.join(sorted(map(str, values))) or 'nothing'}. Give "
-            "the name of a SpeckleDetector and what one of its events and its descriptor store"
-        )
-    return values[key]
+def _stored(values: Mapping[str, Any], name: str, key: str, what: str) -> Any:
+    """Give a value as ophyd names it, `det_key`, or as ophyd-async does, `det-key`."""
+    for full_name in (f"{name}_{key}", f"{name}-{key}"):
+        if full_name in values:
+            value = values[full_name]
+            return value.decode() if isinstance(value, bytes) else value
+    raise ValueError(
+        f"the {what} lacks '{name}_{key}'; it has {', '.join(sorted(map(str, values))) or 'nothing'}. Give "
+        "the name of a SpeckleDetector and what one of its events and its descriptor store"
+    )

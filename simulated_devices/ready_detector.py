@@ -44,7 +44,7 @@ class ReadyDetector(SpeckleDetector):
         self._ready: dict[int, Path] = {}
 
     def make_ready(self, frames: int) -> None:
-        """Write the file of exposures of so many frames, 64 different ones of equal disks."""
+        """Write the file of an exposure with this number of frames, 64 different ones of equal disks."""
         if frames not in self._ready:
             shape = (frames, *self.grid.shape)
             images = itertools.islice(itertools.cycle(sample_frames(min(64, frames), shape[1])), frames)

@@ -7,6 +7,7 @@ exposure stands for itself, a closed file for each (`frame_files`) is simpler an
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,6 +41,8 @@ class SwmrFrameFile:
         Rows and columns of a frame.
     dtype : data type
         Of a frame.
+    columns : mapping of str to data type
+        Paths of further datasets of one value for each frame.
 
     Raises
     ------
@@ -47,7 +50,13 @@ class SwmrFrameFile:
         If the disk is full or the folder not writable.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: DTypeLike) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: DTypeLike,
+        columns: Mapping[str, DTypeLike] | None = None,
+    ) -> None:
         self._path = path
         self._frame_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         try:
@@ -58,15 +67,20 @@ class SwmrFrameFile:
         except OSError as error:
             path.unlink(missing_ok=True)
             raise self._failure(error) from error
-        self._times = self._file.create_dataset(
-            TIMESTAMP_DATASET, (0,), "<f8", maxshape=(None,), chunks=(512,)
-        )
+        self._columns = {
+            name: self._file.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(512,))
+            for name, kind in {TIMESTAMP_DATASET: "<f8", **(columns or {})}.items()
+        }
         self._frames = self._file.create_dataset(
             FRAME_DATASET, (0, *shape), dtype, maxshape=(None, *shape), chunks=(1, *shape)
         )
         self._file.swmr_mode = True
 
-    def append(self, frame: NDArray[Any], timestamp: float) -> None:
+    def __len__(self) -> int:
+        """Give the number of frames."""
+        return len(self._frames)
+
+    def append(self, frame: NDArray[Any], timestamp: float, values: Mapping[str, Any] | None = None) -> None:
         """Write a frame.
 
         Parameters
@@ -74,6 +88,8 @@ class SwmrFrameFile:
         frame : array, shape (rows, columns)
         timestamp : float
             When it was taken, in seconds since the epoch.
+        values : mapping
+            One for each of the further columns, by its path.
 
         Raises
         ------
@@ -83,8 +99,10 @@ class SwmrFrameFile:
         try:
             self._reserve()
             index = len(self._frames)
-            # The time first: a reader that sees the frame sees its time.
-            for dataset, value in ((self._times, timestamp), (self._frames, frame)):
+            # The frame last: a reader that sees it sees its time.
+            row = {TIMESTAMP_DATASET: timestamp, **(values or {})}
+            columns = [(dataset, row[name]) for name, dataset in self._columns.items()]
+            for dataset, value in (*columns, (self._frames, frame)):
                 dataset.resize(index + 1, axis=0)
                 dataset[index] = value
                 dataset.flush()

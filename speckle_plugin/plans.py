@@ -3,17 +3,18 @@
 They are bluesky's own plans with one thing more: what happens when frames come faster
 than they are classified is chosen per plan, and written into the run. Every plan of
 bluesky works with the live classifier as well, with its default choice.
+
+Annotations are evaluated here, not postponed: the queue server makes forms of them.
 """
 
-from __future__ import annotations
-
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
-from bluesky.protocols import Flyable, Readable
+from bluesky.protocols import Flyable, Movable, Readable, Stoppable
 from bluesky.utils import MsgGenerator, short_uid
 
 from speckle_plugin.schema import Asked, check_asked
@@ -44,8 +45,8 @@ def classify_count(
     delay : float or iterable of float
         Seconds between exposures.
     when_full : {"wait", "defer"}
-        When too many frames wait to be classified: slow the scan down, or classify what
-        is over after the scan.
+        When too many frames wait to be classified: slow the scan down, or leave further frames without a
+        label, to be classified after the scan.
     second_opinion : {"none", "unsure", "all"}, optional
         Of which frames the disks are computed beside the network; by default what the session says.
     md : dict, optional
@@ -62,7 +63,7 @@ def classify_count(
 
 def classify_scan(
     detectors: Sequence[Readable],
-    *args: Any,
+    *args: Movable | Any,
     num: int | None = None,
     when_full: WhenFull = "wait",
     second_opinion: Asked | None = None,
@@ -74,6 +75,7 @@ def classify_scan(
     Parameters
     ----------
     detectors : sequence of Readable
+        Every image they read is classified.
     *args
         ``motor1, start1, stop1, ..., motorN, startN, stopN``, then the number of points
         unless `num` gives it.
@@ -90,7 +92,7 @@ def classify_scan(
 
 def classify_grid_scan(
     detectors: Sequence[Readable],
-    *args: Any,
+    *args: Movable | Any,
     when_full: WhenFull = "wait",
     second_opinion: Asked | None = None,
     md: Mapping[str, Any] | None = None,
@@ -101,6 +103,7 @@ def classify_grid_scan(
     Parameters
     ----------
     detectors : sequence of Readable
+        Every image they read is classified.
     *args
         ``motor1, start1, stop1, num1, ..., motorN, startN, stopN, numN``, the slowest first.
     when_full, second_opinion, md
@@ -115,7 +118,7 @@ def classify_grid_scan(
 def classify_fly(
     detector: Flyable,
     num: int,
-    *path: Any,
+    *path: Movable | Any,
     flush_period: float = 0.25,
     when_full: WhenFull = "wait",
     second_opinion: Asked | None = None,
@@ -129,12 +132,12 @@ def classify_fly(
     Parameters
     ----------
     detector : Flyable
-        Its `prepare` takes a mapping of `num`, and of `motor`, `start`, `stop` where a motor moves.
-        Its documents can be collected during the flight.
+        Its documents can be collected during the flight. Either its `prepare` takes a mapping of `num`, and
+        of `motor`, `start`, `stop` where a motor moves; or it is a `StandardDetector` of ophyd-async.
     num : int
         Number of frames.
     *path
-        ``motor, start, stop`` to move a motor meanwhile.
+        ``motor, start, stop`` to move a motor meanwhile. A detector of ophyd-async moves none.
     flush_period : float
         Seconds between collections, hence the most that a frame waits before it is classified.
     when_full, second_opinion, md
@@ -144,13 +147,15 @@ def classify_fly(
     Raises
     ------
     ValueError
-        If the path is not complete.
+        If the path is not complete, or the detector moves no motor.
     """
     if len(path) not in (0, 3):
         raise ValueError(f"expected motor, start, stop, or none of them, got {len(path)} arguments: {path!r}")
     course: dict[str, Any] = {"num": num}
     if path:
-        course |= {"motor": path[0], "start": float(path[1]), "stop": float(path[2])}
+        motor, start, stop = cast("tuple[Any, Any, Any]", path)
+        course |= {"motor": motor, "start": float(start), "stop": float(stop)}
+    preparation = _preparation(detector, course)
     metadata: dict[str, Any] = {
         "detectors": [detector.name],
         "num_points": num,
@@ -162,7 +167,6 @@ def classify_fly(
         yield from bps.collect(detector, name="primary", return_payload=False)
 
     def fly() -> MsgGenerator[None]:
-        yield from bps.prepare(detector, course, wait=True)
         yield from bps.kickoff(detector, wait=True)
         group, status, done = short_uid("complete"), None, None
         while status is None or not status.done:
@@ -173,17 +177,34 @@ def classify_fly(
             yield from collect()
 
     def land() -> MsgGenerator[None]:
-        yield from bps.stop(detector)
+        if isinstance(detector, Stoppable):  # others end when they are unstaged
+            yield from bps.stop(detector)
         yield from collect()
 
     @bpp.stage_decorator([detector])
     @bpp.run_decorator(md=metadata)
     def inner() -> MsgGenerator[None]:
+        # First, since detectors of ophyd-async describe only what they are prepared for.
+        yield from bps.prepare(detector, preparation, wait=True)
         yield from bps.declare_stream(detector, name="primary", collect=True)
         # After a pause nothing is to be repeated: what was collected would get its numbers again.
         yield from bpp.finalize_wrapper(bpp.rewindable_wrapper(fly(), False), land())
 
     return (yield from inner())
+
+
+def _preparation(detector: Flyable, course: dict[str, Any]) -> Any:
+    """Give what a detector's `prepare` takes."""
+    # Not imported: whoever has such a detector has imported it.
+    core = sys.modules.get("ophyd_async.core")
+    if core is None or not isinstance(detector, core.StandardDetector):
+        return course
+    if "motor" in course:
+        raise ValueError(
+            f"{detector.name} is a detector of ophyd-async, which moves no motor: fly it without motor, "
+            "start, stop, or write a plan that prepares and kicks off both"
+        )
+    return core.TriggerInfo(number_of_events=course["num"])
 
 
 def _metadata(

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal, get_args
 
 __all__ = [
+    "ASSUMED_CENTER",
     "Asked",
     "BEAM_CENTER",
     "CLASSES",
@@ -28,6 +29,7 @@ __all__ = [
     "STRUCTURE_STREAM",
     "STRUCTURE_SUMMARY",
     "SUMMARY",
+    "UNFIT",
     "Flag",
     "Opinion",
     "Status",
@@ -96,11 +98,18 @@ NO_DISK_NUMBER = 0
 TRUTH_SUFFIX = "_truth_disk_number"
 """A simulated detector `det` records the true disk number of its frames under `det_truth_disk_number`."""
 
+STREAMED_TRUTH_SUFFIX = "-truth_disk_number"
+"""An ophyd-async one records it in a stream of its own, `det-truth_disk_number` for the frames `det`."""
+
 BEAM_CENTER_SUFFIX = "_beam_center"
 PITCH_SUFFIX = "_pitch"
 SATURATION_SUFFIX = "_saturation_level"
 """Configuration attributes of a detector `det` are read under `det_beam_center`
 (row, column), `det_pitch` (wave number per pixel) and `det_saturation_level`."""
+
+
+ASSUMED_CENTER = (0.0, 0.0)
+"""Beam centre (row, column) that is taken where nobody says where it is; then frames are flagged for it."""
 
 
 class Status(StrEnum):
@@ -141,11 +150,15 @@ class Flag(StrEnum):
     SATURATED = "saturated"
     NEGATIVE = "negative"
     OTHER_PITCH = "other_pitch"
-    """The detector's pixels are of another pitch in k than those that the network was trained on."""
+    """The detector's pixels are of another k step than those that the network was trained on."""
     ASSUMED_CENTER = "assumed_center"
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The network's features lie far from those of all that it was trained on."""
+
+
+UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY, Flag.UNREADABLE, Flag.UNUSABLE_GEOMETRY})
+"""Flags that leave a frame without a label."""
 
 
 def image_key_of(stream: str, data_key: str) -> str:

@@ -191,7 +191,7 @@ def live_burst(session: Session, detector: BurstDetector, frames: int, per_trigg
 
 
 def live_scan(session: Session, plan: Any, frames: int) -> LiveSpeed:
-    """Run a plan that takes so many frames.
+    """Run a plan that takes this number of frames.
 
     Raises
     ------

@@ -135,7 +135,8 @@ def test_a_second_session_on_the_directory(session: Session, scan: str) -> None:
         uid = measure(other, bp.count([det], 2))
         assert scan in other.catalog
     assert session.catalog[uid].metadata["stop"]["classification"]["classified"] == 2
-    assert connect("speckle_test").uri == session.store.uri, "the profile stays"
+    with connect("speckle_test") as reader:  # the profile stays
+        assert reader.uri == session.store.uri
 
 
 def test_a_missing_bundle_is_an_error_at_once(tmp_path: Path) -> None:

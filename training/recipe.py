@@ -95,7 +95,7 @@ class TrainingRecipe:
     steps, batch : int
         Updates of the weights, and network inputs in each (a frame with the beam inside gives two).
     steps_per_epoch : int
-        A checkpoint and a validation follow every so many steps.
+        Steps between two checkpoints; each comes with a validation.
     optimizer : {"adamw", "adam"}
         `adam` is the paper's.
     schedule : {"one_cycle", "constant"}

@@ -30,10 +30,10 @@ from training.workers import place_among_workers
 __all__ = ["Mixture", "retrain", "set_aside"]
 
 SET_ASIDE = 8
-"""One of so many training frames is not trained on: confidences are calibrated on them."""
+"""One training frame in this many is not trained on: confidences are calibrated on those."""
 
 LEAST_GROUPS = 4
-"""Of so many runs (or groups of them that show the same disks) a whole one is set aside for it."""
+"""From this many runs on (or groups of runs that show the same disks), whole runs are set aside for that."""
 
 MOST_FOR_VALIDATION = 400
 STEPS_PER_EPOCH = 50
@@ -147,7 +147,7 @@ def retrain(
         if simulated is None:  # the recipe's frames were a stand-in for the class list
             plain = {**bundle.training["recipe"], "frames": None}
             bundle = replace(bundle, training={**bundle.training, "recipe": plain})
-        bundle = replace(bundle, pitch=parent.pitch or _pitch(labelled))
+        bundle = replace(bundle, pitch=parent.pitch or _k_step(labelled))
         known = _calibration_frames(calibration_set, simulated, simulated_share, seed)
         bundle = calibrate_on(bundle, known, len(known), report)
         if bundle.feature_statistics is None:
@@ -322,8 +322,8 @@ def _with_text_keys(counts: Mapping[int, int]) -> dict[str, int]:
     return {str(n): count for n, count in counts.items()}  # JSON knows no others
 
 
-def _pitch(labelled: LabelledFrames) -> float | None:
-    return next((frame.pitch for frame in labelled.frames if frame.pitch), None)
+def _k_step(labelled: LabelledFrames) -> float | None:
+    return next((frame.k_step for frame in labelled.frames if frame.k_step), None)
 
 
 def _ignore(line: str) -> None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from speckle_plugin.network import Bundle
-from speckle_plugin.network.classifier import PITCH_TOLERANCE
+from speckle_plugin.network.classifier import K_STEP_TOLERANCE
+from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.preprocessing import usable_pixels, view_shape
 from training.frames import frame_geometry
 from training.progress import Report
@@ -68,10 +67,10 @@ def check_geometry(parent: Bundle, labelled: LabelledFrames, simulated: FrameRec
     Raises
     ------
     ValueError
-        If frames are of another size or pitch than others, or than the parent can use; it says in which runs.
+        If frames are of another size or k step than others, or than the parent can use; it says which runs.
     """
     views: dict[tuple[int, ...], dict[str, None]] = {}
-    pitches: dict[float, dict[str, None]] = {}
+    steps: dict[float, dict[str, None]] = {}
     for frame in _one_of_each(labelled):
         try:
             shape = view_shape(parent.preprocessing, frame.geometry)[1:]
@@ -80,8 +79,8 @@ def check_geometry(parent: Bundle, labelled: LabelledFrames, simulated: FrameRec
                 f"the parent {parent.name!r} can't use the frames of the run {frame.run_uid}: {error}"
             ) from error
         views.setdefault(shape, {})[frame.run_uid] = None
-        if frame.pitch:
-            pitches.setdefault(frame.pitch, {})[frame.run_uid] = None
+        if frame.k_step:
+            steps.setdefault(frame.k_step, {})[frame.run_uid] = None
     wanted: tuple[int, ...] | None = None
     if simulated is not None:
         wanted = view_shape(parent.preprocessing, frame_geometry(simulated))[1:]
@@ -95,13 +94,13 @@ def check_geometry(parent: Bundle, labelled: LabelledFrames, simulated: FrameRec
             + f"{expected}. Choose runs of one size by the query"
             + ("" if wanted is None else ", or take no simulated frames (share 0)")
         )
-    known = parent.pitch or next(iter(pitches), None)
-    others = {p: uids for p, uids in pitches.items() if known and abs(p / known - 1.0) > PITCH_TOLERANCE}
+    known = parent.pitch or next(iter(steps), None)
+    others = {p: uids for p, uids in steps.items() if known and abs(p / known - 1.0) > K_STEP_TOLERANCE}
     if others:
         source = f"the parent {parent.name!r} was trained on" if parent.pitch else "other runs have"
         raise ValueError(
-            f"{source} a pitch of {known:.6g} per pixel, but the frames have another: "
-            + "; ".join(f"{pitch:.6g} of {_runs(uids)}" for pitch, uids in others.items())
+            f"{source} a k step of {known:.6g} per pixel, but the frames have another: "
+            + "; ".join(f"{step:.6g} of {_runs(uids)}" for step, uids in others.items())
             + ". Leave those runs out by the query, or train a network for their detector"
         )
 
@@ -125,7 +124,7 @@ def leave_out_unfit(
     fit = []
     for i, drawn in enumerate(labelled.read()):
         pixels = drawn.frame[usable_pixels(drawn.geometry, parent.preprocessing)]
-        if np.isfinite(pixels).all() and pixels.max() > 0 and pixels.max() > pixels.min():
+        if unfit_flag(pixels.min(), pixels.max()) is None:
             fit.append(i)
         if report:
             report("read", i + 1, len(labelled), {})

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from speckle_plugin.schema import PRIMARY, split_image_key
-from speckle_plugin.store.read.rows import read_columns
+from speckle_plugin.store import StoredRun
 from training.stored_frames import LabelledFrames
 
 __all__ = ["join_groups", "split_by_run", "together"]
@@ -30,9 +30,9 @@ def together(labelled: LabelledFrames) -> list[tuple[str, ...]]:
     """
     seen: dict[str, set[int]] = {uid: set() for uid in labelled.run_uids}
     for uid, image_key in {(frame.run_uid, frame.image_key): None for frame in labelled.frames}:
-        run, stream = labelled.runs[uid], split_image_key(image_key)[0] or PRIMARY
-        keys = [key for key in run.base[stream].metadata["data_keys"] if key.endswith(SAMPLE_SEED_SUFFIX)]
-        table = read_columns(run, stream, keys) if keys else None
+        events = StoredRun(labelled.runs[uid]).events(split_image_key(image_key)[0] or PRIMARY)
+        keys = [key for key in events.data_keys if key.endswith(SAMPLE_SEED_SUFFIX)] if events else []
+        table = events.columns(keys) if events and keys else None
         if table is not None:
             seen[uid].update(int(seed) for key in keys for seed in table[key].dropna().unique())
     return join_groups(seen)

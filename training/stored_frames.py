@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.descriptors import FrameSettings, describe_detector, is_configured_anew
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.schema import Status, image_key_of, split_image_key
-from speckle_plugin.store import find_frames, read_frames
+from speckle_plugin.schema import Status
+from speckle_plugin.store import StoredRun, find_frames, read_frames
 from training.frames import DrawnFrame
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class LabelledFrame:
     disk_number : int
     geometry : FrameGeometry
         One object for all frames that have it in common.
-    pitch : float or None
+    k_step : float or None
         Wave number per pixel, where the detector states it.
     center_assumed : bool
         Whether the detector does not state where the beam is, and pixel (0, 0) was taken.
@@ -61,7 +60,7 @@ class LabelledFrame:
     frame_index: int
     disk_number: int
     geometry: FrameGeometry
-    pitch: float | None = None
+    k_step: float | None = None
     center_assumed: bool = False
 
 
@@ -273,11 +272,10 @@ class _Detectors:
     """What the descriptors of runs tell of their detectors, each read once."""
 
     def __init__(self, runs: Mapping[str, BlueskyRun], mask: NDArray[np.bool_] | None) -> None:
-        self._runs, self._mask = runs, mask
-        self._images: dict[str, dict[str, tuple[str, Mapping[str, Any]]]] = {}
+        self._stored = {uid: StoredRun(run) for uid, run in runs.items()}
+        self._mask = mask
         self._geometries: dict[Any, FrameGeometry] = {}
         self._known: dict[tuple[str, str], LabelledFrame] = {}
-        self._counts: dict[tuple[str, str], int] = {}
 
     def label(self, uid: str, key: str, index: int, disk_number: int) -> LabelledFrame:
         if (uid, key) not in self._known:
@@ -285,7 +283,7 @@ class _Detectors:
         return replace(self._known[uid, key], frame_index=index, disk_number=disk_number)
 
     def only_key(self, uid: str, where: str) -> str:
-        keys = list(self._images_of(uid))
+        keys = list(self._stored[uid].images)
         if len(keys) != 1:
             raise ValueError(
                 f"{where}: the run {uid} has the images {_some(keys) or 'none'}; "
@@ -294,34 +292,19 @@ class _Detectors:
         return keys[0]
 
     def count(self, uid: str, key: str, where: str) -> int:
-        if key not in (images := self._images_of(uid)):
+        if key not in (images := self._stored[uid].images):
             raise ValueError(
                 f"{where}: the run {uid} has no images {key!r}, only {_some(list(images)) or 'none'}"
             )
-        if (uid, key) not in self._counts:
-            array = self._runs[uid].base[f"{images[key][0]}/{split_image_key(key)[1]}"]
-            self._counts[uid, key] = int(np.prod(array.shape[:-2]))
-        return self._counts[uid, key]
-
-    def _images_of(self, uid: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
-        """Give stream and descriptor of each image key of a run."""
-        if uid not in self._images:
-            found = {}
-            for name, stream in self._runs[uid].base.items():
-                for key, data_key in stream.metadata.get("data_keys", {}).items():
-                    if data_key.get("external") and 2 <= len(data_key.get("shape") or ()) <= 3:
-                        found[image_key_of(name, key)] = name, stream.metadata
-            self._images[uid] = found
-        return self._images[uid]
+        return len(images[key])
 
     def _describe(self, uid: str, key: str) -> LabelledFrame:
-        stream, descriptor = self._images_of(uid)[key]
-        _, data_key = split_image_key(key)
-        masks = None if self._mask is None else {data_key: self._mask}
-        detector = describe_detector(data_key, descriptor, FrameSettings(masks=masks), stream)
+        images = self._stored[uid].images_of(key)
+        masks = None if self._mask is None else {images.data_key: self._mask}
+        detector = images.describe(replace(self._stored[uid].settings, masks=masks))
         if detector.geometry is None:
             raise ValueError(f"frames of the run {uid}: {detector.problem}")
-        if is_configured_anew(data_key, descriptor, stream):
+        if images.is_configured_anew:
             raise ValueError(
                 f"the detector of {key!r} was configured anew during the run {uid}, so that beam centre or "
                 "pitch are not the same for all its frames: choose the other runs (--where, --since, --until)"
@@ -329,7 +312,7 @@ class _Detectors:
         # Runs of one detector share a geometry, so that frames are prepared together.
         known = detector.geometry.shape, detector.geometry.beam_center
         geometry = self._geometries.setdefault(known, detector.geometry)
-        return LabelledFrame(uid, key, 0, 0, geometry, detector.pitch, detector.center_assumed)
+        return LabelledFrame(uid, key, 0, 0, geometry, detector.k_step, detector.center_assumed)
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -78,12 +78,13 @@ def classify(
     from speckle_plugin.frames.files import open_frames
     from speckle_plugin.network import find_bundle
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.schema import ASSUMED_CENTER
 
     frames = turned(open_frames(file, dataset), orientation)
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     center, k_step = beam.of_file(frames)
     left_out = mask_of(mask, mask_polarity, frames.statements.mask, frames.shape[1:])
-    geometry = FrameGeometry(frames.shape[1:], center or (0.0, 0.0), left_out)
+    geometry = FrameGeometry(frames.shape[1:], center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
     if center is None:
@@ -120,17 +121,14 @@ def classify(
 def _label(
     classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, k_step: float | None, assumed: bool
 ) -> Iterator[FrameResult]:
-    from dataclasses import replace
-
-    from speckle_plugin.schema import Flag
-
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
     saturation_level = frames.statements.saturation_level
     for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
         if not number:
             _advise(list(block), geometry)
-        for result in classifier.label(list(block), geometry, saturation_level, pitch=k_step):
-            yield replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) if assumed else result
+        yield from classifier.label(
+            list(block), geometry, saturation_level, k_step=k_step, center_assumed=assumed
+        )
 
 
 def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> None:

@@ -9,6 +9,13 @@ import typer
 from speckle_plugin.cli.console import print_table, progress_bar, remark, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import MaskOption
+from speckle_plugin.cli.named_runs import (
+    NOT_COMPLETE,
+    EverythingOption,
+    name_of,
+    named_runs,
+    replay_journals,
+)
 from speckle_plugin.cli.options import parse_beam_center
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
@@ -21,9 +28,6 @@ if TYPE_CHECKING:
     from speckle_plugin.store import Store
 
 __all__ = ["bundle_of", "complete"]
-
-NOT_COMPLETE = 1
-"""Exit code when frames are still without a label."""
 
 
 @clear_errors
@@ -56,9 +60,7 @@ def complete(
             show_default="that of the session",
         ),
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Classify every frame of these runs again.")
-    ] = False,
+    everything: EverythingOption = False,
 ) -> None:
     """Label the frames of stored runs that have no label yet, from the frames as they are stored.
 
@@ -93,7 +95,7 @@ def complete(
         )
     bundle = None if model is None else find_bundle(model)
     with open_store(data, server) as store:
-        whole = server is not None or _replay(store)
+        whole = server is not None or replay_journals(store)
         chosen = _find(store, runs or [])
         if not chosen:
             remark("nothing to do: no run has deferred frames")
@@ -101,7 +103,7 @@ def complete(
             task = progress.add_task("loading the network", total=None, numbers="")
 
             def report(run: BlueskyRun, done: int, total: int) -> None:
-                progress.update(task, description=_name(run), completed=done, total=total)
+                progress.update(task, description=name_of(run), completed=done, total=total)
 
             from speckle_plugin.reprocess import complete_runs
 
@@ -123,33 +125,11 @@ def complete(
         raise typer.Exit(NOT_COMPLETE)
 
 
-def _replay(store: Store) -> bool:
-    """Make whole runs of journals that were left behind; tell whether that worked."""
-    from speckle_plugin.store import replay
-
-    outcomes = replay(store.journal_directory, store.runs)
-    for uid, outcome in outcomes.items():
-        remark(f"journal of the run {uid}: {outcome}")
-    return not any(outcome.startswith("failed") for outcome in outcomes.values())
-
-
 def _find(store: Store, wanted: list[str]) -> list[BlueskyRun]:
-    """Give the runs named, each once, or those with deferred frames."""
+    """Give the runs named, or those with deferred frames."""
     from speckle_plugin.store import find_runs
 
-    if not wanted:
-        return list(find_runs(store.runs, deferred=True).values())
-    found = {}
-    for name in wanted:
-        # The beginning of a uid may be all digits, but a scan id of eight is not likely.
-        by_scan_id = name.isdecimal() and len(name) < 8
-        try:
-            run = store.runs.scan_id[int(name)] if by_scan_id else store.runs.uid[name]
-        except KeyError as error:
-            what = "scan id" if by_scan_id else "uid"
-            raise ValueError(f"no stored run has the {what} {name}: speckle query lists the runs") from error
-        found[run.start["uid"]] = run
-    return list(found.values())
+    return named_runs(store, wanted) if wanted else list(find_runs(store.runs, deferred=True).values())
 
 
 class _Networks:
@@ -173,18 +153,14 @@ class _Networks:
 def bundle_of(run: BlueskyRun) -> Bundle:
     """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
     from speckle_plugin.network import find_bundle, shipped_bundles
-    from speckle_plugin.schema import SUMMARY
+    from speckle_plugin.store import StoredRun
 
-    summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}
+    summary = StoredRun(run).summary
     if summary.get("model") in shipped_bundles():
         bundle = find_bundle(summary["model"])
         if bundle.sha256 == summary.get("weights_sha256"):
             return bundle
     return find_bundle()
-
-
-def _name(run: BlueskyRun) -> str:
-    return f"scan {run.start.get('scan_id', '?')} ({run.start['uid'][:8]})"
 
 
 def _count_unlabelled(run: BlueskyRun) -> int:
@@ -204,7 +180,7 @@ def _tell(outcomes: list[Completion], without_label: dict[str, int]) -> None:
     for outcome in outcomes:
         if outcome.error:
             typer.secho(f"Error: {' '.join(outcome.error.split())}", err=True, fg="red")
-        elif not (outcome.classified or outcome.flagged):
+        elif not (outcome.classified or outcome.flagged or outcome.kept):
             unlabelled = without_label.get(outcome.run_uid, 0)
             if unlabelled:
                 remark(
@@ -213,3 +189,8 @@ def _tell(outcomes: list[Completion], without_label: dict[str, int]) -> None:
                 )
             else:
                 remark(f"the run {outcome.run_uid[:8]} was complete already")
+        if outcome.kept:
+            remark(
+                f"{outcome.kept} frames of the run {outcome.run_uid[:8]} could not be labelled again, "
+                "and keep their label"
+            )

@@ -26,6 +26,9 @@ EXAMPLES = 6
 
 PATCHES = 24
 
+SOLVED_DISKS, SOLVED_PHOTONS = 12, 1e6
+"""Of the frame that is solved."""
+
 EXPOSURE_TIME = 0.1
 """Seconds per frame; the times from frame to label then show the classifier, not a queue."""
 
@@ -47,7 +50,8 @@ def demo(
 
     A grid scan moves the sample through the beam; each frame goes into an HDF5 file, is classified while the
     scan goes on, and its result is stored beside it in a Tiled server. The map of disk numbers over
-    the sample, true and classified, is drawn into **demo.png** in the data directory.
+    the sample, true and classified, is drawn into **demo.png** in the data directory. One frame of unequal
+    disks is solved as well (speckle solve): **sample.png** shows its disks beside the true ones.
 
     **Example**: disks of a spread of sizes, on a finer grid.
 
@@ -66,7 +70,8 @@ def demo(
         report = session.live.reports[uid]
         table = _query(session, uid)
         picture = _draw(session, table, settings, data / "demo.png", family)
-        _tell(session, uid, report, table, picture, data)
+        solved = _solve_one(data / "sample.png", seed)
+        _tell(session, uid, report, table, (picture, solved), data)
     remark(f"finished in {time.monotonic() - started:.0f} s")
 
 
@@ -131,7 +136,38 @@ def _draw(session: Session, table: DataFrame, settings: Preprocessing, path: Pat
     return path
 
 
-def _tell(session: Session, uid: str, report: RunReport, table: DataFrame, picture: Path, data: Path) -> None:
+def _solve_one(path: Path, seed: int) -> str:
+    """Solve one frame of unequal disks, draw it beside the ground truth, and give what to say of it."""
+    import numpy as np
+
+    from simulated_devices import DetectorResponse, Family, draw_system, intensity, quadrant
+    from speckle_plugin.explain.structure_picture import structure_picture
+    from speckle_plugin.preprocessing import FrameGeometry
+    from speckle_plugin.structure import SolveSettings, solve
+    from speckle_plugin.structure.matching import largest_difference
+
+    rng, grid = np.random.default_rng(seed), quadrant()
+    system = draw_system(Family.POLY, SOLVED_DISKS, rng)
+    frame = DetectorResponse(photons=SOLVED_PHOTONS).respond(intensity(system, grid), rng)
+    geometry = FrameGeometry(grid.shape, grid.beam_center)
+    found = solve(frame, geometry, grid.pitch, SolveSettings(seed=0))
+    truth = np.column_stack([system.positions, system.radii])
+    structure_picture(found, frame, geometry, "one frame", truth=truth).savefig(path, dpi=110)
+    told = f"{found.disk_number} of {SOLVED_DISKS} disks, {found.certificate.replace('_', ' ')}"
+    if found.disk_number == SOLVED_DISKS:
+        disks = np.column_stack([found.x, found.y, found.r])
+        told += f", each within {largest_difference(disks, truth):.2g} units of the truth"
+    return f"{path} ({told} in {found.seconds:.1f} s)"
+
+
+def _tell(
+    session: Session,
+    uid: str,
+    report: RunReport,
+    table: DataFrame,
+    pictures: tuple[Path, str],
+    data: Path,
+) -> None:
     """Say what was measured, where it is, and how to go on."""
     import numpy as np
 
@@ -151,7 +187,8 @@ frames: {summary["frames"]} ({counts})
 model {summary["model"]} {summary["model_version"]} on {summary["engine"]}
 {chr(10).join(times)}
 
-picture   {picture}
+picture   {pictures[0]}
+sample    {pictures[1]}
 run       {uid}, in {data.resolve()} (frames/ HDF5, tiled/ catalog)
 IPython   SPECKLE_DATA={data} ipython --profile-dir=profile_collection
           then: find_frames(catalog[-1])   catalog[-1].primary["det_image"].read()

@@ -26,6 +26,9 @@ def evaluate(
     ] = None,
     per_class: Annotated[int, typer.Option(min=2, help="Frames of each disk number in every set.")] = 100,
     seeds: Annotated[str, typer.Option(help="Of the test sets, by commas.")] = "1,2,3",
+    solve_frames: Annotated[
+        int, typer.Option(min=0, help="Frames of each set that are solved as well, a second each; 0: none.")
+    ] = 19,
     only: Annotated[
         list[str] | None,
         typer.Option(help="One study only; may be given again.", show_default="all studies"),
@@ -36,7 +39,8 @@ def evaluate(
 
     The frames are of the kind that the network was trained on, and of other families; without and with photon
     noise, of other sizes, with the beam off its centre, masked in part, with the beam inside; and frames that
-    the network was not made for. Beside it stand baselines without a network. The report is report.md with
+    the network was not made for. Beside it stand baselines without a network, and the structure solution
+    (speckle solve) on a few frames of each set. The report is report.md with
     pictures; results.json holds the numbers; both are written anew after every study.
 
     **Example**
@@ -74,7 +78,9 @@ def evaluate(
 
         report = reporter(progress, task)
 
-        results = evaluate_bundle(find_bundle(model), per_class, chosen, only or tuple(STUDIES), report, keep)
+        results = evaluate_bundle(
+            find_bundle(model), per_class, chosen, only or tuple(STUDIES), report, keep, solve_frames
+        )
     _print_families(results)
     if out is not None:
         stdout().print(f"{out / 'report.md'}, {out / 'results.json'}", markup=False, soft_wrap=True)

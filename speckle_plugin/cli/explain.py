@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,6 +102,7 @@ def explain(
     from speckle_plugin.network import find_bundle
     from speckle_plugin.network.marked_pixels import without_marked_pixels
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.schema import ASSUMED_CENTER
 
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     if file is not None:
@@ -112,7 +113,7 @@ def explain(
         chosen = _from_run(str(run), frame_index, image_key, data, server, beam)
     shape = chosen.pixels.shape
     left_out = mask_of(mask, mask_polarity, chosen.mask, shape if file is not None else None)
-    geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or (0.0, 0.0), left_out)
+    geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
     geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
@@ -152,7 +153,7 @@ class _Chosen:
     name: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
     mask: NDArray[Any] | None = None
 
 
@@ -177,22 +178,24 @@ def _from_run(
 
     with open_store(data, server) as store:
         stored = read_stored_frame(store.runs, run, frame_index, image_key)
-    center, pitch = beam.stated(stored.pixels.shape)
+    center, k_step = beam.stated(stored.pixels.shape)
     name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
-    return _Chosen(name, stored.pixels, center or stored.beam_center, pitch or stored.pitch)
+    return _Chosen(name, stored.pixels, center or stored.beam_center, k_step or stored.k_step)
 
 
 def _explain(
     bundle: Bundle, chosen: _Chosen, geometry: FrameGeometry, disk_number: int | None
 ) -> Explanation:
     from speckle_plugin.explain.saliency import explain as explain_frame
-    from speckle_plugin.schema import Flag
 
-    explanation = explain_frame(bundle, chosen.pixels, geometry, disk_number, chosen.pitch)
-    if chosen.beam_center is not None:
-        return explanation
-    flags = (*explanation.result.flags, Flag.ASSUMED_CENTER)
-    return replace(explanation, result=replace(explanation.result, flags=flags))
+    return explain_frame(
+        bundle,
+        chosen.pixels,
+        geometry,
+        disk_number,
+        chosen.k_step,
+        center_assumed=chosen.beam_center is None,
+    )
 
 
 def _draw(
@@ -207,7 +210,7 @@ def _draw(
 
     title = f"{chosen.name}, by {bundle.name} {bundle.version}"
     figure = explanation_picture(
-        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.pitch, title
+        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.k_step, title
     )
     figure.savefig(path, format=kind, dpi=RESOLUTION)
 
@@ -220,10 +223,10 @@ def _save(
     from speckle_plugin.preprocessing import map_spacing
 
     more: dict[str, Any] = {}
-    if chosen.pitch:
-        more["pitch"] = chosen.pitch
+    if chosen.k_step:
+        more["pitch"] = chosen.k_step
         if bundle.preprocessing.intensity == "patterson":
-            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.pitch)
+            more["map_spacing"] = map_spacing(bundle.preprocessing, geometry, chosen.k_step)
     with path.open("wb") as opened:
         np.savez_compressed(
             opened,

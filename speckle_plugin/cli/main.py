@@ -27,6 +27,7 @@ from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.retrain import retrain
 from speckle_plugin.cli.serve import serve
 from speckle_plugin.cli.simulate import simulate
+from speckle_plugin.cli.solve import solve
 from speckle_plugin.cli.train import train
 
 __all__ = ["app"]
@@ -46,6 +47,7 @@ app.command()(simulate)
 app.command()(classify)
 app.command()(center)
 app.command()(explain)
+app.command()(solve)
 app.command()(train)
 app.command()(evaluate)
 app.command()(retrain)

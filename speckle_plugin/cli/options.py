@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["CenterOrder", "FamilyName", "GridName", "new_file", "parse_beam_center", "parse_disk_numbers"]
+__all__ = [
+    "CenterOrder",
+    "FamilyName",
+    "GridName",
+    "new_file",
+    "parse_beam_center",
+    "parse_disk_numbers",
+    "parse_numbers",
+]
 
 # The library's own lists, said again: importing them takes seconds, and the help must not. A test compares.
 FamilyName = Literal["mono", "poly", "poly_published", "constant_radius"]
@@ -26,6 +34,17 @@ def parse_disk_numbers(text: str) -> tuple[int, ...]:
     ValueError
         If it is none of these, or a number is below 1.
     """
+    return parse_numbers(text, "disk numbers", least=1)
+
+
+def parse_numbers(text: str, what: str, least: int = 0) -> tuple[int, ...]:
+    """Read `2-20`, `2,5,9` or `2-5,9`, in rising order; `what` names them in errors.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or a number is below the least.
+    """
     numbers: set[int] = set()
     try:
         for part in text.split(","):
@@ -33,10 +52,10 @@ def parse_disk_numbers(text: str) -> tuple[int, ...]:
             numbers |= set(range(int(first), int(last or first) + 1)) or _nothing(part)
     except ValueError:
         raise ValueError(
-            f"the disk numbers {text!r} can't be read: give a range such as 2-20 or a list such as 2,5,9"
+            f"the {what} {text!r} can't be read: give a range such as 2-20 or a list such as 2,5,9"
         ) from None
-    if min(numbers) < 1:
-        raise ValueError(f"disk numbers must be at least 1, not {min(numbers)}")
+    if min(numbers) < least:
+        raise ValueError(f"{what} must be at least {least}, not {min(numbers)}")
     return tuple(sorted(numbers))
 
 

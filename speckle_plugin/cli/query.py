@@ -45,7 +45,11 @@ def query(
         bool, typer.Option("--frames", help="A row for each such frame, not for each run.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write the rows into a .csv file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Write the rows into a .csv or .parquet file, or with their frames into .h5.",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -57,12 +61,18 @@ def query(
 
         speckle query --data demo-output --frames --max-confidence 0.8 --out unsure.csv
 
+        speckle query --data demo-output --frames --label 7 --out sevens.h5
+
         speckle query --data demo-output --where family=mono --since 2026-11-01
+
+    The HDF5 file is NeXus: silx view and h5web open it at the frames.
     """
     import pandas as pd
 
-    from speckle_plugin.store import find_frames
+    from speckle_plugin.store import FRAME_SUFFIXES, TABLE_SUFFIXES, export_table, find_frames
 
+    if out is not None and out.suffix in FRAME_SUFFIXES and not frames:
+        raise ValueError(f"{out} is a file for frames: give --frames, or a .csv or .parquet file for runs")
     wanted = run_selection(
         where,
         label=label,
@@ -79,11 +89,11 @@ def query(
             rows = find_frames(runs, label=label, max_confidence=max_confidence, flag=flag)
         else:
             rows = pd.DataFrame([_run_row(run) for run in runs.values()])
-    if out is not None:
-        with new_file(out, (".csv",), force) as partial:
-            rows.to_csv(partial, index=False)
-        remark(f"{len(rows)} rows in {out}")
-        return
+        if out is not None:
+            with new_file(out, (*TABLE_SUFFIXES, *FRAME_SUFFIXES), force) as partial:
+                export_table(rows, partial, runs, out.suffix)
+            remark(f"{len(rows)} rows in {out}")
+            return
     if rows.empty:
         remark("nothing stored matches")
         return
@@ -118,10 +128,9 @@ def replay(data: DataOption = DEFAULT_DATA, server: ServerOption = None) -> None
 def _run_row(run: Any) -> dict[str, Any]:
     from datetime import datetime
 
-    from speckle_plugin.schema import SUMMARY
+    from speckle_plugin.store import StoredRun
 
-    start, stop = run.metadata["start"], run.metadata.get("stop") or {}
-    summary = stop.get(SUMMARY, {})
+    start, summary = run.start, StoredRun(run).summary
     return {
         "scan_id": start.get("scan_id"),
         "uid": start["uid"][:8],

@@ -1,4 +1,4 @@
-"""Read one frame of a stored run, and what its detector says of it."""
+"""Choose one frame of a stored run by what the command line says, and read it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.descriptors import FrameSettings, describe_detector, holds_images
-from speckle_plugin.store import read_frames
+from speckle_plugin.store import StoredRun
 
 if TYPE_CHECKING:
-    from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
+    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
-    from speckle_plugin.documents.descriptors import Detector
 
 __all__ = ["StoredFrame", "read_stored_frame"]
 
 
 @dataclass(frozen=True, eq=False)
 class StoredFrame:
-    """One frame, and what its detector says of it.
+    """One frame, and what its detector, or the session, says of it.
 
     Parameters
     ----------
     run_uid, image_key : str
     pixels : array, shape (rows, columns)
     beam_center : (row, column) or None
-    pitch : float or None
+    k_step : float or None
         Wave number per pixel.
     """
 
@@ -35,7 +33,7 @@ class StoredFrame:
     image_key: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
-    pitch: float | None
+    k_step: float | None
 
 
 def read_stored_frame(
@@ -58,40 +56,11 @@ def read_stored_frame(
     ValueError
         If there is no such run, key or frame.
     """
-    import pandas as pd
-
     try:
-        run = runs[uid]
+        stored = StoredRun(runs[uid])
     except KeyError as error:
         raise ValueError(f"no stored run has the uid {uid}: speckle query lists the runs") from error
-    detector = _detector_of(run, image_key)
-    row = {
-        "run_uid": [run.start["uid"]],
-        "image_key": [detector.image_key],
-        "frame_index": [frame_index],
-    }
-    ((_, pixels),) = read_frames(run, pd.DataFrame(row))
-    center = None
-    if detector.geometry is not None and not detector.center_assumed:
-        center = detector.geometry.beam_center
-    return StoredFrame(run.start["uid"], detector.image_key, pixels, center, detector.pitch)
-
-
-def _detector_of(run: BlueskyRun, image_key: str | None) -> Detector:
-    detectors = {}
-    for stream in run.base:
-        descriptor = run.base[stream].metadata
-        for key, data_key in descriptor.get("data_keys", {}).items():
-            if holds_images(data_key):
-                detector = describe_detector(key, descriptor, FrameSettings(), stream)
-                detectors[detector.image_key] = detector
-    if image_key is None and len(detectors) == 1:
-        return next(iter(detectors.values()))
-    if image_key in detectors:
-        return detectors[image_key]
-    if not detectors:
-        raise ValueError(f"the run {run.start['uid']} holds no frames")
-    asked = "several image keys" if image_key is None else f"no image key {image_key!r}"
-    raise ValueError(
-        f"the run {run.start['uid']} has {asked}: choose by --image-key among {', '.join(sorted(detectors))}"
-    )
+    images = stored.choose_images(image_key)
+    detector = images.describe(stored.settings)
+    (pixels,) = images.read([frame_index])
+    return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.k_step)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
+    ASSUMED_CENTER,
     BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
     IMAGE_KEYS,
@@ -63,6 +64,12 @@ class FrameSettings:
                     masks.append(f"{key} {hash_mask(mask)}")
         return {IMAGE_KEYS: list(self.image_keys or ()), BEAM_CENTER: center, MASKS: masks}
 
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
+        """Give the settings that stand in the configuration of results, all but the masks."""
+        image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
+        return cls(tuple(image_keys) if image_keys else None, (center[0], center[1]) if center else None)
+
 
 @dataclass(frozen=True, eq=False)
 class Detector:
@@ -79,8 +86,13 @@ class Detector:
     geometry: FrameGeometry | None
     problem: str
     saturation_level: float | None
-    pitch: float | None
+    k_step: float | None
     center_assumed: bool
+
+    @property
+    def beam_center(self) -> tuple[float, float] | None:
+        """Where the beam is (row, column), if anyone said so; else `center_assumed`, or a `problem`."""
+        return None if self.geometry is None or self.center_assumed else self.geometry.beam_center
 
     def count_frames(self, multiplier: int | None = None) -> int:
         """Give the number of frames in an event, see :func:`speckle_plugin.documents.shapes.count_frames`."""
@@ -107,7 +119,7 @@ def describe_detector(
     geometry, problem = None, ""
     try:
         mask = (settings.masks or {}).get(key)
-        geometry = FrameGeometry(shape[-2:], (0.0, 0.0) if center is None else center, mask)
+        geometry = FrameGeometry(shape[-2:], ASSUMED_CENTER if center is None else center, mask)
     except (TypeError, ValueError) as error:
         problem = f"{key}: {error}"
     try:
@@ -122,13 +134,13 @@ def describe_detector(
         geometry=geometry,
         problem=problem,
         saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
-        pitch=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
+        k_step=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
         center_assumed=center is None,
     )
 
 
 def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PRIMARY) -> bool:
-    """Tell whether a detector got another beam centre, pitch or saturation level during a stored run.
+    """Tell whether a detector got another beam centre, k step or saturation level during a stored run.
 
     Live, each frame is classified with the configuration of its time. The descriptor of a stored stream
     is the first one; `bluesky_tiled_plugins` keeps what later ones changed beside it.
@@ -144,7 +156,7 @@ def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PR
 def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, ...]:
     detector = describe_detector(key, descriptor, FrameSettings(), stream)
     center = None if detector.geometry is None else detector.geometry.beam_center
-    return center, detector.center_assumed, detector.pitch, detector.saturation_level
+    return center, detector.center_assumed, detector.k_step, detector.saturation_level
 
 
 def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> Any:

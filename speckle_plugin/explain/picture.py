@@ -32,7 +32,7 @@ def explanation_picture(
     frame: NDArray[Any],
     settings: Preprocessing,
     geometry: FrameGeometry,
-    pitch: float | None = None,
+    k_step: float | None = None,
     title: str = "",
 ) -> Figure:
     """Draw an explanation.
@@ -48,7 +48,7 @@ def explanation_picture(
     settings : Preprocessing
         Those of the explained network.
     geometry : FrameGeometry
-    pitch : float, optional
+    k_step : float, optional
         Wave number per pixel of the detector; with it the axes of a Patterson map are distances.
     title : str
         Stands before the disk number and its probability.
@@ -72,7 +72,7 @@ def explanation_picture(
     )
     for axes in panels[0]:
         axes.set(xlabel="column (pixels)", ylabel="row (pixels)")
-    extent, axis_names = _input_axes(explanation.inputs.shape[1:], settings, geometry, pitch)
+    extent, axis_names = _input_axes(explanation.inputs.shape[1:], settings, geometry, k_step)
     name = f"masked, standardized ({settings.intensity})"
     if settings.intensity == "patterson":
         name = "Patterson map" + (", below it the radial average" if settings.radial_rows else "")
@@ -106,16 +106,19 @@ def _logarithm(frame: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _input_axes(
-    shape: tuple[int, ...], settings: Preprocessing, geometry: FrameGeometry, pitch: float | None
+    shape: tuple[int, ...], settings: Preprocessing, geometry: FrameGeometry, k_step: float | None
 ) -> tuple[tuple[float, float, float, float], tuple[str, str]]:
     """Give the extent of the input for `imshow`, and the names of rows and columns."""
     spacing = (1.0, 1.0)
     names = "row from the beam (pixels)", "column from the beam (pixels)"
     if settings.intensity == "patterson":
         names = "row of the map", "column of the map"
-        if pitch:
-            spacing = map_spacing(settings, geometry, pitch)
-            names = "distance between disks, rows (1 / pitch)", "distance between disks, columns (1 / pitch)"
+        if k_step:
+            spacing = map_spacing(settings, geometry, k_step)
+            names = (
+                "distance between disks, rows (1 / k step)",
+                "distance between disks, columns (1 / k step)",
+            )
     (low, high), (left, right) = ((-0.5 * d, (n - 0.5) * d) for n, d in zip(shape, spacing, strict=True))
     return (left, right, high, low), names
 

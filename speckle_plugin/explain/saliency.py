@@ -75,7 +75,9 @@ def explain(
     frame: NDArray[np.generic],
     geometry: FrameGeometry,
     disk_number: int | None = None,
-    pitch: float | None = None,
+    k_step: float | None = None,
+    *,
+    center_assumed: bool = False,
 ) -> Explanation:
     """Find what in a frame speaks for a disk number.
 
@@ -91,8 +93,10 @@ def explain(
     geometry : FrameGeometry
     disk_number : int, optional
         The disk number to explain; by default the one that the network finds.
-    pitch : float, optional
+    k_step : float, optional
         Wave number per pixel of the detector, if known; only the result's flags depend on it.
+    center_assumed : bool
+        Whether nobody said where the beam is; only the result's flags depend on it.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def explain(
         )
     network = network_of(bundle)
     reader = Classifier(bundle, network)
-    (result,) = reader.label([frame], geometry, pitch=pitch)
+    (result,) = reader.label([frame], geometry, k_step=k_step, center_assumed=center_assumed)
     if result.status is not Status.CLASSIFIED:
         raise ValueError(
             f"the frame has no label to explain, being {join_flags(result.flags)}: expected a frame of "

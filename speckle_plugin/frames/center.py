@@ -177,11 +177,10 @@ def _smoothed(
     offset = max(values[values > 0].min(), 0.1 * np.median(values[used]))
     logarithm = np.where(used, np.log(values + offset), 0.0)
     logarithm -= logarithm[used].mean()
-    weights = used.astype(np.float64)
+    weights = used.astype(float)
     known = np.maximum(gaussian_filter(weights, SMOOTHING), 1e-3)
-    smoothed: NDArray[np.float64] = gaussian_filter(logarithm * weights, SMOOTHING) / known * weights
-    centered: NDArray[np.float64] = (smoothed - smoothed[used].mean()) * weights
-    return centered, weights
+    smoothed = gaussian_filter(logarithm * weights, SMOOTHING) / known * weights
+    return (smoothed - smoothed[used].mean()) * weights, weights
 
 
 def _binned(
@@ -197,7 +196,7 @@ def _binned(
         return array[: rows * factor, : columns * factor].reshape(squares).sum((1, 3))
 
     known = total(weights)
-    return np.where(known > 0, total(values * weights) / np.maximum(known, 1.0), 0.0), (known > 0) * 1.0
+    return total(values * weights) / np.maximum(known, 1.0), (known > 0).astype(float)
 
 
 def _search(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -55,7 +55,7 @@ class _Fabio(FrameSource):
         data = self._image.data
         if data is None:
             raise FrameFileError(f"{path} holds no frame")
-        shape = frames_shape(str(path), (int(self._image.nframes), *data.shape), data.dtype)
+        shape = frames_shape(str(path), (int(self._image.nframes), *data.shape))
         super().__init__(str(path), shape, data.dtype, is_single=shape[0] == 1)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:

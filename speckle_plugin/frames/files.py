@@ -106,9 +106,11 @@ def open_frames(path: Path, dataset: str | None = None) -> FrameFile:
         return open_all(paths, dataset)
 
     with open_source() as source:
+        if source.dtype.kind not in "biuf":
+            raise FrameFileError(f"{source.name} must hold real numbers, not {source.dtype}")
         if source.missing:
             raise FrameFileError(
                 f"{source.name} holds {source.shape[0]} frames and promises more: {source.missing}; or "
-                "choose among what is there by --dataset"
+                "choose among what is there by `dataset`"
             )
         return FrameFile(source.shape, source.dtype, open_source, source.statements())

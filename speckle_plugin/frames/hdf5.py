@@ -50,7 +50,7 @@ class _Dataset(FrameSource):
         called = f"the dataset {name!r} of {files.path}"
         if self._data.shape is None or self._data.dtype.kind == "V":
             raise FrameFileError(f"{called} holds no plain numbers")
-        shape = frames_shape(called, self._data.shape, self._data.dtype)
+        shape = frames_shape(called, self._data.shape)
         super().__init__(called, shape, self._data.dtype, is_single=self._data.ndim == 2)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:

@@ -225,17 +225,19 @@ def _open(path: str) -> h5py.File:
     try:
         return h5py.File(path, "r", libver="latest", swmr=True)
     except OSError:
-        raise FrameFileError(*_explain(path, reason)) from None
+        raise _why_closed(path, reason) from None
 
 
-def _explain(path: str, reason: str) -> tuple[str, bool]:
-    """Say why HDF5 does not open a file, and whether that may pass."""
+def _why_closed(path: str, reason: str) -> FrameFileError:
+    """Say why HDF5 does not open a file; each reason may pass."""
     if "unable to lock" in reason or "already open for" in reason:
-        return f"{path} is open for writing in another program, without SWMR: {SWMR_ADVICE}", True
+        why = f"{path} is open for writing in another program, without SWMR: {SWMR_ADVICE}"
+        return FrameFileError(why, in_use=True)
     if "truncated" in reason:
         size = Path(path).stat().st_size
-        return f"{path} is truncated: it ends after {size} bytes, before its data do; copy it again", True
-    return f"{path} is damaged, HDF5 can't open it: {reason}", True
+        why = f"{path} is truncated: it ends after {size} bytes, before its data do; copy it again"
+        return FrameFileError(why, not_yet=True)
+    return FrameFileError(f"{path} is damaged, HDF5 can't open it: {reason}", not_yet=True)
 
 
 def _check_filters(dataset: Any, where: str) -> None:

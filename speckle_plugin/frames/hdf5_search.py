@@ -71,14 +71,14 @@ def find_frames(files: HDF5Files, said: str | None) -> tuple[list[str], str]:
             if len({SERIES.sub(r"\g<stem>", name) for name in names}) == 1 and SERIES.match(names[0]):
                 return _with_its_series(files, names[0])
             raise FrameFileError(
-                f"{files.path} holds several datasets that could be frames: choose by --dataset; it holds "
+                f"{files.path} holds several datasets that could be frames: choose by `dataset`; it holds "
                 f"{listed(f'{name} {images[name].shape}' for name in names)}"
             )
     if files.refused:
         raise files.refused[0]
     raise FrameFileError(
         f"{files.path} holds neither {' nor '.join(map(repr, DEFAULT_DATASETS))}, nor another dataset of "
-        f"images of at least {SMALLEST_FRAME} x {SMALLEST_FRAME} pixels: choose by --dataset; it holds "
+        f"images of at least {SMALLEST_FRAME} x {SMALLEST_FRAME} pixels: choose by `dataset`; it holds "
         f"{listed(_shaped(files))}"
     )
 
@@ -95,7 +95,7 @@ def _said(files: HDF5Files, said: str) -> tuple[list[str], str]:
         node = files.find(said)
     except KeyError:
         raise FrameFileError(
-            f"{files.path} holds no dataset {said!r}: choose by --dataset; it holds {listed(_shaped(files))}",
+            f"{files.path} holds no dataset {said!r}: choose by `dataset`; it holds {listed(_shaped(files))}",
             not_yet=True,
         ) from None
     if isinstance(node, h5py.Dataset):

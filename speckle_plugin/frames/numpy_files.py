@@ -76,7 +76,7 @@ def _choose(path: str, key: str | None, headers: dict[str, Any]) -> str:
         if key.strip("/") in names:
             return key.strip("/")
         raise FrameFileError(
-            f"{path} holds no dataset {key!r}: choose by --dataset; it holds {listed(names)}"
+            f"{path} holds no dataset {key!r}: choose by `dataset`; it holds {listed(names)}"
         )
     if "frames" in names:
         return "frames"
@@ -96,7 +96,7 @@ def _choose(path: str, key: str | None, headers: dict[str, Any]) -> str:
             break
     raise FrameFileError(
         f"{path} holds {'several arrays' if images else 'no array'} that could be frames: choose by "
-        f"--dataset; it holds {listed(f'{name} {header[0]}' for name, header in headers.items())}"
+        f"`dataset`; it holds {listed(f'{name} {header[0]}' for name, header in headers.items())}"
     )
 
 
@@ -104,7 +104,7 @@ class _Array(FrameSource):
     """Frames of an array in memory, or mapped into it."""
 
     def __init__(self, name: str, array: NDArray[Any]) -> None:
-        shape = frames_shape(name, array.shape, array.dtype)
+        shape = frames_shape(name, array.shape)
         self._array = array.reshape(shape)
         super().__init__(name, shape, array.dtype, is_single=array.ndim == 2)
 
@@ -124,7 +124,7 @@ class _Npz(FrameSource):
         name = f"the dataset {key!r} of {path}"
         self._stored = stored
         self._all: NDArray[Any] | None = None
-        super().__init__(name, frames_shape(name, stored, dtype), dtype, is_single=len(stored) == 2)
+        super().__init__(name, frames_shape(name, stored), dtype, is_single=len(stored) == 2)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._fortran and len(self._stored) > 1:  # rare: then all at once

@@ -26,11 +26,14 @@ class FrameReadError(OSError):
     message : str
     not_yet : bool
         It may be readable later: another program writes the file still, or it is not there yet.
+    in_use : bool
+        Another program, such as the detector, has the file locked; it can be read afterwards.
     """
 
-    def __init__(self, message: str, not_yet: bool = False) -> None:
+    def __init__(self, message: str, not_yet: bool = False, in_use: bool = False) -> None:
         super().__init__(message)
-        self.not_yet = not_yet
+        self.not_yet = not_yet or in_use
+        self.in_use = in_use
 
 
 def read_frames(
@@ -67,8 +70,8 @@ def read_frames(
                 break
             except FrameFileError as error:
                 if not error.not_yet or time.monotonic() >= deadline:
-                    reason = FrameReadError(f"{path}, dataset {dataset}: {error}", error.not_yet)
-                    frames += [reason] * len(members)
+                    why = f"{path}, dataset {dataset}: {error}"
+                    frames += [FrameReadError(why, error.not_yet, error.in_use)] * len(members)
                     break
                 sleep(RETRY_INTERVAL)
     return frames

@@ -22,11 +22,14 @@ class FrameFileError(ValueError):
     message : str
     not_yet : bool
         It may be readable later: another program still writes it, or it is not there yet.
+    in_use : bool
+        Another program has locked it, and it can be read when that closes it.
     """
 
-    def __init__(self, message: str, not_yet: bool = False) -> None:
+    def __init__(self, message: str, not_yet: bool = False, in_use: bool = False) -> None:
         super().__init__(message)
-        self.not_yet = not_yet
+        self.not_yet = not_yet or in_use
+        self.in_use = in_use
 
 
 @contextmanager
@@ -204,7 +207,7 @@ class JoinedSource(FrameSource):
             part.close()
 
 
-def frames_shape(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, int, int]:
+def frames_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Give (frames, rows, columns) of an array of frames.
 
     Parameters
@@ -213,15 +216,12 @@ def frames_shape(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tup
         How errors call the array.
     shape : tuple of int
         Rows and columns are the last two axes.
-    dtype : dtype
 
     Raises
     ------
     FrameFileError
-        If it is not an array of frames of real numbers.
+        If it is not an array of frames.
     """
-    if dtype.kind not in "biuf":
-        raise FrameFileError(f"{name} must hold real numbers, not {dtype}")
     if len(shape) < 2:
         raise FrameFileError(
             f"{name} must have the shape (frames, rows, columns) or (rows, columns), with further axes "

@@ -51,7 +51,7 @@ class _Tiff(FrameSource):
                     "pages, or as HDF5"
                 )
             shape = (len(pages), *pages[0].shape)
-            checked = frames_shape(str(path), shape, pages[0].dtype)
+            checked = frames_shape(str(path), shape)
             super().__init__(str(path), checked, pages[0].dtype, is_single=len(pages) == 1)
         except BaseException:
             self._file.close()

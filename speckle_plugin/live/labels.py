@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.frames.reader import FrameReadError
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.preprocessing import view_shape
 from speckle_plugin.schema import Flag, Status
@@ -58,15 +58,22 @@ def label_frames(
         return [(unusable, problem)] * len(frames)
     readable = [frame for frame in frames if not isinstance(frame, OSError)]
     results = iter(
-        classifier.label(readable, detector.geometry, detector.saturation_level, detector.pitch, times)
+        classifier.label(
+            readable,
+            detector.geometry,
+            detector.saturation_level,
+            detector.k_step,
+            times,
+            center_assumed=detector.center_assumed,
+        )
     )
     labelled = []
     for frame in frames:
+        if isinstance(frame, FrameReadError) and frame.in_use:
+            labelled.append((FrameResult(Status.DEFERRED, nothing), str(frame)))
+            continue
         if isinstance(frame, OSError):
             labelled.append((FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,)), str(frame)))
             continue
-        result = next(results)
-        if detector.center_assumed:
-            result = replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER))
-        labelled.append((result, ""))
+        labelled.append((next(results), ""))
     return labelled

@@ -29,6 +29,7 @@ from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.live.delivery import Callback, Channel, Delivery
 from speckle_plugin.live.labels import label_frames
+from speckle_plugin.live.outbox import Outbox
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
 from speckle_plugin.live.settings import PipelineSettings
@@ -54,16 +55,6 @@ class _Run:
     seconds_writing: float
     channel: Channel = field(default_factory=dict)
     closed: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class _Composed:
-    """A document of ours that is to be handed over."""
-
-    name: str
-    doc: dict[str, Any]
-    channel: Channel
-    delivered: threading.Event | None = None
 
 
 class LiveClassifier:
@@ -99,13 +90,12 @@ class LiveClassifier:
         self.settings = settings or PipelineSettings()
         self.reports = RunReports()
         self._delivery = Delivery(busy=self._is_saturated)
+        self._outbox = Outbox(self._delivery)
         self._delivery.subscribe(self.reports)
         self._delivery.on_flush(self.reports.note_stored)
         self._runs: OpenRuns[_Run] = OpenRuns()
         self._lock = threading.Condition()
         self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
-        self._composed: deque[_Composed] = deque()
-        self._handing_over = threading.Lock()
         self._pending_bytes = 0
         self._working_since = math.inf
         self._closing = False
@@ -170,13 +160,13 @@ class LiveClassifier:
         uid, channel = doc["uid"], Channel()
 
         def compose(name: str, result: dict[str, Any]) -> None:
-            self._compose(channel, name, result)
+            self._outbox.add(channel, name, result)
 
         run = _Run(
             uid,
             FrameFinder(self._frame_settings),
             RunResults(doc, compose, self._frame_settings),
-            self._opinions.open_run(doc, compose, self._lock, self._hand_over),
+            self._opinions.open_run(doc, compose, self._lock, self._outbox.hand_over),
             when_full,
             self._delivery.seconds_writing,
             channel,
@@ -197,26 +187,7 @@ class LiveClassifier:
                 self._lock.notify_all()
             else:
                 run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
-        self._hand_over()
-
-    def _compose(
-        self, channel: Channel, name: str, doc: dict[str, Any], delivered: threading.Event | None = None
-    ) -> None:
-        """Take a document of ours, with the lock held, which settles its place in the order."""
-        self._composed.append(_Composed(name, doc, channel, delivered))
-
-    def _hand_over(self) -> None:
-        """Hand over what was composed, in its order, without the pipeline's lock.
-
-        One thread does so at a time, also for the others, which need not wait for it.
-        """
-        while self._composed and self._handing_over.acquire(blocking=False):
-            try:
-                while self._composed:
-                    one = self._composed.popleft()
-                    self._delivery.put(one.name, one.doc, one.delivered, [one.channel])
-            finally:
-                self._handing_over.release()
+        self._outbox.hand_over()
 
     def _wait(self, done: Callable[[], object], patience: float) -> bool:
         """Wait, with the lock held, for the classifying thread; but not for one that hangs."""
@@ -233,7 +204,7 @@ class LiveClassifier:
         return len(self._waiting) >= self.settings.batch
 
     def _has_room(self, size: int) -> bool:
-        """Tell whether a frame of so many bytes may wait; one alone always may."""
+        """Tell whether a frame of this size in bytes may wait; one alone always may."""
         return not self._pending_bytes or self._pending_bytes + size <= self.settings.pending_bytes
 
     def _stop(self, doc: dict[str, Any]) -> None:
@@ -258,8 +229,8 @@ class LiveClassifier:
                     stop[SUMMARY] |= bounds
                 if run.opinions is not None:
                     stop = run.opinions.stop(stop)
-                self._compose(run.channel, "stop", stop, saved)
-            self._hand_over()
+                self._outbox.add(run.channel, "stop", stop, saved)
+            self._outbox.hand_over()
         if not saved.wait(self.settings.save_timeout):
             logger.error(
                 "run %s is not saved %g s after its end: saving goes on in the background",
@@ -319,7 +290,7 @@ class LiveClassifier:
             for run, reference in batch:
                 if not run.closed:
                     run.results.defer(reference, reason, self._ready())
-        self._hand_over()
+        self._outbox.hand_over()
 
     def _classify(self, batch: Sequence[tuple[_Run, FrameReference]], classifier: Classifier) -> None:
         """Read, label and close frames; those of one detector together."""
@@ -339,4 +310,4 @@ class LiveClassifier:
                         run.results.close_frame(reference, result, classifier, problem)
                         if run.opinions is not None:
                             run.opinions.ask(reference, result, frame)
-            self._hand_over()
+            self._outbox.hand_over()

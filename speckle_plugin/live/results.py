@@ -145,6 +145,9 @@ class RunResults:
             "latency": latency,
         }
         self._emit_row(rows, data, now)
+        self._note(problem)
+
+    def _note(self, problem: str) -> None:
         if problem:
             self._problems[problem[:LONGEST_REASON]] += 1
 
@@ -156,9 +159,12 @@ class RunResults:
             self._labels[data["disk_number"]] += 1
             self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
 
-    def take_over(self, data: Mapping[str, Any], when: float, classifier: Classifier) -> None:
+    def take_over(
+        self, data: Mapping[str, Any], when: float, classifier: Classifier, problem: str = ""
+    ) -> None:
         """Emit a row of an earlier result stream as it is, with the time when it was made."""
         self._emit_row(self._rows or self._describe(classifier), data, when)
+        self._note(problem)
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""

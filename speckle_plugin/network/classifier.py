@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
+from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
-from speckle_plugin.schema import NO_DISK_NUMBER, Flag, Status
+from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
 
-PITCH_TOLERANCE = 0.01
-"""Relative difference in pitch from which on a frame is flagged."""
+K_STEP_TOLERANCE = 0.01
+"""Relative difference in k step from which on a frame is flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +138,10 @@ class Classifier:
         frames: Sequence[NDArray[np.generic]],
         geometry: FrameGeometry,
         saturation_level: float | None = None,
-        pitch: float | None = None,
+        k_step: float | None = None,
         times: StageTimes | None = None,
+        *,
+        center_assumed: bool = False,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
@@ -152,10 +155,12 @@ class Classifier:
         saturation_level : float, optional
             Value from which on a pixel is saturated; by default the largest value of an
             integer dtype, and none for floating point.
-        pitch : float, optional
+        k_step : float, optional
             Wave number per pixel of the detector, if known.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
+        center_assumed : bool
+            Whether nobody said where the beam is; then each frame is flagged for it.
 
         Returns
         -------
@@ -170,7 +175,7 @@ class Classifier:
                 for frame in frames
             ]
             flags = [
-                self._inspect(frame, of_frame, saturation_level, pitch, of_frame is not geometry)
+                self._inspect(frame, of_frame, saturation_level, k_step, of_frame is not geometry)
                 for frame, of_frame in zip(frames, geometries, strict=True)
             ]
         results = [FrameResult(Status.FLAGGED, nothing, flags=found) for found in flags]
@@ -194,6 +199,8 @@ class Classifier:
                     float(posterior.novelty[row]),
                     (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
                 )
+        if center_assumed:
+            results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
 
     def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
@@ -205,7 +212,7 @@ class Classifier:
         frame: NDArray[Any],
         geometry: FrameGeometry,
         saturation_level: float | None,
-        pitch: float | None,
+        k_step: float | None,
         marked: bool,
     ) -> tuple[Flag, ...]:
         frame = np.asarray(frame)
@@ -214,10 +221,8 @@ class Classifier:
         with np.errstate(over="ignore"):  # what overflows float32 is not finite to the network
             pixels = used_values(frame, geometry, self.bundle.preprocessing)
         least, most = pixels.min(), pixels.max()
-        if not np.isfinite([least, most]).all():  # both are NaN if a single pixel is
-            return (Flag.NON_FINITE,)
-        if most <= 0 or most == least:
-            return (Flag.EMPTY,)
+        if unfit := unfit_flag(least, most):
+            return (unfit,)
         # What was left out as marked may have been saturated: nothing tells which, in a type of few bits.
         saturated = marked and saturation_level is None and may_be_saturated(frame.dtype)
         if saturation_level is None and frame.dtype.kind in "iu":
@@ -228,13 +233,9 @@ class Classifier:
         if least < 0:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
-        if pitch and known and abs(pitch / known - 1.0) > PITCH_TOLERANCE:
+        if k_step and known and abs(k_step / known - 1.0) > K_STEP_TOLERANCE:
             flags.append(Flag.OTHER_PITCH)
         return tuple(flags)
-
-
-UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY})
-"""Flags of :meth:`Classifier.label` that leave a frame without a label."""
 
 
 def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.network.blas_threads import one_blas_thread
+from speckle_plugin.blas_threads import one_blas_thread
 
 __all__ = ["FeatureStatistics"]
 

@@ -9,32 +9,22 @@ run's summary, by which runs are found, is changed last, so that a crash leaves 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from speckle_plugin.documents.descriptors import Detector, FrameSettings, is_configured_anew
-from speckle_plugin.documents.frame_finder import FrameReference
-from speckle_plugin.frames.reader import FrameReadError
-from speckle_plugin.live.labels import label_frames
-from speckle_plugin.live.results import RunResults
-from speckle_plugin.network.classifier import Classifier, FrameResult
+from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.reprocess.consistency import (
     CompletionError,
-    check_centers,
-    check_masks,
     check_model,
-    check_usable,
-    recorded_masks,
 )
-from speckle_plugin.reprocess.task import Frame, Work, find_work, is_unreadable
-from speckle_plugin.schema import SUMMARY, Flag, Status, newest_stream
+from speckle_plugin.reprocess.given import Masks, describe_given
+from speckle_plugin.reprocess.label import label_wanted
+from speckle_plugin.reprocess.task import find_task
+from speckle_plugin.reprocess.write import write_results
+from speckle_plugin.schema import Status
 from speckle_plugin.stage_times import StageTimes
-from speckle_plugin.store import StorageError, read_frames
-from speckle_plugin.store.read.results import free_stream
+from speckle_plugin.store import StorageError, StoredRun
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -42,15 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Completion", "complete_run", "complete_runs"]
 
 logger = logging.getLogger(__name__)
-
-Masks = NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]] | None
-
-MOST_FRAMES = 32
-MOST_BYTES = 1 << 27
-"""Frames, and bytes of frames, that are read and classified at once."""
-
-NOT_OF_THE_FRAME = frozenset({401, 429, 502, 503, 504})
-"""Answers of a server that say nothing of the frame that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +50,8 @@ class Completion:
         Frames that got a label now, and those that can have none. Both are 0 if nothing was to be done.
     deferred : int
         Frames still without a result.
+    kept : int
+        Frames that could not be labelled again, and keep the label that they had.
     error : str
         Why it failed; empty if it did not.
     """
@@ -80,6 +63,7 @@ class Completion:
     classified: int = 0
     flagged: int = 0
     deferred: int = 0
+    kept: int = 0
     error: str = ""
 
 
@@ -142,14 +126,13 @@ def complete_runs(
 
 
 def _failed(run: BlueskyRun, error: Exception) -> Completion:
-    stop = run.metadata.get("stop")
-    summary = (stop or {}).get(SUMMARY) or {}
+    stored = StoredRun(run)
     return Completion(
-        run.start["uid"],
-        run.start.get("scan_id"),
-        newest_stream(stop),
-        summary.get("frames", 0),
-        deferred=summary.get("deferred", 0),
+        stored.uid,
+        stored.start.get("scan_id"),
+        stored.result_stream,
+        stored.summary.get("frames", 0),
+        deferred=stored.summary.get("deferred", 0),
         error=str(error) or type(error).__name__,
     )
 
@@ -177,7 +160,8 @@ def complete_run(
     beam_center : (row, column), optional
         For detectors that don't state it; by default that of the session.
     everything : bool
-        Classify every frame again, if need be by another model.
+        Classify every frame again, if need be by another model. A frame that cannot be labelled now keeps
+        the label that it had.
     report : callable, optional
         Called with the number of frames done and that of frames to be done.
 
@@ -191,120 +175,25 @@ def complete_run(
         If the run is not finished or holds no frames, if other frames of it were classified by another
         model, or with another mask or beam centre, or if a detector was configured anew in mid-run.
     """
-    work = find_work(run, everything=everything)
-    if not work.wanted and work.is_booked:
-        return _completion(work, newest_stream(work.stop))
-    for key, stored in work.images.items():
-        if is_configured_anew(stored.data_key, stored.descriptor, stored.stream):
-            raise CompletionError(
-                f"the detector of {key!r} was configured anew during the run {run.start['uid']}, so that "
-                "beam centre, pitch or saturation level are not the same for all its frames: such a run "
-                "cannot be completed yet. Its frames and results stay as they are; to label the frames, read "
-                "them (read_frames) and hand them to a Classifier with their geometry"
-            )
-    if isinstance(masks, np.ndarray):
-        with_mask = () if everything else recorded_masks(work.earlier.model)
-        masks = dict.fromkeys(with_mask or (stored.data_key for stored in work.images.values()), masks)
-    settings = FrameSettings(work.image_keys, beam_center or work.beam_center, masks)
-    detectors = work.describe_detectors(settings)
-    plain = work.describe_detectors(FrameSettings(work.image_keys, work.beam_center))
-    check_usable(run.start["uid"], detectors.values(), plain.values())
+    run.refresh()
+    task = find_task(StoredRun(run), everything=everything)
+    stored = task.stored
+    done = Completion(stored.uid, stored.start.get("scan_id"), stored.result_stream, len(task.frames))
+    if not task.wanted and task.is_booked:
+        return done
+    settings, detectors = describe_given(task, masks, beam_center, everything)
+    if not everything:
+        check_model(stored.uid, stored.results.model, classifier.bundle)
     times = StageTimes()
     if not everything:
-        check_model(run.start["uid"], work.earlier.model, classifier.bundle)
-        check_masks(run.start["uid"], work.earlier.model, detectors.values())
-        check_centers(run.start["uid"], work.earlier.model, detectors.values(), plain.values())
-        times.add(work.summary.get("seconds_per_frame", {}), work.summary.get("frames", 0))
-    results = _classify(work, detectors, classifier, times, report or (lambda done, total: None))
-    if work.is_booked and all(_is_unreadable_as_before(work, *item) for item in results.items()):
-        return _completion(work, newest_stream(work.stop))
-    stream = _write(work, settings, results, classifier, times)
-    return _completion(work, stream, [result.status for result, _ in results.values()])
-
-
-def _completion(work: Work, stream: str, statuses: Sequence[Status] = ()) -> Completion:
-    start = work.run.start
-    return Completion(
-        start["uid"],
-        start.get("scan_id"),
-        stream,
-        len(work.frames),
-        statuses.count(Status.CLASSIFIED),
-        statuses.count(Status.FLAGGED),
+        times.add(stored.summary.get("seconds_per_frame", {}), stored.summary.get("frames", 0))
+    results = label_wanted(task, detectors, classifier, times, report or (lambda done, total: None))
+    kept = sum(task.better(frame, result) is not None for frame, (result, _) in results.items())
+    if task.is_booked and not any(task.is_news(frame, result) for frame, (result, _) in results.items()):
+        return replace(done, kept=kept)
+    stream = write_results(task, settings, detectors, results, classifier, times)
+    statuses = [result.status for result, _ in results.values()]
+    classified = statuses.count(Status.CLASSIFIED)
+    return replace(
+        done, stream=stream, classified=classified, flagged=len(statuses) - classified - kept, kept=kept
     )
-
-
-Results = dict[Frame, tuple[FrameResult, str]]
-"""For each frame its result, and the reason if it has no label for want of pixels or geometry."""
-
-
-def _is_unreadable_as_before(work: Work, frame: Frame, result: tuple[FrameResult, str]) -> bool:
-    row = work.earlier.rows.get(frame)
-    return row is not None and is_unreadable(row) and Flag.UNREADABLE in result[0].flags
-
-
-def _classify(
-    work: Work,
-    detectors: Mapping[str, Detector],
-    classifier: Classifier,
-    times: StageTimes,
-    report: Callable[[int, int], None],
-) -> Results:
-    results: Results = {}
-    wanted = work.wanted
-    report(0, len(wanted))
-    for key, stored in work.images.items():
-        indices = [index for image_key, index in wanted if image_key == key and index < len(stored)]
-        size = max(1, min(MOST_FRAMES, MOST_BYTES // detectors[key].frame_bytes))
-        for first in range(0, len(indices), size):
-            batch = indices[first : first + size]
-            with times("read"):
-                frames = _read(work.run, key, batch)
-            labelled = label_frames(classifier, detectors[key], frames, times)
-            results.update(((key, index), result) for index, result in zip(batch, labelled, strict=True))
-            report(len(results), len(wanted))
-    nothing = np.zeros(len(classifier.bundle.classes), np.float32)
-    missing = FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,))
-    for frame in wanted:
-        results.setdefault(frame, (missing, "the run holds no such frame, only a row for it"))
-    return results
-
-
-def _read(run: BlueskyRun, key: str, indices: Sequence[int]) -> list[NDArray[Any] | OSError]:
-    """Read frames; if that fails one by one, so that a lost file does not cost its neighbours."""
-    import httpx
-    import pandas as pd
-
-    table = pd.DataFrame({"run_uid": run.start["uid"], "image_key": key, "frame_index": indices})
-    try:
-        return [frame for _, frame in read_frames(run, table)]
-    except (httpx.HTTPStatusError, KeyError, ValueError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in NOT_OF_THE_FRAME:
-            raise
-        if len(indices) > 1:
-            return [frame for index in indices for frame in _read(run, key, [index])]
-        return [FrameReadError(f"the Tiled server cannot give frame {indices[0]} of {key}: {error}")]
-
-
-def _write(
-    work: Work, settings: FrameSettings, results: Results, classifier: Classifier, times: StageTimes
-) -> str:
-    """Write a result stream with a row for every frame, and make it the newest; give its name."""
-    from speckle_plugin.store.write.run_writer import ResultStreamWriter  # imports Tiled
-
-    stream = free_stream(work.run)
-    writer = ResultStreamWriter(work.run)
-    rows = RunResults(work.run.start, writer, settings, stream=stream)
-    rows.times.add(times.seconds)
-    detectors = work.describe_detectors(settings)
-    for frame in work.frames:
-        if frame in work.kept:
-            row = work.kept[frame]
-            rows.take_over(row.data, row.time, classifier)
-            continue
-        reference = FrameReference(detectors[frame[0]], frame[1], *work.circumstances(frame))
-        rows.expect(reference)
-        result, problem = results[frame]
-        rows.close_frame(reference, result, classifier, problem)
-    writer.publish(rows.stop(work.stop))
-    return stream

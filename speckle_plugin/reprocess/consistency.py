@@ -11,12 +11,14 @@ from typing import Any
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.network import Bundle
 from speckle_plugin.schema import MASKS
+from speckle_plugin.store.read.images import StoredImages
 
 __all__ = [
     "CompletionError",
     "check_centers",
     "check_masks",
     "check_model",
+    "check_steady",
     "check_usable",
     "recorded_masks",
 ]
@@ -24,6 +26,24 @@ __all__ = [
 
 class CompletionError(ValueError):
     """A run cannot be completed as asked; the message says how it can."""
+
+
+def check_steady(uid: str, images: Iterable[StoredImages]) -> None:
+    """See that what detectors say of their frames holds for the whole run.
+
+    Raises
+    ------
+    CompletionError
+        If one was configured anew in mid-run.
+    """
+    for stored in images:
+        if stored.is_configured_anew:
+            raise CompletionError(
+                f"the detector of {stored.image_key!r} was configured anew during the run {uid}, so that "
+                "beam centre, pitch or saturation level are not the same for all its frames: such a run "
+                "cannot be completed yet. Its frames and results stay as they are; to label the frames, read "
+                "them (read_frames) and hand them to a Classifier with their geometry"
+            )
 
 
 def check_model(uid: str, model: Mapping[str, Any], bundle: Bundle) -> None:
@@ -112,12 +132,12 @@ def check_centers(
     if not model.get("weights_sha256"):
         return
     for given, recorded in zip(now, before, strict=True):
-        if _center(given) != _center(recorded):
+        if given.beam_center != recorded.beam_center:
             raise CompletionError(
                 f"frames of {given.image_key!r} in the run {uid} were classified with "
-                + (f"the beam centre {_center(recorded)}" if _center(recorded) else "no beam centre")
-                + f", and {_center(given)} is given: give none, then that of the session is taken, or have "
-                "every frame of the run classified again (--all)"
+                + (f"the beam centre {recorded.beam_center}" if recorded.beam_center else "no beam centre")
+                + f", and {given.beam_center} is given: give none, then that of the session is taken, or "
+                "have every frame of the run classified again (--all)"
             )
 
 
@@ -141,8 +161,3 @@ def check_usable(uid: str, now: Iterable[Detector], plain: Iterable[Detector]) -
             raise CompletionError(
                 f"frames of the run {uid} cannot be classified with what is given: {given.problem}"
             )
-
-
-def _center(detector: Detector) -> tuple[float, float] | None:
-    """Give where the beam stands, if anyone said so."""
-    return None if detector.geometry is None or detector.center_assumed else detector.geometry.beam_center

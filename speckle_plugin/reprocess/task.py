@@ -1,71 +1,46 @@
-"""What is left to be done of a run: its frames, the results that stay, and those that are wanted."""
+"""What is left to be done of a stored run: its frames, the results that stay, and those that are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.documents.descriptors import Detector, FrameSettings, describe_detector
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.network.classifier import FrameResult
 from speckle_plugin.reprocess.consistency import CompletionError
-from speckle_plugin.schema import BEAM_CENTER, IMAGE_KEYS, SUMMARY, Flag, Status, newest_stream, split_flags
-from speckle_plugin.store.read.results import (
-    StoredImages,
-    StoredResult,
-    StoredResults,
-    read_results,
-    stored_images,
-)
+from speckle_plugin.schema import Flag, Status, split_flags
+from speckle_plugin.store import StoredRun
+from speckle_plugin.store.read.images import StoredImages
+from speckle_plugin.store.read.results import StoredResult
 
-if TYPE_CHECKING:
-    from bluesky_tiled_plugins import BlueskyRun
-
-__all__ = ["Frame", "Work", "find_work", "is_unreadable"]
+__all__ = ["Frame", "Task", "find_task"]
 
 Frame = tuple[str, int]
 """Image key and frame index."""
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class Task:
     """What is to be done of a finished run.
 
     Parameters
     ----------
-    run : BlueskyRun
-    stop : mapping
-        Its stop document.
+    stored : StoredRun
+    session : FrameSettings
+        What the session was told of the frames, but for the masks.
     images : mapping of image key to StoredImages
-    earlier : StoredResults
-        Of its newest result stream.
+        Those that the session classified.
     frames : tuple of Frame
         All frames, in the order of their rows.
     kept : mapping of Frame to StoredResult
         Results that stay.
     """
 
-    run: BlueskyRun
-    stop: Mapping[str, Any]
+    stored: StoredRun
+    session: FrameSettings
     images: Mapping[str, StoredImages]
-    earlier: StoredResults
     frames: tuple[Frame, ...]
     kept: Mapping[Frame, StoredResult] = field(default_factory=dict)
-
-    @property
-    def summary(self) -> Mapping[str, Any]:
-        """The summary as it is."""
-        return self.stop.get(SUMMARY) or {}
-
-    @property
-    def image_keys(self) -> tuple[str, ...] | None:
-        """The data keys that the session classified; None for all, or where that is not known."""
-        return tuple(self.earlier.model.get(IMAGE_KEYS) or ()) or None
-
-    @property
-    def beam_center(self) -> tuple[float, float] | None:
-        """What the session was told, for detectors that do not state it."""
-        row_and_column = self.earlier.model.get(BEAM_CENTER)
-        return (row_and_column[0], row_and_column[1]) if row_and_column else None
 
     @property
     def wanted(self) -> list[Frame]:
@@ -75,68 +50,76 @@ class Work:
     @property
     def is_booked(self) -> bool:
         """Whether the summary counts every frame, and none as deferred."""
-        return not self.summary.get("deferred") and self.summary.get("frames") == len(self.frames)
+        summary = self.stored.summary
+        return not summary.get("deferred") and summary.get("frames") == len(self.frames)
 
-    def describe_detectors(self, settings: FrameSettings) -> dict[str, Detector]:
-        """Give the detector behind each image key."""
-        return {
-            key: describe_detector(stored.data_key, stored.descriptor, settings, stored.stream)
-            for key, stored in self.images.items()
-        }
-
-    def circumstances(self, frame: Frame) -> tuple[int, float]:
+    def event_of(self, frame: Frame) -> tuple[int, float]:
         """Give the sequence number of a frame's event, and its time; 0 where that is not known."""
         key, index = frame
         if index < len(self.images[key]):
-            return int(self.images[key].seq_num[index]), float(self.images[key].time[index])
-        return self.earlier.rows[frame].data["primary_seq_num"], 0.0
+            return self.images[key].event_of(index)
+        return self.stored.results.rows[frame].data["primary_seq_num"], 0.0
+
+    def better(self, frame: Frame, result: FrameResult) -> StoredResult | None:
+        """Give the earlier result of a frame if it is better than a new one: a label instead of a flag."""
+        row = self.stored.results.rows.get(frame)
+        is_better = row is not None and row.data["status"] == Status.CLASSIFIED
+        return row if is_better and result.status is not Status.CLASSIFIED else None
+
+    def is_news(self, frame: Frame, result: FrameResult) -> bool:
+        """Tell whether a new result of a frame says more than the earlier one."""
+        row = self.stored.results.rows.get(frame)
+        if self.better(frame, result):
+            return False
+        return row is None or not (_is_unreadable(row) and Flag.UNREADABLE in result.flags)
 
 
-def find_work(run: BlueskyRun, *, everything: bool = False) -> Work:
+def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
     """Find out what is to be done of a run.
 
     Parameters
     ----------
-    run : BlueskyRun
+    stored : StoredRun
     everything : bool
-        Keep none of its results.
+        Classify every frame, whatever results there are.
 
     Raises
     ------
     CompletionError
         If it is not finished, or holds no frames.
     """
-    run.refresh()
-    uid, stop = run.start["uid"], run.metadata.get("stop")
-    if stop is None:
+    if stored.stop is None:
         raise CompletionError(
-            f"the run {uid} is not finished: wait for its end; if its process was killed, first make it "
-            "whole from its journal (speckle replay)"
+            f"the run {stored.uid} is not finished: wait for its end; if its process was killed, first make "
+            "it whole from its journal (speckle replay)"
         )
-    earlier = read_results(run, newest_stream(stop))
-    chosen = earlier.model.get(IMAGE_KEYS)
+    earlier = stored.results
+    session = FrameSettings.from_configuration(earlier.model)
     images = {
-        stored.image_key: stored for stored in stored_images(run) if not chosen or stored.data_key in chosen
+        key: images
+        for key, images in stored.images.items()
+        if session.image_keys is None or images.data_key in session.image_keys
     }
-    counted = [(key, index) for key, stored in images.items() for index in range(len(stored))]
+    counted = [(key, index) for key, found in images.items() for index in range(len(found))]
     # Rows may name frames that the stored arrays lack, such as those that no file was written for.
     frames = tuple(dict.fromkeys([*counted, *(frame for frame in earlier.rows if frame[0] in images)]))
     if not frames:
-        raise CompletionError(f"the run {uid} holds no frames: there is nothing to classify in it")
-    kept = {} if everything else {frame: earlier.rows[frame] for frame in frames if _is_final(frame, earlier)}
-    return Work(run, stop, images, earlier, frames, kept)
+        raise CompletionError(f"the run {stored.uid} holds no frames: there is nothing to classify in it")
+    by_known_model = bool(earlier.model.get("weights_sha256"))
+    kept = {
+        frame: row
+        for frame in frames
+        if not everything and (row := earlier.rows.get(frame)) and _is_final(row, by_known_model)
+    }
+    return Task(stored, session, images, frames, kept)
 
 
-def is_unreadable(row: StoredResult) -> bool:
-    """Tell whether a frame was flagged since it could not be read."""
+def _is_unreadable(row: StoredResult) -> bool:
     return Flag.UNREADABLE in split_flags(row.data["flags"])
 
 
-def _is_final(frame: Frame, earlier: StoredResults) -> bool:
-    """Tell whether a frame has a result that stays: flagged for good, or labelled by a known model."""
-    row = earlier.rows.get(frame)
-    if row is None:
-        return False
+def _is_final(row: StoredResult, by_known_model: bool) -> bool:
+    """Tell whether a result stays: flagged for good, or labelled by a known model."""
     if row.data["status"] == Status.CLASSIFIED:
-        return bool(earlier.model.get("weights_sha256"))
-    return row.data["status"] == Status.FLAGGED and not is_unreadable(row)
+        return by_known_model
+    return row.data["status"] == Status.FLAGGED and not _is_unreadable(row)

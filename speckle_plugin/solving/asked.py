@@ -60,8 +60,8 @@ def solve_task(
         return FrameError(f"the frame cannot be read: {frame}")
     if detector.geometry is None:
         return FrameError(detector.problem)
-    if not detector.pitch:
+    if not detector.k_step:
         return FrameError(f"{detector.image_key}: the detector does not state its wave number per pixel")
     if settings.saturation_level is None and detector.saturation_level:
         settings = replace(settings, saturation_level=detector.saturation_level)
-    return SolveTask(frame, detector.geometry, detector.pitch, settings)
+    return SolveTask(frame, detector.geometry, detector.k_step, settings)

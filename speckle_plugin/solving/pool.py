@@ -111,20 +111,21 @@ class SolverPool:
         self._waiting.put((task, future))
         return future
 
-    def solve_each(self, tasks: Iterable[SolveTask]) -> Iterator[Outcome]:
+    def solve_each(self, tasks: Iterable[SolveTask | FrameError]) -> Iterator[Outcome]:
         """Solve frames, in their order, as many at a time as there are processes.
 
         Parameters
         ----------
-        tasks : iterable of SolveTask
-            Taken when they are needed: a few are in memory at a time.
+        tasks : iterable of SolveTask or FrameError
+            Taken when they are needed: a few are in memory at a time. An error, for a frame that is
+            known to be no use, is given back in its place.
         """
         waiting: deque[Future[Structure]] = deque()
         remaining = iter(tasks)
         try:
             while True:
                 for task in itertools.islice(remaining, 2 * self.workers - len(waiting)):
-                    waiting.append(self.submit(task))
+                    waiting.append(_refused(task) if isinstance(task, FrameError) else self.submit(task))
                 if not waiting:
                     return
                 yield outcome_of(waiting.popleft())
@@ -178,6 +179,12 @@ class SolverPool:
                     future.set_result(answer.structure)
                 else:
                     future.set_exception(FrameError(answer.error))
+
+
+def _refused(error: FrameError) -> Future[Structure]:
+    future: Future[Structure] = Future()
+    future.set_exception(error)
+    return future
 
 
 def outcome_of(future: Future[Structure]) -> Outcome:

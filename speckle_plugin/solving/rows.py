@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from speckle_plugin.schema import Opinion
+from speckle_plugin.schema import Opinion, structure_keys
 from speckle_plugin.solving.pool import Outcome
 from speckle_plugin.structure import Certificate, Structure
 
@@ -74,7 +74,8 @@ def opinion_row(outcome: Outcome | str, most_disks: int) -> dict[str, Any]:
     else:
         undecided = isinstance(outcome, ValueError)
         row |= {"certificate": str(Opinion.UNDECIDED if undecided else Opinion.LEFT), "reason": str(outcome)}
-    return {**row, "reason": row["reason"][:LONGEST_REASON], "disks": disks.tolist()}
+    row |= {"reason": row["reason"][:LONGEST_REASON], "disks": disks.tolist()}
+    return {name: row[name] for name in structure_keys(most_disks) if name in row}
 
 
 def structure_of_row(row: Mapping[str, Any], disks: ArrayLike, seed: int = 0) -> Structure:

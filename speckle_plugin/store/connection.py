@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from speckle_plugin.store.hidden_keys import hide_keys_in_logs
 from speckle_plugin.store.lock import StorageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
         If no server answers, it rejects the key, or what is there holds no runs.
     """
     limit_retries()
+    hide_keys_in_logs()
     import httpx
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
     from tiled.client.constructors import from_context

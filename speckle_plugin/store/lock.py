@@ -60,7 +60,7 @@ def lock_file(file: IO[Any], *, shared: bool = False) -> bool:
         raise StorageError(
             f"the file system of {file.name} gives no locks ({error.strerror}), so that two servers could "
             "write at once: put the data directory on a local disk, or mount the file system with locks; "
-            "other machines then read and write by --server"
+            "other machines then read and write by the server of the one that has the disk"
         ) from error
     return True
 

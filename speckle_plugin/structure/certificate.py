@@ -88,8 +88,8 @@ def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
     if evidence.hidden > smallest:
         return (
             Certificate.UNDECIDED,
-            f"a disk of radius {evidence.hidden:.3g} could hide in the noise ({smallest:.3g} is the smallest that "
-            "counts: give smallest_radius or a prior if the sample has none so small)",
+            f"a disk of radius {evidence.hidden:.3g} could hide in the noise, and {smallest:.3g} is the "
+            "smallest that counts (give smallest_radius or a prior if the sample has none so small)",
         )
     return Certificate.SOLVED, _praise(evidence)
 
@@ -109,8 +109,8 @@ def _praise(evidence: Evidence) -> str:
         quality = "to the last digit" if evidence.residual < EXACT else "but for a small residual"
         return f"explained {quality}: {evidence.residual:.1e}"
     return (
-        f"explained to the noise (z {evidence.z_score:.1f}); the weakest disk gains {evidence.weakest:.0f}, a further "
-        f"one {evidence.remaining:.0f}; none larger than {evidence.hidden:.2g} could hide"
+        f"explained to the noise (z {evidence.z_score:.1f}); the weakest disk gains {evidence.weakest:.0f}, "
+        f"a further one {evidence.remaining:.0f}; none larger than {evidence.hidden:.2g} could hide"
     )
 
 

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from speckle_plugin.scattering import Pixels, amplitude_at
 from speckle_plugin.structure.guinier import normalized_form
 from speckle_plugin.structure.lattice import Lattice
-from speckle_plugin.structure.model import Model
+from speckle_plugin.structure.model import Model, calculate
 from speckle_plugin.structure.observation import Observation
 from speckle_plugin.structure.peaks import UPSAMPLING, find_peaks, near, upsample
 
@@ -94,29 +94,47 @@ class _Score:
         amplitude = amplitude_at(pixels, model.positions, model.radii)
         scale = math.exp(model.log_scale)
         size = np.abs(amplitude)
-        expected = scale * size**2 + model.background
+        expected = calculate(model, pixels, np.ones(len(rows)), point_spread, False)
         values = observation.values[self.known]
         if observation.noise == "none":
             # Amplitudes over the local mean: (measured - expected) dA, with dA = Re(F* dF) / |F|.
             local = np.sqrt(observation.radial_mean(self.k))
             off = (np.sqrt(np.maximum(values, 0.0)) - np.sqrt(expected)) / local
             slope = math.sqrt(scale) * amplitude / np.maximum(size, 1e-30) / local
+            self.downhill = off * slope
         else:
             counts = observation.noise == "counts"
             variance = observation.variance + (np.maximum(expected, 1e-3) if counts else 0.0)
-            off = (values - expected) / np.sqrt(variance)
-            if point_spread > 0:  # light of a further disk at one pixel spreads to others
-                image = np.zeros(self.known.shape)
-                image[self.known] = off
-                off = gaussian_filter(image, point_spread)[self.known]
             slope = 2.0 * scale * amplitude / np.sqrt(variance)
-        self.downhill = off * slope
+            spread = _seen_by(self.known, (values - expected) / variance, point_spread)
+            self.downhill = spread * 2.0 * scale * amplitude
         self.information = 0.5 * np.abs(slope) ** 2  # mean of Re(slope* e)^2 over phases
+        if point_spread > 0:
+            self.information = self.information * _kept(model, point_spread * observation.k_step)
 
     def of_radius(self, radius: float) -> tuple[NDArray[np.float64], float]:
         """Form factors of a disk at the pixels, and the information of its amplitude."""
         form = math.pi * radius**2 * normalized_form(self.k * radius)
-        return form, float(self.information @ form**2)
+        return form, float((self.information * form**2).sum())
+
+
+def _seen_by(
+    known: NDArray[np.bool_], values: NDArray[np.float64], point_spread: float
+) -> NDArray[np.float64]:
+    """Blur values of pixels: light of a further disk at one pixel spreads to the others."""
+    if point_spread == 0:
+        return values
+    image = np.zeros(known.shape)
+    image[known] = values
+    return np.asarray(gaussian_filter(image, point_spread)[known])
+
+
+def _kept(model: Model, width: float) -> float:
+    """Give the share of a disk's information that a blur in k leaves: the fringes with far disks go first."""
+    apart = model.positions[:, None] - model.positions[None]
+    kept = np.exp(-((width * np.hypot(apart[..., 0], apart[..., 1])) ** 2))
+    weights = np.outer(np.ones(model.number), model.radii**4) * (1.0 - np.eye(model.number))
+    return float((kept * weights).sum() / weights.sum()) if model.number > 1 else 1.0
 
 
 def best_further_disks(
@@ -158,6 +176,9 @@ def best_further_disks(
     if min(len(which) for which in near_enough) == 0:
         return []
     x, y = (a[which] for a, which in zip(axes, near_enough, strict=True))
+    free = np.ones((len(x), len(y)), bool)
+    for place, r in zip(model.positions, model.radii, strict=True):
+        free &= np.hypot(x[:, None] - place[0], y[None, :] - place[1]) > r - 3.0
     phase = [np.exp(1j * observation.k_step * c * a) for c, a in zip(model.center, (x, y), strict=True)]
     found: list[Candidate] = []
     for radius in radii:
@@ -167,17 +188,16 @@ def best_further_disks(
         # With k = (row - center) k_step the sum over pixels of (...) exp(-i k x) is a transform and a phase.
         slope = scipy.fft.fft2(waves)[np.ix_(*near_enough)]
         slope = (slope * phase[0][:, None] * phase[1][None, :]).real
-        gain = np.where(slope > 0, slope**2 / information, 0.0)
+        gain = np.where(free & (slope > 0), slope**2 / information, 0.0)
         reach_points = max(2, round(20.0 / spacing))
-        for _ in range(3 * most):
+        for _ in range(2 * most):
             at = np.unravel_index(gain.argmax(), gain.shape)
             if gain[at] <= 0:
                 break
             area = min(max(slope[at] / information, 1e-4), 30.0)
-            place = np.array([x[at[0]], y[at[1]]])
-            distance = np.hypot(*(model.positions - place).T) - model.radii
-            if distance.min() > -3.0:
-                found.append(Candidate(float(gain[at]), *place, radius * math.sqrt(area)))
+            found.append(
+                Candidate(float(gain[at]), float(x[at[0]]), float(y[at[1]]), radius * math.sqrt(area))
+            )
             gain[
                 max(at[0] - reach_points, 0) : at[0] + reach_points + 1,
                 max(at[1] - reach_points, 0) : at[1] + reach_points + 1,

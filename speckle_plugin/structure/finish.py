@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +37,19 @@ class Sample:
     radius, extent : float
         Effective radius of the disks; extent of the sample.
     most_disks : int
+    stop : callable
+        Whether there is no time left.
     """
 
     radius: float
     extent: float
     most_disks: int
+    stop: Callable[[], bool]
+
+    def selection(self, observation: Observation, target: Target, refinement: Refinement) -> Selection:
+        """Give the selection of this sample's disks."""
+        known = (self.radius, self.extent, self.most_disks, self.stop)
+        return Selection(observation, target, refinement, *known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +85,7 @@ def explained_at_start(
 ) -> tuple[Model, float]:
     """Refine a start with the noise's own measure at its resolution, and give the z score there."""
     target = observation.likelihood(start.resolution, merge=not refinement.fit_center)
-    selection = Selection(observation, target, refinement, sample.radius, sample.extent, sample.most_disks)
+    selection = sample.selection(observation, target, refinement)
     model, loss = selection.fit(start.model, 6)
     model, _ = selection.drop_insignificant(model, loss, 10.0)
     return model, target.z_score(refinement.expected(model, target))
@@ -88,6 +98,7 @@ def finish(
     refinement: Refinement,
     allowed: Refinement,
     sample: Sample,
+    promising: bool,
 ) -> Found:
     """March to all pixels, then settle the number of disks.
 
@@ -101,6 +112,8 @@ def finish(
     refinement, allowed : Refinement
         What is fitted from the first, and what may be where the frame asks for it.
     sample : Sample
+    promising : bool
+        Whether the model explains the frame at low resolution. If not, it is only fitted.
     """
     k_most = float(observation.k[observation.known].max())
     notes: list[str] = []
@@ -113,20 +126,22 @@ def finish(
 
     def selection_at(k: float, most: int) -> Selection:
         target = target_at(k, most, refinement)
-        return Selection(observation, target, refinement, sample.radius, sample.extent, sample.most_disks)
+        return sample.selection(observation, target, refinement)
 
     for factor in (1.5, 2.2, 3.2):
         if factor * resolution < 0.8 * k_most:
             model, _ = selection_at(factor * resolution, FIT_PIXELS).fit(model, 8, 1.0)
     selection = selection_at(k_most, LAST_PIXELS)
     model, loss = selection.fit(model, 12)
-    if not _exact(selection.target, loss):
+    if promising and not _exact(selection.target, loss):
         refinement, why = _with_nuisances(model, selection, observation, allowed)
         if why:
             notes.append(why)
             selection = selection_at(k_most, LAST_PIXELS)
             model, loss = selection.fit(model, 15)
-    if isinstance(selection.target, Amplitudes):
+    if not promising:
+        weakest, remaining, z_score = math.nan, math.nan, _z_score(selection, model)
+    elif isinstance(selection.target, Amplitudes):
         weakest, remaining = math.inf, 0.0
         if not _exact(selection.target, loss):
             model, loss, weakest, remaining = selection.settle(model, loss)
@@ -175,7 +190,7 @@ def _with_nuisances(
         target = observation.likelihood(math.inf, merge=False)
     loss = refinement.loss(model, target)
     matrix, gradient = normal_matrix(model, target, refinement)
-    asked = {}
+    asked: dict[str, Any] = {}
     for name, columns in (("fit_center", (3 * n + 1, 3 * n + 2)), ("fit_background", (3 * n + 3,))):
         if getattr(allowed, name) and not getattr(refinement, name):
             gain = _score_gain(matrix, gradient, selection.free(n), columns)

@@ -8,6 +8,8 @@ Source: Oszlanyi and Suto, Acta Cryst. A 60, 134 (2004); A 61, 147 (2005).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ def flip_charges(
     rounds: int,
     batch: int,
     threshold: float,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find densities of given amplitudes, from several random starts at once.
 
@@ -40,6 +43,8 @@ def flip_charges(
         Of flipping; how many starts.
     threshold : float
         In standard deviations of the density.
+    stop : callable
+        Asked now and then; ends early where it is true.
 
     Returns
     -------
@@ -57,6 +62,8 @@ def flip_charges(
     squares, total = float((measured**2).sum()), float(measured.sum())
     residual = np.ones(batch)
     for turn in range(rounds):
+        if turn % 10 == 9 and stop():
+            break
         density = scipy.fft.irfft2(waves, s=(n, n))
         level = np.float32(threshold * (1.0 if turn < 0.85 * rounds else 0.7))
         level = level * np.sqrt(np.square(density).mean(axis=(1, 2), keepdims=True))

@@ -62,8 +62,8 @@ def common_radius(observation: Observation, radius: float) -> tuple[float, float
     -------
     common : float
     contrast : float
-        How much worse (positive) or better than a smooth mean it explains the rings, in log-likelihood a pixel
-        of exponentially distributed intensities.
+        How much worse (positive) or better than a smooth mean it explains the rings, in log-likelihood a
+        pixel of exponentially distributed intensities.
     """
     k, values = observation.k[observation.known], observation.values[observation.known]
     use = k < 12.0 / radius

@@ -1,4 +1,4 @@
-"""Intensities on a lattice that a Fourier transform can take: even, centred, about as fine as the sample asks.
+"""Intensities on a lattice that a Fourier transform can take, about as fine as the sample asks.
 
 A frame's own pixels serve where the beam stands on one of them; a frame that is finer than needed is
 thinned (averaged where it is noisy), and one with the beam between pixels is interpolated. Refinement

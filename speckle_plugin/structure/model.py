@@ -121,7 +121,7 @@ def calculate_with_derivatives(
 
 
 def _surrounding(pixels, point_spread):  # type: ignore[no-untyped-def]
-    """The rectangle of pixels from which light spreads into the wanted ones, and where these are in it."""
+    """Give the rectangle of pixels whose light spreads into the wanted ones, and where these are in it."""
     reach = math.ceil(TRUNCATE * point_spread)
     first_row, first_column = pixels.rows.min() - reach, pixels.columns.min() - reach
     rows = np.arange(first_row, pixels.rows.max() + reach + 1)

@@ -9,6 +9,8 @@ Cryst. 17, 392 (1964), and, as iterated projections, Fienup, Appl. Opt. 21, 2758
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -125,7 +127,7 @@ def find_extent(observation: Observation, radius: float, k_most: float) -> float
     possible = np.pi / observation.k_step
     furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
     extent = 1.2 * furthest + 2.0 * radius
-    return float(extent if 0.0 < furthest < 0.35 * possible else possible)
+    return float(extent if 0.0 < furthest < 0.28 * possible else possible)
 
 
 def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:
@@ -142,7 +144,7 @@ def _furthest_peak(observation: Observation, resolution: float, radius: float) -
 
 def find_center(
     observation: Observation, resolution: float, radius: float, reach: float
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], float]:
     """Find how far the beam is from the told centre: there the Patterson map is real and its peaks positive.
 
     Parameters
@@ -157,8 +159,10 @@ def find_center(
 
     Returns
     -------
-    array, shape (2,)
+    offset : array, shape (2,)
         Rows and columns to add to the told centre.
+    gain : float
+        How many times more skew the map is there; 1 if the told centre is as good.
     """
     plane, spacing = _plane(observation, resolution)
     n = len(plane)
@@ -168,13 +172,20 @@ def find_center(
     highest = np.argsort(height, axis=None)[-3000:]
     values = plane.ravel()[highest]
     turn = observation.k_step * np.stack([x[highest // n], x[highest % n]])
-    offset = np.asarray(observation.center) - np.rint(observation.center)
+    told = np.asarray(observation.center) - np.rint(observation.center)
 
-    def skewness(off: NDArray[np.float64]) -> float:
-        real = (values * np.exp(-1j * ((off + offset) @ turn))).real
-        return -float((real**3).sum())
+    def skewness(offset: NDArray[np.float64]) -> float:
+        real = (values * np.exp(-1j * ((told + offset) @ turn))).real
+        return float((real**3).sum())
 
-    trials = np.arange(-reach, reach + 0.1, 0.2)
-    best = min(((skewness(np.array([a, b])), a, b) for a in trials for b in trials), key=lambda t: t[0])
-    found = minimize(skewness, best[1:], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-12})
-    return np.asarray(found.x)
+    trials = [
+        np.array([a, b])
+        for a in np.arange(-reach, reach + 0.1, 0.25)
+        for b in np.arange(-reach, reach + 0.1, 0.25)
+    ]
+    best = max(trials, key=skewness)
+    around = best + 0.1 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    options = {"xatol": 2e-3, "fatol": 1e-12, "initial_simplex": around, "maxiter": 60}
+    found = minimize(lambda offset: -skewness(offset), best, method="Nelder-Mead", options=options)
+    at_told, at_best = skewness(np.zeros(2)), -float(found.fun)
+    return np.asarray(found.x), at_best / at_told if at_told > 0 else math.inf

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.structure.model import Model, calculate, calculate_with_derivatives
 from speckle_plugin.structure.settings import Prior
 from speckle_plugin.structure.targets import Target
@@ -95,8 +96,7 @@ class Refinement:
             diagonal += 1e-9 * diagonal.max() + 1e-300
             for _ in range(6):
                 try:
-                    factor = cho_factor(matrix + np.diag(damping * diagonal), check_finite=False)
-                    step = reduce @ cho_solve(factor, gradient, check_finite=False)
+                    step = reduce @ _solved(matrix + np.diag(damping * diagonal), gradient)
                 except (LinAlgError, ValueError):
                     damping *= 10.0
                     continue
@@ -154,6 +154,12 @@ class Refinement:
         )
 
 
+def _solved(matrix: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+    with one_blas_thread():
+        factor = cho_factor(matrix, check_finite=False)
+        return np.asarray(cho_solve(factor, gradient, check_finite=False))
+
+
 def normal_matrix(
     model: Model, target: Target, refinement: Refinement
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -182,8 +188,9 @@ def normal_matrix(
         )
         residuals, weights = target.linearized(expected, which)
         derivatives *= weights[:, None]
-        matrix += derivatives.T @ derivatives
-        gradient += derivatives.T @ residuals
+        with one_blas_thread():
+            matrix += derivatives.T @ derivatives
+            gradient += derivatives.T @ residuals
     prior = refinement.prior
     if prior is not None and prior.mean is not None and prior.deviation is not None:
         radii = np.arange(2 * n, 3 * n)

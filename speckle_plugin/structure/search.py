@@ -31,10 +31,16 @@ SHARP = 3.0
 """Resolution of a start: k times the effective radius."""
 
 EQUAL, PERHAPS_EQUAL = -0.04, 0.15
-"""Contrasts of a common form factor (see `guinier`) below which disks are taken for equal first, or in turn."""
+"""Contrasts of a common form factor (see `guinier`) below which disks count as equal first, or in turn."""
+
+OFF_CENTER = 1.1
+"""Where the Patterson map of a moved centre is so many times as skew, that centre is tried first."""
 
 STARTS = 12
 FIT_PIXELS, QUICK_PIXELS = 3000, 1500
+
+MOST_POINTS = 150
+"""A start's lattice reaches so many points from the beam at most."""
 
 PIXELS_PER_DISK = 9
 """At low resolution so many are asked for each disk, lest the disks explain anything."""
@@ -45,7 +51,7 @@ GOOD_START = 2e-2
 EXPLAINED = 2e-6
 """Residual of all pixels at which nothing better is looked for."""
 
-GOOD_Z = 6.0
+GOOD_Z, PROMISING_Z = 6.0, 25.0
 """Deviance of a start beyond that of the noise, in standard deviations, that is worth all pixels."""
 
 
@@ -81,7 +87,7 @@ class Search:
         if self.contrast < EQUAL:
             radius = self.common
         extent = settings.extent or find_extent(observation, radius, _k_most(observation))
-        self.sample = Sample(radius, extent, settings.most_disks)
+        self.sample = Sample(radius, extent, settings.most_disks, self._stop)
         self.history.append(f"effective radius {radius:.4g}, extent {extent:.4g}")
         self.observation = observation
         self.told = observation
@@ -103,36 +109,41 @@ class Search:
                 start = replace(start, model=model)
                 if best is None or rank < best[0]:
                     best = (rank, start, refinement)
-                good = GOOD_START if self.observation.noise == "none" else GOOD_Z
+                good = GOOD_START if self.observation.noise == "none" else PROMISING_Z
                 if rank < good:
-                    new = self._finish(start, refinement)
+                    new = self._finish(start, refinement, promising=True)
                     if found is None or _better(new, found):
                         found = new
                     if self._explained(found):
                         return found
-                if self.clock() > self.deadline:
+                if self._stop():
                     self.out_of_time = True
                     break
             if self.out_of_time:
                 break
         if found is None and best is not None:
-            found = self._finish(best[1], best[2])
+            found = self._finish(best[1], best[2], promising=False)
         return found
+
+    def _stop(self) -> bool:
+        return self.clock() > self.deadline
 
     def _explained(self, found: Found) -> bool:
         if self.observation.noise == "none":
             return found.residual < EXPLAINED or self.starts >= 3
         return found.z_score < GOOD_Z
 
-    def _finish(self, start: Start, refinement: Refinement) -> Found:
+    def _finish(self, start: Start, refinement: Refinement, promising: bool) -> Found:
         fine = replace(refinement, coarse=False)
-        return finish(start.model, start.resolution, self.observation, fine, self.allowed, self.sample)
+        return finish(
+            start.model, start.resolution, self.observation, fine, self.allowed, self.sample, promising
+        )
 
     def _rank(self, start: Start, refinement: Refinement) -> tuple[float, Model]:
         """How far a start is from explaining what it was fitted to; less is better."""
         if self.observation.noise == "none":
             return start.residual, start.model
-        if start.residual > 2.0 * start.floor + 0.1:
+        if start.residual > 1.5 * start.floor + 0.01:
             return 1e3 + 1e3 * start.excess, start.model
         model, z = explained_at_start(start, self.observation, refinement, self.sample)
         self.history.append(f"  z {z:.1f}, {model.number} disks")
@@ -149,30 +160,27 @@ class Search:
         k_most = _k_most(self.told)
         stride = stride_for(self.told.k_step, extent)
         quick = replace(self.refinement, coarse=True)
-        offset = None
+        off, gain = np.zeros(2), 1.0
+        if self.allowed.fit_center:
+            off, gain = find_center(self.told, min(SHARP / radius, k_most), radius, 1.0)
+        elsewhere = 0.03 < np.abs(off).max() < 1.5
         for turn in range(STARTS):
             sharp = SHARP * (1.0, 0.8, 1.25)[turn % 3]
             one = None
             if maybe and (turn % 2 == 1 or (turn == 0 and first)):
                 one = common
                 sharp = (6.5, 9.0, 5.2)[(turn // 2) % 3] * radius / common
-            resolution = min(sharp / radius, k_most)
-            refinement = quick
-            self.observation = self.told
-            if self.allowed.fit_center and turn % 3 == 2:
-                if offset is None:
-                    offset = find_center(self.told, min(SHARP / radius, k_most), radius, 1.0)
-                if 0.03 < np.abs(offset).max() < 1.5:
-                    row, column = np.asarray(self.told.center) + offset
-                    self.observation = replace(self.told, center=(float(row), float(column)))
-                    refinement = replace(quick, fit_center=True)
-                    self.history.append(f"beam centre moved to {row:.2f}, {column:.2f}")
+            self.observation, refinement = self.told, quick
+            if elsewhere and (turn % 3 == 2 if gain < OFF_CENTER else turn % 3 < 2):
+                row, column = np.asarray(self.told.center) + off
+                self.observation = replace(self.told, center=(float(row), float(column)))
+                refinement = replace(quick, fit_center=True)
+                self.history.append(f"beam centre moved to {row:.2f}, {column:.2f}")
             threshold = (0.9, 1.1, 0.8)[turn % 3]
-            batch = 4 if self.told.known.mean() < 0 or True else 2
-            yield (
-                Recipe(resolution, stride, radius, extent, one, threshold, 250, batch),
-                refinement,
-            )
+            resolution = min(sharp / radius, k_most, MOST_POINTS * stride * self.told.k_step)
+            batch = 4 if resolution < MOST_POINTS * stride * self.told.k_step / 2.0 else 2
+            recipe = Recipe(resolution, stride, radius, extent, one, threshold, 250, batch, self._stop)
+            yield recipe, refinement
 
     def _start(self, recipe: Recipe, refinement: Refinement) -> Iterator[Start]:
         """Solve the phases, and polish the best densities one after the other."""
@@ -196,9 +204,7 @@ class Search:
         most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
         for residual, model in candidates[:2]:
             begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
-            model, residual = polish(
-                model, target, floor, maps, recipe.radius, refinement, most
-            )
+            model, residual = polish(model, target, floor, maps, recipe, refinement, most)
             self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
             yield Start(model, residual, floor, recipe.resolution)
 

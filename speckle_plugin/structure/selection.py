@@ -9,6 +9,7 @@ Source: Wilks, Ann. Math. Stat. 9, 60 (1938); Wald, Trans. Am. Math. Soc. 54, 42
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ WORTH = 36.0
 """A disk is kept that gains more; 25 lets false ones in."""
 
 WORTH_OF_RESIDUAL = 2.0
-"""Where the noise is not known, a disk must also divide the loss by this: the model may lack something else."""
+"""Where the noise is not known, a disk must also divide the loss by this: other things may be missing."""
 
 TRIAL_RADII = (0.1, 0.25, 0.45)
 """Radii of further disks that are tried, over the effective one."""
@@ -92,6 +93,8 @@ class Selection:
     radius, extent : float
         Effective radius; extent of the sample.
     most_disks : int
+    stop : callable
+        Whether there is no time left.
     """
 
     observation: Observation
@@ -100,6 +103,7 @@ class Selection:
     radius: float
     extent: float
     most_disks: int
+    stop: Callable[[], bool]
 
     def gain(self, before: float, after: float) -> float:
         """Give twice the logarithm of a likelihood ratio from two losses."""
@@ -231,9 +235,9 @@ class Selection:
         for _ in range(rounds):
             number = model.number
             model, loss, remaining = self.add(model, loss)
-            if model.number > number:
+            if model.number > number and not self.stop():
                 continue
             model, loss, weakest = self.take_away(model, loss)
-            if model.number == number:
+            if model.number == number or self.stop():
                 break
         return model, loss, weakest, remaining

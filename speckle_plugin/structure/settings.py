@@ -1,4 +1,4 @@
-"""What is known of a frame beside its pixels: noise, point spread, the sample's radii; and how long to try."""
+"""What is known of a frame beside its pixels: noise, point spread, radii; and how long to try."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,8 @@ class Recipe:
         Of charge flipping, in standard deviations of the density.
     rounds, batch : int
         Of charge flipping.
+    stop : callable
+        Whether there is no time left.
     """
 
     resolution: float
@@ -52,6 +55,7 @@ class Recipe:
     threshold: float
     rounds: int
     batch: int
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,14 @@ def densities(
     if point_spread > 0:
         full = sharpen(full, observation.k_step, point_spread)
     density, _ = flip_charges(
-        np.sqrt(full.intensity), full.known, full.inside, rng, recipe.rounds, recipe.batch, recipe.threshold
+        np.sqrt(full.intensity),
+        full.known,
+        full.inside,
+        rng,
+        recipe.rounds,
+        recipe.batch,
+        recipe.threshold,
+        recipe.stop,
     )
     threshold = 0.12 if recipe.common is None else 0.35
     each = []
@@ -136,7 +147,7 @@ def polish(
     target: Amplitudes,
     floor: float,
     maps: tuple[Lattice, NDArray[np.float64]],
-    radius: float,
+    recipe: Recipe,
     refinement: Refinement,
     most_disks: int,
     rounds: int = 8,
@@ -151,8 +162,7 @@ def polish(
         Residual that the noise leaves.
     maps
         Of :func:`difference_lattice`.
-    radius : float
-        Effective radius.
+    recipe : Recipe
     refinement : Refinement
     most_disks : int
     rounds : int
@@ -167,15 +177,18 @@ def polish(
         moved, loss = refinement.refine(trial, target, steps)
         return moved, target.residual(loss)
 
+    radius = recipe.radius
     model, residual = fit(scaled(model, target, refinement), 15)
     model, residual = fit(tidied(model, 0.08 * radius), 4)
-    before, failed = math.inf, False
+    before, failed, too_many = math.inf, False, 2 * model.number + 6
     for turn in range(rounds):
         excess = math.sqrt(max(residual**2 - floor**2, 0.0))
         stalled = turn > 0 and not failed and excess < 0.6 * floor and residual > 0.97 * before
         if excess < max(2e-4, 0.12 * floor) or stalled:
             break
         if residual > 0.75 or (turn >= 2 and residual > 0.33 + floor) or (residual < 5e-3 and failed):
+            break
+        if recipe.stop() or (model.number > too_many and excess > 0.5 * floor):
             break
         before = residual
         places = difference_peaks(*maps, model, 4 if residual > 0.08 else 2, 0.55)
@@ -209,11 +222,11 @@ def _best_change(model, residual, fit, radius):  # type: ignore[no-untyped-def]
             trials.append(model.without(int(disk)).and_disks(halves))
     if model.number > 2:
         trials += [model.without(disk) for disk in range(model.number)]
-    best = None
+    best = (math.inf, model)
     for trial in trials:
         moved, its_residual = fit(trial, 3)
         rank = its_residual - (0.02 * residual if trial.number < model.number else 0.0)
-        if best is None or rank < best[0]:
+        if rank < best[0]:
             best = (rank, moved)
     moved, _ = fit(best[1], 12)
     return fit(tidied(moved, 0.07 * radius), 4)

@@ -130,7 +130,7 @@ class Structure:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Structure:
         """Make a structure again from :meth:`to_dict`."""
-        values = {name: np.nan if value is None else value for name, value in plain.items()}
+        values: dict[str, Any] = {name: np.nan if value is None else value for name, value in plain.items()}
         for name in ARRAYS:
             values[name] = np.array([np.nan if v is None else v for v in plain[name]], dtype=np.float64)
         values.update(

@@ -20,7 +20,7 @@ from speckle_plugin.scattering import Pixels
 __all__ = ["Amplitudes", "Counts", "Normal", "Target"]
 
 SMALLEST = 1e-3
-"""Expected counts are at least this, so that a photon where none is expected does not cost infinitely much."""
+"""Expected counts are at least this, lest a photon where none is expected cost infinitely much."""
 
 
 class Target(Protocol):
@@ -69,12 +69,12 @@ class Amplitudes:
     @functools.cached_property
     def norm(self) -> float:
         """Sum of the squares of the weighted amplitudes: the loss of a frame of zeros."""
-        return float(self.weighted @ self.weighted)
+        return float(np.square(self.weighted).sum())
 
     def loss(self, expected: NDArray[np.float64]) -> float:
         """See :class:`Target`."""
         difference = self.weights * np.sqrt(np.maximum(expected, 0.0)) - self.weighted
-        return float(difference @ difference)
+        return float(np.square(difference).sum())  # not by BLAS: see `blas_threads`
 
     def residual(self, loss: float) -> float:
         """Give the loss as a share of the amplitudes: 0 is perfect, about 0.5 is chance."""
@@ -122,7 +122,7 @@ class Counts:
     def loss(self, expected: NDArray[np.float64]) -> float:
         """See :class:`Target`; the deviance."""
         mean = np.maximum(expected, SMALLEST) + self._shift
-        return 2.0 * (self._saturated - float(self._shifted @ np.log(mean)) + float(mean.sum()))
+        return 2.0 * (self._saturated - float((self._shifted * np.log(mean)).sum()) + float(mean.sum()))
 
     def linearized(
         self, expected: NDArray[np.float64], which: slice
@@ -135,6 +135,10 @@ class Counts:
     def z_score(self, expected: NDArray[np.float64]) -> float:
         """Give the deviance beyond its mean, in standard deviations."""
         mean = np.maximum(expected, SMALLEST) + self._shift
+        if self.variance > 0:  # of Pearson's chi squared: its moments do not need the noise's whole shape
+            squares = np.square(self.values - expected) / mean
+            variance = (2.0 + expected / mean**2).sum()
+            return float((squares.sum() - len(mean)) / math.sqrt(variance))
         moments = _moments_of_the_deviance()
         of_mean, of_variance = (np.interp(np.log(mean), moments[0], m) for m in moments[1:])
         return float((self.loss(expected) - of_mean.sum()) / math.sqrt(of_variance.sum()))
@@ -163,8 +167,7 @@ class Normal:
 
     def loss(self, expected: NDArray[np.float64]) -> float:
         """See :class:`Target`; chi squared."""
-        difference = (self.values - expected) * self._weights
-        return float(difference @ difference)
+        return float(np.square((self.values - expected) * self._weights).sum())
 
     def linearized(
         self, expected: NDArray[np.float64], which: slice

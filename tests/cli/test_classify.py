@@ -143,14 +143,14 @@ def test_blocks_join_to_the_frames(tmp_path: Path, frames: np.ndarray, kind: str
 def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames: np.ndarray) -> None:
     good = tmp_path / "good.npz"
     np.savez(good, frames=frames, other=1)
-    files = {
+    files: dict[str, dict[str, np.ndarray]] = {
         "flat": {"frames": frames.ravel()},
         "text": {"frames": np.full((2, 65, 65), "x")},
         "complex": {"frames": frames.astype(complex)},
         "none": {"frames": frames[:0]},
         "small": {"frames": frames[:, :20, :20]},
         "truth": {"frames": frames, "disk_number": np.arange(3)},
-        "pickled": {"frames": np.array([{"a": 1}], dtype=object)},
+        "pickled": {"frames": np.full((2, 65, 65), None)},
     }
     for name, arrays in files.items():
         np.savez(tmp_path / f"{name}.npz", allow_pickle=True, **arrays)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -45,7 +47,9 @@ def test_the_demo_tells_what_it_measured(demo: tuple[Path, str]) -> None:
         "speckle query",
     ):
         assert words in output
-    assert (data / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert "12 of 12 disks, solved" in output
+    for picture in ("demo.png", "sample.png"):
+        assert (data / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_query_finds_the_run(demo: tuple[Path, str]) -> None:
@@ -62,6 +66,22 @@ def test_query_writes_a_row_per_frame(demo: tuple[Path, str], tmp_path: Path) ->
         rows = list(csv.DictReader(file))
     assert [row["frame_index"] for row in rows] == [str(i) for i in range(9)]
     assert all(row["disk_number"] == row["truth_disk_number"] for row in rows)
+
+
+def test_query_writes_files_for_other_programs(demo: tuple[Path, str], tmp_path: Path) -> None:
+    frames, runs = tmp_path / "frames.h5", tmp_path / "runs.parquet"
+    result = _speckle("query", "--data", str(demo[0]), "--frames", "--out", str(frames))
+    assert result.exit_code == 0 and "9 rows" in result.stdout + result.stderr
+    with h5py.File(frames) as file:
+        shown = file[f"{file.attrs['default']}/{file['entry'].attrs['default']}"]
+        assert shown[shown.attrs["signal"]].shape == (9, 257, 257)
+        assert (shown["disk_number"][:] == shown["truth_disk_number"][:]).all()
+    result = _speckle("query", "--data", str(demo[0]), "--out", str(runs))
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert pd.read_parquet(runs)["frames"].tolist() == [9]
+    result = _speckle("query", "--data", str(demo[0]), "--out", str(tmp_path / "runs.h5"))
+    assert result.exit_code == 2 and "give --frames" in " ".join(result.stderr.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frames.h5", "runs.parquet"]
 
 
 def test_a_label_finds_the_run_if_a_frame_got_it(demo: tuple[Path, str]) -> None:

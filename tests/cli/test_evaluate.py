@@ -10,16 +10,32 @@ import pytest
 
 from speckle_plugin.network import find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.structure import SolveSettings
 from training.evaluation.studies import STUDIES
 
 
 def test_it_measures_the_shipped_weights(speckle, tmp_path) -> None:
     out = tmp_path / "report"
-    result = speckle("evaluate", "--per-class", "2", "--seeds", "5", "--out", out, "--only", "partly masked")
+    result = speckle(
+        "evaluate",
+        "--per-class",
+        "2",
+        "--seeds",
+        "5",
+        "--out",
+        out,
+        "--only",
+        "partly masked",
+        "--solve-frames",
+        "2",
+    )
     assert result.exit_code == 0, result.output
     results = json.loads((out / "results.json").read_text())
     assert results["about"]["name"] == "quadrant"
     assert results["partly masked"]["mono"]["accuracy"] > 0.95
+    solved = results["partly masked"]["mono"]["structure"]
+    assert (solved["frames"], solved["exact"], solved["certified_wrong"]) == (2, 1.0, 0)
+    assert "| mono | 2 | " in (out / "report.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +60,8 @@ def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, t
     monkeypatch.setattr("training.evaluation.studies.SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
     monkeypatch.setattr("training.evaluation.studies.UNKNOWN_FRAMES", 19)
     out = tmp_path / "report"
-    options = ("--per-class", "2", "--seeds", "5,6", "--out", out)
+    monkeypatch.setattr("training.evaluation.solved.SETTINGS", SolveSettings(budget=1.0))
+    options = ("--per-class", "2", "--seeds", "5,6", "--solve-frames", "1", "--out", out)
     result = speckle("evaluate", bundle_of_small_frames, *options)
     assert result.exit_code == 0, result.output
     results = json.loads((out / "results.json").read_text())
@@ -54,8 +71,13 @@ def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, t
     assert set(mono["seeds"]) == {"5", "6"}
     assert mono["all"]["accuracy"] == pytest.approx(sum(s["accuracy"] for s in mono["seeds"].values()) / 2)
     assert results["photons"]["mono"]["1e+07"]["frames"] == 19
-    assert {"one quadrant", "both"} == set(results["centred detectors"]["poly"]["no noise"])
+    assert {"one quadrant", "both", "structure"} == set(results["centred detectors"]["poly"]["no noise"])
+    sizes = results["sizes"]["mono, whole"].values()
+    solved = [results["families"]["poly"], *results["photons"]["mono"].values(), *sizes]
+    assert all(s["structure"]["frames"] == 1 and not s["structure"]["certified_wrong"] for s in solved)
+    assert results["unknown frames"]["kinds"]["flat Poisson noise"]["structure"]["certified"] == 0
     assert results["baselines"]["mono, 1e4 photons"]["radial average"]["accuracy"] > 0.1
+    assert 0 < results["baselines"]["mono"]["structure"]["seconds_per_frame"] < 60
     text = (out / "report.md").read_text()
     assert {line[3:].lower() for line in text.splitlines() if line.startswith("## ")} == set(STUDIES)
     assert "not made for" not in text

@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 
 from simulated_devices import Family, grid_by_name
 from speckle_plugin.cli import app
+from speckle_plugin.cli.frame_options import OrientationName, PolarityName
 from speckle_plugin.cli.options import FamilyName, GridName
+from speckle_plugin.frames.masks import Polarity
+from speckle_plugin.frames.orientation import ORIENTATIONS
 
 COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback)
 
@@ -39,6 +42,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_choices_are_those_of_the_library() -> None:
     assert set(get_args(FamilyName)) == {family.value for family in Family}
+    assert get_args(PolarityName) == get_args(Polarity)
+    assert get_args(OrientationName) == tuple(ORIENTATIONS)
     for name in get_args(GridName):
         grid_by_name(name)
     with pytest.raises(ValueError, match=", ".join(get_args(GridName))):

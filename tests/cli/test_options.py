@@ -28,6 +28,9 @@ def test_disk_numbers_that_cannot_be(text: str) -> None:
 
 def test_beam_center() -> None:
     assert parse_beam_center("256, 255.5") == (256.0, 255.5)
+    assert parse_beam_center("256, 255.5", "x-y") == (255.5, 256.0)
+    with pytest.raises(ValueError, match="give X,Y in pixels"):
+        parse_beam_center("1;2", "x-y")
 
 
 @pytest.mark.parametrize("text", ["", "256", "1,2,3", "a,b", "nan,1", "inf,1"])

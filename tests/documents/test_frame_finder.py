@@ -180,14 +180,14 @@ def test_what_the_detector_says_of_itself() -> None:
     (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")], settings)
     detector = reference.detector
     assert detector.geometry is not None and detector.geometry.beam_center == (3.5, 4.0)
-    assert (detector.pitch, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
+    assert (detector.k_step, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
 
 
 @pytest.mark.parametrize("stated", [[1.0, 2.0], "65535 counts", {}, None, 0])
 def test_numbers_that_are_none_are_as_if_not_stated(stated: Any) -> None:
     configuration = {"det_pitch": stated, "det_saturation_level": stated}
     (reference,) = find([("descriptor", descriptor([40, 50], **configuration)), event(1, "x")])
-    assert reference.detector.pitch is reference.detector.saturation_level is None
+    assert reference.detector.k_step is reference.detector.saturation_level is None
 
 
 @pytest.mark.parametrize(
@@ -328,4 +328,4 @@ def test_names_of_ophyd_async() -> None:
     (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")])
     detector = reference.detector
     assert detector.geometry is not None and detector.geometry.beam_center == (3.5, 4.0)
-    assert (detector.pitch, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
+    assert (detector.k_step, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)

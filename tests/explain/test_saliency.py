@@ -102,7 +102,7 @@ def test_two_views_of_patterson_maps(bundle: Bundle) -> None:
     geometry = FrameGeometry((65, 65), (32.0, 32.0))
     rng = np.random.default_rng(8)
     frame = rng.exponential(100.0, geometry.shape).astype(np.float32)
-    found = explain(tuned, frame, geometry, 9, pitch=0.01)
+    found = explain(tuned, frame, geometry, 9, k_step=0.01)
     assert found.inputs.shape == found.grad_cam.shape == (2, 33, 33)
     assert found.disk_number == 9
     index = bundle.classes.index(9)
@@ -122,5 +122,5 @@ def test_two_views_of_patterson_maps(bundle: Bundle) -> None:
     names = [a.get_xlabel() for a in axes]
     assert names[:2] == ["column (pixels)"] * 2
     assert all("distance between disks" in name for name in names[2:])
-    # 33 points reach to pi / pitch; half a spacing stands out on either side.
+    # 33 points reach to pi / k step; half a spacing stands out on either side.
     assert axes[2].get_xlim() == pytest.approx((-np.pi / 0.64, np.pi / 0.01 + np.pi / 0.64))

@@ -30,7 +30,7 @@ from simulated_devices import SpeckleDetector
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.speeds import resident_mebibytes
 from speckle_plugin.store import RunSaver, TiledStore, find_frames
-from speckle_plugin.store.read.rows import read_columns
+from speckle_plugin.store.read.events import read_columns
 
 Measure = Callable[..., list[dict[str, Any]]]
 

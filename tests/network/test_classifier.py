@@ -92,7 +92,7 @@ def test_an_engine_of_the_wrong_width() -> None:
 
 
 def test_a_good_frame_has_a_label_and_no_flag() -> None:
-    result = _label(_frame(), pitch=0.1)
+    result = _label(_frame(), k_step=0.1)
     assert (result.status, result.disk_number, result.flags) == (Status.CLASSIFIED, 5, ())
     assert result.confidence == pytest.approx(_softmax([0, 1, 0])[1])
     assert type(result.disk_number) is int
@@ -136,9 +136,9 @@ def test_frames_without_a_label(frame: NDArray[Any], flag: Flag) -> None:
         (_with(5000, np.uint16), {"saturation_level": 5000}, (Flag.SATURATED,)),
         (_with(1e9), {}, ()),  # floating point has no largest value
         (_with(-3.0), {}, (Flag.NEGATIVE,)),
-        (_frame(), {"pitch": 0.2}, (Flag.OTHER_PITCH,)),
-        (_frame(), {"pitch": 0.1001}, ()),
-        (_with(-3, np.int32), {"pitch": 0.2}, (Flag.NEGATIVE, Flag.OTHER_PITCH)),
+        (_frame(), {"k_step": 0.2}, (Flag.OTHER_PITCH,)),
+        (_frame(), {"k_step": 0.1001}, ()),
+        (_with(-3, np.int32), {"k_step": 0.2}, (Flag.NEGATIVE, Flag.OTHER_PITCH)),
     ],
 )
 def test_frames_with_a_label_and_a_warning(

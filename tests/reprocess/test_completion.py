@@ -429,10 +429,49 @@ def test_frames_that_cannot_be_read_are_flagged_and_tried_again(
     check_frame_counts(store, run.start["uid"], "classification_3")
 
 
+def test_a_label_is_never_replaced_by_a_flag(store: TiledStore, measure: Callable[..., Any]) -> None:
+    run = measure(classifier(7), events=3)
+    uid = run.start["uid"]
+    before = read_results(run, "classification").rows["det_image", 1]
+    lost = frame_file(run, 1)
+    lost.rename(lost.with_suffix(".away"))
+    fewer = (9, *range(2, 9))
+    other = classifier(9, name="other", classes=fewer)
+    other.engine = FakeEngine(9, classes=fewer)
+    done = complete_run(run, other, everything=True)
+    assert done == Completion(uid, run.start["scan_id"], "classification_2", 3, classified=2, kept=1)
+    assert [row[3:] for row in rows_of(run)] == [("classified", label) for label in (9, 7, 9)]
+    summary = check_frame_counts(store, uid, "classification_2")
+    assert summary["model"] == "other"
+    (problem,) = summary["problems"]
+    assert problem == {
+        "reason": "not labelled again, being unreadable: the label by first 1 (SHA-256 first0000000) is kept",
+        "frames": 1,
+    }
+    after = read_results(run, "classification_2").rows["det_image", 1]
+    # The same row; its probabilities stand where the new network has these disk numbers.
+    assert {**after.data, "probabilities": 0} == {**before.data, "probabilities": 0}
+    assert after.time == before.time
+    told = before.data["probabilities"]
+    assert after.data["probabilities"] == pytest.approx([told[CLASSES.index(n)] for n in fewer])
+    lost.with_suffix(".away").rename(lost)
+    assert complete_run(run, other, everything=True).classified == 3
+
+
+def test_a_server_that_gives_no_frame_changes_nothing(store: TiledStore, measure: Callable[..., Any]) -> None:
+    run = measure(classifier(7), events=2)
+    for index in range(2):
+        path = frame_file(run, index)
+        path.rename(path.with_suffix(".away"))
+    done = complete_run(run, classifier(9), everything=True)
+    assert done == Completion(run.start["uid"], run.start["scan_id"], "classification", 2, kept=2)
+    assert set(store.runs[run.start["uid"]].base) == {"primary", "classification"}
+
+
 def test_a_classifier_that_fails_again_leaves_the_run_as_it_was(
     store: TiledStore, measure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speckle_plugin.reprocess.complete.MOST_FRAMES", 2)
+    monkeypatch.setattr("speckle_plugin.reprocess.label.MOST_FRAMES", 2)
     run = measure(classifier(7, fails_after=0))
     uid = run.start["uid"]
     before = dict(store.runs[uid].metadata)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from speckle_plugin.store import FRAME_COLUMNS, RunSaver, TiledStore, find_frames, find_runs, read_frames
-from speckle_plugin.store.read.frames import _spans
+from speckle_plugin.store.read.images import cut_spans
 from speckle_plugin.store.read.queries import timestamp
 from tests.testing import FakeClassifier, documents_of, good
 
@@ -226,7 +226,7 @@ def test_frames_that_are_not_there(store: TiledStore, catalog: Any, named: dict[
     ],
 )
 def test_spans(indices: list[int], most: int, spans: list[list[int]]) -> None:
-    assert [list(span) for span in _spans(np.array(indices, dtype=np.int64), most)] == spans
+    assert [list(span) for span in cut_spans(np.array(indices, dtype=np.int64), most)] == spans
 
 
 def test_only_the_files_that_are_asked_for_are_opened(

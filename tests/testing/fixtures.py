@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,9 +32,18 @@ def run_engine() -> Iterator[RunEngine]:
     yield engine
     if engine.state not in ("idle", "panicked"):
         engine.halt()
+    # Devices of ophyd-async wait on the loop for frames that an aborted plan no longer takes.
+    asyncio.run_coroutine_threadsafe(_cancel_tasks(), engine.loop).result(timeout=10)
     engine.loop.call_soon_threadsafe(engine.loop.stop)
     engine._th.join()  # noqa: SLF001  bluesky has no public way to end it
     engine.loop.close()
+
+
+async def _cancel_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture

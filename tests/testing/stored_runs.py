@@ -11,7 +11,7 @@ from bluesky import RunEngine
 from bluesky import plans as bp
 
 from simulated_devices import DetectorResponse, PixelGrid, SampleMap, SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.live import LiveClassifier
+from speckle_plugin.live import LiveClassifier, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle, save_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import Preprocessing
@@ -24,6 +24,20 @@ SETTINGS = Preprocessing(crop=33)
 FRAMES = FrameRecipe(size=65, disk_numbers=CLASSES)
 
 
+class BlindDetector(SpeckleDetector):
+    """A detector as real ones are: it does not know what its frames show."""
+
+    def describe(self) -> Any:
+        return {key: spec for key, spec in super().describe().items() if "_truth_" not in key}
+
+    def read(self) -> Any:
+        return {key: reading for key, reading in super().read().items() if "_truth_" not in key}
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        return {"fields": []}
+
+
 def measure(
     engine: RunEngine,
     store: Store,
@@ -34,12 +48,17 @@ def measure(
     seed: int = 1,
     classified: bool = True,
     response: DetectorResponse | None = None,
+    second_opinion: SecondOpinion | None = None,
+    truth: bool = True,
     **metadata: Any,
 ) -> str:
-    """Scan a sample along x, with `count` frames, and save the run; gives its uid."""
+    """Scan a sample along x, with `count` frames, and save the run; gives its uid.
+
+    Without `truth` the detector does not tell the disk numbers.
+    """
     sample_map = SampleMap("gradient", disk_numbers=tuple(disk_numbers))
     sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=seed)
-    detector: Any = SpeckleDetector(
+    detector: Any = (SpeckleDetector if truth else BlindDetector)(
         name="det",
         sample=sample,
         data_directory=store.frames_directory,
@@ -49,7 +68,7 @@ def measure(
     )
     saver = RunSaver(store.runs, store.journal_directory)
     bundle = Bundle("sevens", "0", CLASSES, SETTINGS, {})
-    live = LiveClassifier(Classifier(bundle, FakeEngine(classes=CLASSES)))
+    live = LiveClassifier(Classifier(bundle, FakeEngine(classes=CLASSES)), second_opinion=second_opinion)
     live.subscribe(saver)
     token = engine.subscribe(live if classified else saver)
     try:

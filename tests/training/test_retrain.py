@@ -38,7 +38,8 @@ def _labelled(*runs: list[LabelledFrame]) -> LabelledFrames:
     """Give frames that are in memory: all pixels of frame i are i, but for one."""
     frames = tuple(itertools.chain(*runs))
     # No detector here states from which sample its frames are.
-    run: Any = SimpleNamespace(base={"primary": SimpleNamespace(metadata={"data_keys": {}})})
+    streams = {"primary": SimpleNamespace(metadata={"data_keys": {}})}
+    run: Any = SimpleNamespace(start={"uid": "a"}, metadata={}, base=streams)
     labelled = LabelledFrames({frame.run_uid: run for frame in frames}, frames)
     for i, frame in enumerate(frames):
         pixels = np.full(frame.geometry.shape, i, np.float32)
@@ -87,7 +88,7 @@ def test_labels_that_are_refused(labelled: LabelledFrames, message: str) -> None
             "32 x 33 pixels of the run a; simulated frames of the parent's recipe give 33 x 33 pixels",
         ),
         (
-            [_run("a", pitch=0.001), _run("b", pitch=0.002)],
+            [_run("a", k_step=0.001), _run("b", k_step=0.002)],
             True,
             "the frames have another: 0.002 of the run b",
         ),
@@ -100,13 +101,13 @@ def test_frames_that_do_not_fit(runs: list[list[LabelledFrame]], simulated: bool
 
 
 def test_frames_that_fit_in_spite_of_their_size() -> None:
-    runs = [_run("a"), _run("b", geometry=FrameGeometry((129, 80), (64.0, 40.0)), pitch=0.001)]
+    runs = [_run("a"), _run("b", geometry=FrameGeometry((129, 80), (64.0, 40.0)), k_step=0.001)]
     check_geometry(PARENT, _labelled(*runs), FRAMES)
 
 
 def test_frames_of_other_pitch_than_others_where_the_parent_states_none() -> None:
-    labelled = _labelled(_run("a", pitch=0.001), _run("b", pitch=0.002))
-    with pytest.raises(ValueError, match=r"other runs have a pitch of 0\.001 .* 0\.002 of the run b"):
+    labelled = _labelled(_run("a", k_step=0.001), _run("b", k_step=0.002))
+    with pytest.raises(ValueError, match=r"other runs have a k step of 0\.001 .* 0\.002 of the run b"):
         check_geometry(replace(PARENT, pitch=None), labelled, None)
 
 

@@ -12,6 +12,7 @@ from bluesky import RunEngine
 from simulated_devices import DetectorResponse, centered
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.store import TiledStore, find_frames
+from speckle_plugin.store.read import images
 from tests.testing.stored_runs import measure
 from training import stored_frames
 from training.run_split import join_groups, split_by_run, together
@@ -44,7 +45,7 @@ def test_the_truth_of_runs(catalog: Any, named: dict[str, str]) -> None:
     assert labelled.left_out == 3
     assert {f.geometry.beam_center for f in labelled.frames[:6]} == {(0.0, 0.0)}
     assert {f.geometry.beam_center for f in labelled.frames[6:]} == {(32.0, 32.0)}
-    assert {f.pitch for f in labelled.frames} == {np.pi / 2000}
+    assert {f.k_step for f in labelled.frames} == {np.pi / 2000}
     assert not any(f.center_assumed for f in labelled.frames)
 
 
@@ -77,7 +78,7 @@ def test_a_mask_goes_with_every_frame_and_must_fit(catalog: Any, named: dict[str
 def test_a_run_in_which_the_detector_was_configured_anew_is_refused(
     catalog: Any, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_frames, "is_configured_anew", lambda key, descriptor, stream: True)
+    monkeypatch.setattr(images, "is_configured_anew", lambda key, descriptor, stream: True)
     with pytest.raises(ValueError, match=f"configured anew during the run {named['corner']}"):
         frames_of_truth(catalog)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,7 +143,7 @@ def baselines(
     -------
     dict
         Plain numbers: what was measured on what, the accuracy of chance, and in `scores` for each
-        baseline its accuracy and within_one:
+        baseline its accuracy, within_one, and seconds_per_frame of what it is given:
 
         ``radial average``
             The square root of the radial average over the frame's mean intensity: as good as its
@@ -186,7 +188,13 @@ def baselines(
         "families": list(recipe.families),
         "grid": f"{recipe.grid} {recipe.size}",
         "chance": 1.0 / classes,
-        "scores": {name: _score(train[0][name], train[1], test[0][name], test[1]) for name in train[0]},
+        "scores": {
+            name: {
+                **_score(train.of[name], train.disk_numbers, test.of[name], test.disk_numbers),
+                "seconds_per_frame": test.seconds[name],
+            }
+            for name in FEATURES
+        },
     }
 
 
@@ -199,30 +207,58 @@ def _reported(
             report(f"baselines, {what}", done, total, {})
 
 
-def _features(frames: Iterable[DrawnFrame]) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
-    """Compute what each baseline is given, an array (frames, features), and the disk numbers."""
-    rows: dict[str, list[Any]] = {}
+@dataclass(frozen=True, eq=False)
+class _Features:
+    """What each baseline is given, arrays (frames, features), and the seconds that a frame of it took."""
+
+    of: dict[str, NDArray[np.float64]]
+    disk_numbers: NDArray[np.int64]
+    seconds: dict[str, float]
+
+
+def _features(frames: Iterable[DrawnFrame]) -> _Features:
+    rows: dict[str, list[Any]] = {name: [] for name in FEATURES}
+    seconds = dict.fromkeys(FEATURES, 0.0)
     disk_numbers: list[int] = []
     for frame, geometry, disk_number in frames:
         disk_numbers.append(disk_number)
-        for name, values in _features_of(frame, geometry).items():
-            rows.setdefault(name, []).append(np.atleast_1d(values))
-    return {name: np.array(values) for name, values in rows.items()}, np.array(disk_numbers)
+        for name, feature in FEATURES.items():
+            started = time.perf_counter()
+            rows[name].append(np.atleast_1d(feature(frame, geometry)))
+            seconds[name] += time.perf_counter() - started
+    count = max(1, len(disk_numbers))
+    return _Features(
+        {name: np.array(values) for name, values in rows.items()},
+        np.array(disk_numbers),
+        {name: total / count for name, total in seconds.items()},
+    )
 
 
-def _features_of(frame: NDArray[np.float32], geometry: FrameGeometry) -> dict[str, Any]:
-    radial = radial_average(frame, geometry)
+def _mean(frame: NDArray[np.float32], geometry: FrameGeometry) -> float:
+    """Give the mean of the usable pixels; of an empty frame it is not 0."""
     usable = frame[usable_pixels(geometry, Preprocessing())]
-    mean = max(usable.mean(dtype=np.float64), np.finfo(np.float32).tiny)  # of an empty frame: not 0
-    moments = {
-        f"first moment, {d.name}": np.nan_to_num(first_moment(frame, geometry, d)) for d in FIRST_MOMENTS
-    }
-    return {
-        "radial average": np.sqrt(radial / mean),
-        **moments,
-        "total": np.log(mean * usable.size),
-        "radial average, absolute": radial,
-    }
+    return max(float(usable.mean(dtype=np.float64)), float(np.finfo(np.float32).tiny))
+
+
+def _relative_radial(frame: NDArray[np.float32], geometry: FrameGeometry) -> NDArray[np.float64]:
+    return np.sqrt(radial_average(frame, geometry) / _mean(frame, geometry))
+
+
+def _total(frame: NDArray[np.float32], geometry: FrameGeometry) -> float:
+    return math.log(_mean(frame, geometry) * int(usable_pixels(geometry, Preprocessing()).sum()))
+
+
+def _moment(definition: FirstMoment) -> Callable[[NDArray[np.float32], FrameGeometry], Any]:
+    return lambda frame, geometry: np.nan_to_num(first_moment(frame, geometry, definition))
+
+
+FEATURES: dict[str, Callable[[NDArray[np.float32], FrameGeometry], Any]] = {
+    "radial average": _relative_radial,
+    **{f"first moment, {definition.name}": _moment(definition) for definition in FIRST_MOMENTS},
+    "total": _total,
+    "radial average, absolute": radial_average,
+}
+"""What each baseline is given of a frame."""
 
 
 def _score(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +35,15 @@ class Predictions:
     truth : array of int, shape (N,)
     probabilities : array, shape (N, classes)
     novelty : array, shape (N,)
+    seconds : float
+        That preparing and classifying all of them took.
     """
 
     classes: tuple[int, ...]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     novelty: NDArray[np.float32]
+    seconds: float = 0.0
 
     @classmethod
     def join(cls, parts: Sequence[Predictions]) -> Predictions:
@@ -49,6 +53,7 @@ class Predictions:
             np.concatenate([part.truth for part in parts]),
             np.concatenate([part.probabilities for part in parts]),
             np.concatenate([part.novelty for part in parts]),
+            sum(part.seconds for part in parts),
         )
 
     @property
@@ -88,10 +93,12 @@ def predict(
     truth: list[int] = []
     probabilities: list[NDArray[np.float32]] = []
     novelty: list[NDArray[np.float32]] = []
-    right = 0
+    right, seconds = 0, 0.0
     for chunk in _chunks(frames):
+        started = time.perf_counter()
         views = [prepare(d.frame, classifier.bundle.preprocessing, d.geometry) for d in chunk]
         posterior = classifier.infer(np.concatenate(views))
+        seconds += time.perf_counter() - started
         numbers = [d.disk_number for d in chunk]
         truth += numbers
         probabilities.append(posterior.probabilities)
@@ -102,7 +109,11 @@ def predict(
     if not truth:
         raise ValueError("there are no frames to measure on: give at least one")
     return Predictions(
-        classifier.bundle.classes, np.array(truth), np.concatenate(probabilities), np.concatenate(novelty)
+        classifier.bundle.classes,
+        np.array(truth),
+        np.concatenate(probabilities),
+        np.concatenate(novelty),
+        seconds,
     )
 
 
@@ -151,7 +162,7 @@ def scores(predictions: Predictions) -> dict[str, Any]:
     dict
         frames, errors, accuracy, within_one, off_by_more_than_one and _two (frames), precision,
         recall and f1 (macro means, and `per_class`), mean_confidence, expected_calibration_error,
-        cross_entropy, and the confusion matrix (truth in rows).
+        cross_entropy, seconds_per_frame, and the confusion matrix (truth in rows).
     """
     truth, found = predictions.truth, predictions.found
     off = np.abs(truth - found)
@@ -171,6 +182,7 @@ def scores(predictions: Predictions) -> dict[str, Any]:
         "mean_confidence": float(predictions.probabilities.max(axis=1).mean()),
         "expected_calibration_error": curve["expected_calibration_error"],
         "cross_entropy": float(-np.log(np.maximum(p_truth, 1e-30)).mean()),
+        "seconds_per_frame": predictions.seconds / len(truth),
         "precision": float(precision[present].mean()),
         "recall": float(recall[present].mean()),
         "f1": float(f1[present].mean()),

@@ -18,6 +18,9 @@ __all__ = ["write_report"]
 PAPER_TABLE_1 = 0.89
 """Precision, recall and F1 that the paper reports of `poly_published`."""
 
+SOLVER = "structure solution, certified and right, few frames"
+"""Its row among the baselines."""
+
 
 def write_report(results: Mapping[str, Any], folder: Path) -> Path:
     """Write the report, and return the path of its text.
@@ -69,6 +72,7 @@ def _families(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
         ),
     )
     yield ""
+    yield from _solved(found.items())
     yield f"The paper's table 1 has precision, recall and F1 of {PAPER_TABLE_1} for `poly_published`."
     for family, values in found.items():
         from training.evaluation.figures import confusion_picture
@@ -101,7 +105,8 @@ def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
         curve = found[name]["reliability"]
         axes.plot(curve["confidence"], curve["accuracy"], "o-", label=name)
     axes.legend()
-    yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"))
+    yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"), "")
+    yield from _solved([("frames as in training", {**found["calibrated"], **found})])
 
 
 def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any], Path], Iterable[str]]:
@@ -124,6 +129,8 @@ def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any
                 for value, s in values.items()
             ),
         )
+        yield ""
+        yield from _solved((f"{f}, {v}", s) for f, values in found.items() for v, s in values.items())
         figure, axes = _axes(label, "accuracy")
         if logarithmic:
             axes.set_xscale("log")
@@ -142,6 +149,8 @@ def _masked(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
         ("family", "frames", "errors", "accuracy", "within one"),
         ((f, s["frames"], s["errors"], s["accuracy"], s["within_one"]) for f, s in found.items()),
     )
+    yield ""
+    yield from _solved(found.items())
 
 
 def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
@@ -166,6 +175,8 @@ def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
             for name, s in values.items()
         ),
     )
+    yield ""
+    yield from _solved((f"{f}, {name}", s) for f, values in found.items() for name, s in values.items())
 
 
 def _unknown(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
@@ -182,13 +193,21 @@ def _unknown(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
             for kind, values in found["kinds"].items()
         ),
     )
+    yield ""
+    yield from _solved(found["kinds"].items())
 
 
 def _baselines(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     yield from _table(
-        ("family", "baseline", "accuracy", "within one"),
+        ("family", "baseline", "accuracy", "within one", "s a frame"),
         (
-            (family, name, s["accuracy"], s["within_one"])
+            (
+                family,
+                SOLVER if name == "structure" else name,
+                s["accuracy"],
+                s.get("within_one", "-"),
+                s["seconds_per_frame"],
+            )
             for family, values in found.items()
             for name, s in values.items()
         ),
@@ -200,6 +219,32 @@ def _audit(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     yield ""
     scalars = next(iter(found.values()))
     yield from _table(("family", *scalars), ((family, *values.values()) for family, values in found.items()))
+
+
+def _solved(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[str]:
+    """Make the table of the structure solution beside the network, of the entries that have one."""
+    rows = [(name, values["structure"], values) for name, values in entries if "structure" in values]
+    if not rows:
+        return
+    yield "The structure solution (`speckle solve`) on a few of these frames, and the time of both:"
+    yield ""
+    columns = ("frames", "certified", "certified_wrong", "exact", "seconds_per_frame")
+    yield from _table(
+        (
+            "",
+            "frames",
+            "certified",
+            "certified wrongly",
+            "exact",
+            "s a frame, one core",
+            "network: s a frame",
+        ),
+        (
+            (name, *(found[c] for c in columns), values.get("all", values).get("seconds_per_frame", "-"))
+            for name, found, values in rows
+        ),
+    )
+    yield ""
 
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path], Iterable[str]]] = {
@@ -220,7 +265,13 @@ def _table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterable[st
     yield "| " + " | ".join(columns) + " |"
     yield "|" + "---|" * len(columns)
     for row in rows:
-        yield "| " + " | ".join(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row) + " |"
+        yield "| " + " | ".join(_cell(v) for v in row) + " |"
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Any]:

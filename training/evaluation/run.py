@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,10 @@ from typing import Any
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines import make_engine
-from training.evaluation.studies import STUDIES, Study, frame_recipe_of
+from speckle_plugin.solving import SolverPool
+from training.evaluation.solved import SolverStudy
+from training.evaluation.studies import STUDIES
+from training.evaluation.study import Study, frame_recipe_of
 from training.progress import Report
 
 __all__ = ["evaluate_bundle"]
@@ -22,6 +26,7 @@ def evaluate_bundle(
     studies: Sequence[str] = tuple(STUDIES),
     report: Report | None = None,
     keep: Callable[[dict[str, Any]], object] | None = None,
+    solve_frames: int = 0,
 ) -> dict[str, Any]:
     """Run studies on a bundle.
 
@@ -37,6 +42,8 @@ def evaluate_bundle(
         Told of the progress.
     keep : callable, optional
         Given the results so far after every study, so that one that fails costs only itself.
+    solve_frames : int
+        Frames of each set that are solved beside the network; 0 for none.
 
     Returns
     -------
@@ -51,21 +58,24 @@ def evaluate_bundle(
     recipe = frame_recipe_of(bundle)
     if bundle.training.get("seed") in seeds:
         raise ValueError(f"the seed {bundle.training['seed']} is that of the training: give other seeds")
-    study = Study(bundle, recipe, per_class, tuple(seeds), report)
     engine = make_engine(bundle)
     about = {
         "name": bundle.name,
         "version": bundle.version,
         "sha256": bundle.sha256,
         "frames of each disk number": per_class,
+        "frames of each set that were solved": solve_frames,
         "seeds": ", ".join(map(str, seeds)),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{engine.device}, {engine.name} {engine.precision}, Python {platform.python_version()}",
     }
     results: dict[str, Any] = {"about": about}
-    for name in STUDIES:
-        if name in studies:
-            results[name] = STUDIES[name](study)
-            if keep is not None:
-                keep(results)
+    with SolverPool(os.cpu_count() or 1) as pool:  # starts its processes with the first frame
+        solver = SolverStudy(pool, solve_frames) if solve_frames else None
+        study = Study(bundle, recipe, per_class, tuple(seeds), report, solver)
+        for name in STUDIES:
+            if name in studies:
+                results[name] = STUDIES[name](study)
+                if keep is not None:
+                    keep(results)
     return results

@@ -128,8 +128,9 @@ def audit_inputs(inputs: Iterable[tuple[NDArray[np.floating], int]], target: flo
         told = ", ".join(f"{name} {accuracies[name]:.1%} (bound {allowed[name]:.1%})" for name in SCALARS)
         raise ShortcutError(
             f"the network's input gives the disk number away by its {' and '.join(shortcuts)}. "
-            f"Of {truth.size} frames each number alone names so many, where chance is {1 / found.size:.1%}: "
-            f"{told}. Change the preprocessing: what is above its bound must not depend on the disk number",
+            f"Of {truth.size} frames this part is named by each number alone, where chance is "
+            f"{1 / found.size:.1%}: {told}. Change the preprocessing: what is above its bound must not "
+            "depend on the disk number",
             accuracies,
         )
     return accuracies

@@ -7,8 +7,9 @@ the bundle was not made for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,12 @@ from speckle_plugin.preprocessing import prepare
 from training.evaluation.baselines import baselines
 from training.evaluation.measure import Predictions, predict, reliability_curve, scores
 from training.evaluation.shortcut_audit import audit_recipe
+from training.evaluation.study import Study
 from training.evaluation.unknowns import FAULT_PHOTONS, FAULTS, UNKNOWNS, unknown_frames
 from training.frames import DrawnFrame, balanced_set
-from training.progress import Report
-from training.recipe import FrameRecipe, stored_frame_recipe
+from training.recipe import stored_frame_recipe
 
-__all__ = ["STUDIES", "Study", "frame_recipe_of"]
+__all__ = ["STUDIES"]
 
 PHOTONS = (1e3, 3e3, 1e4, 3e4, 1e5, 1e6, 1e7)
 SIZES_TAKEN_WHOLE = (257, 513)
@@ -35,57 +36,6 @@ SIZES = (65, 97, 129, 193, 257, 385, 513)
 BEAM_OFFSETS = (0.25, 0.5, 1.0, 2.0, 3.0)
 UNKNOWN_FRAMES = 200
 CENTERED_PHOTONS = (0.0, 1e6, 1e5, 1e4)
-
-
-@dataclass(frozen=True)
-class Study:
-    """What the studies share.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    recipe : FrameRecipe
-        The bundle's own frames, without noise, offset and mask.
-    per_class : int
-        Frames of each disk number.
-    seeds : tuple of int
-        Of the test sets of `by_family`; the other studies take the first.
-    report : callable, optional
-        Told of the progress.
-    """
-
-    bundle: Bundle
-    recipe: FrameRecipe
-    per_class: int = 100
-    seeds: tuple[int, ...] = (1, 2, 3)
-    report: Report | None = None
-
-    def measure(
-        self, what: str, classifier: Classifier, seed: int | None = None, **changes: Any
-    ) -> Predictions:
-        """Classify fresh frames of the recipe with some fields changed."""
-        recipe = replace(self.recipe, **changes)
-        frames = balanced_set(recipe, self.per_class, self.seeds[0] if seed is None else seed, "test")
-        total = self.per_class * len(recipe.disk_numbers)
-        return predict(classifier, frames, total, self.report, what)
-
-    def sample(self, what: str, classifier: Classifier, **changes: Any) -> Predictions:
-        """Do the same with a quarter of the frames, for studies that vary a number."""
-        return replace(self, per_class=max(1, self.per_class // 4)).measure(what, classifier, **changes)
-
-
-def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
-    """Give the frames of the bundle's training recipe, without noise, offset and mask.
-
-    Raises
-    ------
-    ValueError
-        If the bundle does not say on which simulated frames it was trained.
-    """
-    recipe = stored_frame_recipe(bundle)
-    if recipe is None:
-        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
-    return replace(recipe, photons=(), beam_offset=0.0, masked_share=0.0)
 
 
 def by_family(study: Study) -> dict[str, Any]:
@@ -101,6 +51,7 @@ def by_family(study: Study) -> dict[str, Any]:
             "trained_on": changes["families"][0] in study.recipe.families,
             "seeds": {str(s): _brief(p) for s, p in zip(study.seeds, sets, strict=True)},
             "all": {**scores(joined := Predictions.join(sets)), "reliability": reliability_curve(joined)},
+            **study.solved(name, shares=(), **changes),
         }
     return found
 
@@ -138,7 +89,7 @@ def by_size(study: Study) -> dict[str, Any]:
 
 
 def by_beam_offset(study: Study) -> dict[str, Any]:
-    """Move the beam by up to so many pixels along rows and columns, untold."""
+    """Move the beam along rows and columns, by up to each of these offsets in pixels, without telling it."""
     changes = {f"{offset:g}": {"beam_offset": offset, "offset_share": 1.0} for offset in BEAM_OFFSETS}
     return _by_value(study, study.bundle, "pixels off", changes)
 
@@ -152,28 +103,26 @@ def _by_value(
 ) -> dict[str, Any]:
     """Measure each family at each value; `changes` holds what a value changes in the recipe."""
     classifier = Classifier(bundle)
-    return {
-        family: {
-            value: _brief(
-                study.sample(f"{family}, {value} {unit}", classifier, families=(family,), shares=(), **change)
-            )
-            for value, change in changes.items()
-        }
-        for family in families or study.recipe.families
-    }
+    found: dict[str, Any] = {}
+    for family in families or study.recipe.families:
+        for value, change in changes.items():
+            what, kind = f"{family}, {value} {unit}", {"families": (family,), "shares": (), **change}
+            found.setdefault(family, {})[value] = {
+                **_brief(study.sample(what, classifier, **kind)),
+                **study.solved(what, **kind),
+            }
+    return found
 
 
 def by_mask(study: Study) -> dict[str, Any]:
     """Mask single pixels of every frame, and a bar in half of them."""
     classifier = Classifier(study.bundle)
-    return {
-        family: _brief(
-            study.measure(
-                f"{family}, masked in part", classifier, families=(family,), shares=(), masked_share=1.0
-            )
-        )
-        for family in study.recipe.families
-    }
+    found: dict[str, Any] = {}
+    for family in study.recipe.families:
+        what = f"{family}, masked in part"
+        kind: dict[str, Any] = {"families": (family,), "shares": (), "masked_share": 1.0}
+        found[family] = {**_brief(study.measure(what, classifier, **kind)), **study.solved(what, **kind)}
+    return found
 
 
 def centered_detectors(study: Study) -> dict[str, Any]:
@@ -197,7 +146,11 @@ def centered_detectors(study: Study) -> dict[str, Any]:
             name = f"{photons:g} photons" if photons else "no noise"
             both = predict(classifier, frames, len(frames), study.report, f"{family} centred, {name}")
             one = predict(classifier, _lower_right(frames), len(frames), study.report, "one quadrant")
-            found.setdefault(family, {})[name] = {"one quadrant": _brief(one), "both": _brief(both)}
+            entry = found.setdefault(family, {})[name] = {"one quadrant": _brief(one), "both": _brief(both)}
+            if study.solver is not None:
+                entry["structure"] = study.solver.measure(
+                    recipe, study.seeds[0], report=study.report, what=f"{family} centred, {name}"
+                )
     return found
 
 
@@ -214,20 +167,19 @@ def _lower_right(frames: list[DrawnFrame]) -> Iterator[DrawnFrame]:
 def calibration(study: Study) -> dict[str, Any]:
     """Compare confidence with accuracy on frames as in training, with the temperature and without."""
     trained = stored_frame_recipe(study.bundle) or study.recipe
+    as_trained: dict[str, Any] = {
+        "photons": trained.photons,
+        "beam_offset": trained.beam_offset,
+        "masked_share": trained.masked_share,
+    }
     found: dict[str, Any] = {"temperature": study.bundle.temperature}
     for name, bundle in (
         ("calibrated", study.bundle),
         ("not calibrated", replace(study.bundle, temperature=1.0)),
     ):
-        predictions = study.measure(
-            name,
-            Classifier(bundle),
-            photons=trained.photons,
-            beam_offset=trained.beam_offset,
-            masked_share=trained.masked_share,
-        )
+        predictions = study.measure(name, Classifier(bundle), **as_trained)
         found[name] = {"reliability": reliability_curve(predictions), **_brief(predictions)}
-    return found
+    return {**found, **study.solved("calibration", **as_trained)}
 
 
 def novelty(study: Study) -> dict[str, Any]:
@@ -261,7 +213,8 @@ def novelty(study: Study) -> dict[str, Any]:
             other = replace(recipe, families=(family.value,))
             sets[f"family {family.value}"] = balanced_set(other, per_class, study.seeds[0], "known")
     for done, (kind, frames) in enumerate(sets.items(), start=1):
-        unknown = _score_set(classifier, frames)
+        few = list(itertools.islice(frames, study.solver.frames if study.solver else 0))
+        unknown = _score_set(classifier, itertools.chain(few, frames))
         beside = known_counted if kind in FAULTS else known
         truth = np.repeat([0, 1], [len(beside["novelty"]), len(unknown["novelty"])])
         found["kinds"][kind] = {
@@ -271,6 +224,8 @@ def novelty(study: Study) -> dict[str, Any]:
             },
             "flagged": float((unknown["novelty"] > statistics.threshold).mean()),
         }
+        if study.solver is not None:
+            found["kinds"][kind]["structure"] = study.solver.measure_frames(few, recipe, study.report, kind)
         if study.report:
             study.report("unknown frames", done, len(sets), {})
     return found
@@ -278,16 +233,12 @@ def novelty(study: Study) -> dict[str, Any]:
 
 def beside_baselines(study: Study) -> dict[str, Any]:
     """Train baselines without a network, and test them on the frames of the first seed."""
-    return {
-        name: baselines(
-            replace(study.recipe, shares=(), **changes),
-            2 * study.per_class,
-            study.per_class,
-            study.seeds[0],
-            study.report,
-        )["scores"]
-        for name, changes in _cases(study).items()
-    }
+    found: dict[str, Any] = {}
+    for name, changes in _cases(study).items():
+        recipe = replace(study.recipe, shares=(), **changes)
+        measured = baselines(recipe, 2 * study.per_class, study.per_class, study.seeds[0], study.report)
+        found[name] = {**measured["scores"], **study.solved(name, shares=(), **changes)}
+    return found
 
 
 def shortcut_audit(study: Study) -> dict[str, Any]:
@@ -303,7 +254,7 @@ def shortcut_audit(study: Study) -> dict[str, Any]:
     }
 
 
-def _score_set(classifier: Classifier, frames: Iterator[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
+def _score_set(classifier: Classifier, frames: Iterable[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
     rows = []
     for frame, geometry, _ in frames:
         output = classifier.engine.run(prepare(frame, classifier.bundle.preprocessing, geometry)[0])
@@ -319,7 +270,14 @@ def _brief(predictions: Predictions) -> dict[str, Any]:
     whole = scores(predictions)
     return {
         key: whole[key]
-        for key in ("frames", "errors", "accuracy", "within_one", "expected_calibration_error")
+        for key in (
+            "frames",
+            "errors",
+            "accuracy",
+            "within_one",
+            "expected_calibration_error",
+            "seconds_per_frame",
+        )
     }
 
 

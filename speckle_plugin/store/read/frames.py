@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import Flag, Status, newest_stream
+from speckle_plugin.schema import Flag, Opinion, Status
+from speckle_plugin.store.read.images import StoredImages
 from speckle_plugin.store.read.known_labels import check_label
+from speckle_plugin.store.read.opinions import OPINION_COLUMNS, OpinionSearch, with_opinions
 from speckle_plugin.store.read.queries import check_confidence, check_flag, find_runs, has_label
-from speckle_plugin.store.read.rows import StreamRows, read_columns
+from speckle_plugin.store.read.stored_run import StoredRun
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
     from pandas import DataFrame
 
-__all__ = ["FRAME_COLUMNS", "find_frames", "read_frames"]
+__all__ = ["FRAME_COLUMNS", "find_frames", "locate_frames", "read_frames"]
 
 FRAME_COLUMNS = {
     "run_uid": "str",
@@ -37,8 +39,11 @@ FRAME_COLUMNS = {
     "flags": "str",
     "status": "str",
     "truth_disk_number": "Int64",
+    "time": "float64",
+    **OPINION_COLUMNS,
 }
-"""Columns of the table and their types; positions follow, `float64`, named by their keys."""
+"""Columns of the table and their types; positions follow, `float64`, named by their keys. `time` is that of
+the frame's event, in seconds since the epoch, and not a number where the run does not tell it."""
 
 _RESULTS = [
     "image_key",
@@ -51,12 +56,6 @@ _RESULTS = [
     "flags",
     "status",
 ]
-
-_LARGEST_GAP = 16
-"""Frames between two wanted ones that are read along: a request costs more than they do,
-since the server looks up all the files of the stream for each."""
-
-_BYTES_AT_ONCE = 64 * 2**20
 
 
 def find_frames(
@@ -71,6 +70,10 @@ def find_frames(
     positions: Mapping[str, tuple[float, float]] | None = None,
     with_frames: bool = False,
     stream: str | None = None,
+    certificate: Opinion | str | None = None,
+    disagrees: bool | None = None,
+    mean_radius: tuple[float, float] | None = None,
+    radius_spread: tuple[float, float] | None = None,
 ) -> DataFrame:
     """Find the frames for which all that is given holds.
 
@@ -95,6 +98,13 @@ def find_frames(
         Whether to read the frames too, into the column `frame`, arrays of shape (rows, columns).
     stream : str, optional
         A result stream such as `classification`; by default the newest of each run.
+    certificate : Opinion or str
+        What the second opinion on the frame is: solved, not_explained, undecided or left.
+    disagrees : bool
+        The frame is certified, and its label is another number (or the same).
+    mean_radius, radius_spread : (lowest, highest)
+        Bounds, both included, of mean and standard deviation of the radii of a certified frame, in the
+        inverse of the unit of k.
 
     Returns
     -------
@@ -121,20 +131,22 @@ def find_frames(
         None if flag is None else check_flag(flag),
         None if status is None else Status(status),
         image_key,
+        OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread),
     )
     bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
     candidates = list(_candidates(runs, conditions, pruned=stream is None))
     tables: list[DataFrame] = []
     numbers: set[str] = set()
     for run in candidates:
-        name = stream or newest_stream(run.metadata.get("stop"))
-        results = read_columns(run, name, _RESULTS)
+        stored = StoredRun(run)
+        results = stored.result_columns(_RESULTS, stream)
         if results is None:
             continue
+        results = with_opinions(stored, results)
         results = results[conditions.mask(results)]
         if results.empty:
             continue
-        table = _with_circumstances(run, results, tuple(bounds))
+        table = _with_circumstances(stored, results, tuple(bounds))
         numbers.update(table.columns)
         if set(bounds) <= set(table.columns):
             inside = [table[key].between(low, high) for key, (low, high) in bounds.items()]
@@ -173,6 +185,21 @@ def read_frames(
     ValueError
         If a frame is not in the run, or a run not in `runs`.
     """
+    for images, group in locate_frames(runs, table):
+        wanted = group["frame_index"].sort_values()
+        yield from zip(wanted.index, images.read(wanted.to_numpy()), strict=True)
+
+
+def locate_frames(
+    runs: CatalogOfBlueskyRuns | BlueskyRun | Iterable[BlueskyRun], table: DataFrame
+) -> Iterator[tuple[StoredImages, DataFrame]]:
+    """Give the rows of a table by run and image key, each with the frames that they are of.
+
+    Raises
+    ------
+    ValueError
+        If a run is not in `runs`, or has no such image key.
+    """
     by_uid: Any = runs
     if _is_run(runs):
         by_uid = {runs.start["uid"]: runs}  # type: ignore[union-attr]
@@ -183,35 +210,7 @@ def read_frames(
             run = by_uid[uid]
         except KeyError as error:
             raise ValueError(f"the run {uid} is not among the given ones") from error
-        wanted = group["frame_index"].sort_values()
-        array = StreamRows.of_image(run, key).image(key)
-        yield from zip(wanted.index, _read_each(array, wanted.to_numpy()), strict=True)
-
-
-def _read_each(array: Any, indices: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-    """Read frames by their index, ascending, counted across all but the last two dimensions."""
-    *leading, rows, columns = array.shape
-    count = int(np.prod(leading))
-    if len(indices) and not 0 <= indices[0] <= indices[-1] < count:
-        raise ValueError(f"there are {count} frames, none with index {indices[-1]}: is the run still open?")
-    per_row = int(np.prod(leading[1:]))
-    most = max(1, _BYTES_AT_ONCE // (rows * columns * array.dtype.itemsize))
-    for span in _spans(indices, most):
-        first, last = int(span[0]) // per_row, int(span[-1]) // per_row
-        block = np.asarray(array[first : last + 1]).reshape(-1, rows, columns)
-        for index in span:
-            # A copy, or one wanted frame would keep the whole block in memory.
-            yield block[index - first * per_row].copy()
-
-
-def _spans(indices: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
-    """Cut ascending indices into runs that are read at once."""
-    start = 0
-    for i in range(1, len(indices) + 1):
-        at_end = i == len(indices)
-        if at_end or indices[i] - indices[i - 1] > _LARGEST_GAP or indices[i] - indices[start] >= most:
-            yield indices[start:i]
-            start = i
+        yield StoredRun(run).images_of(str(key)), group
 
 
 class _Conditions:
@@ -225,7 +224,9 @@ class _Conditions:
         flag: Flag | None,
         status: Status | None,
         image_key: str | None,
+        opinions: OpinionSearch,
     ) -> None:
+        self.opinions = opinions
         self.label, self.flag, self.status, self.image_key = label, flag, status, image_key
         self.min_confidence, self.max_confidence = min_confidence, max_confidence
 
@@ -233,6 +234,8 @@ class _Conditions:
         """Leave out finished runs that hold no such frame."""
         if self.label is not None:
             catalog = catalog.search(has_label(self.label))
+        for query in self.opinions.of_frames():
+            catalog = catalog.search(query)
         return find_runs(
             catalog,
             max_confidence=self.max_confidence,
@@ -242,7 +245,7 @@ class _Conditions:
         )
 
     def mask(self, results: DataFrame) -> NDArray[np.bool_]:
-        keep = np.ones(len(results), dtype=bool)
+        keep = self.opinions.mask(results)
         if self.label is not None:
             keep &= (results["disk_number"] == self.label).to_numpy()
         # Frames without a label have a confidence of no meaning.
@@ -287,18 +290,17 @@ def _check_bounds(key: str, bounds: Any) -> tuple[float, float]:
     raise ValueError(f"the bounds of {key!r} must be (lowest, highest), not {bounds!r}")
 
 
-def _with_circumstances(run: BlueskyRun, results: DataFrame, more: tuple[str, ...]) -> DataFrame:
+def _with_circumstances(stored: StoredRun, results: DataFrame, more: tuple[str, ...]) -> DataFrame:
     """Add to the results of a run what else is known of the frames."""
     import pandas as pd
 
     parts = []
     for key, group in results.groupby("image_key", sort=False):
-        rows = StreamRows.of_image(run, str(key))
         frame_index, seq_num = group["frame_index"].to_numpy(), group["primary_seq_num"].to_numpy()
-        found = rows.circumstances(str(key), frame_index, seq_num, more)
+        found = stored.images_of(str(key)).circumstances(frame_index, seq_num, more)
         parts.append(group.assign(**found))
     table = pd.concat(parts).sort_index()
-    table.insert(0, "run_uid", run.start["uid"])
-    table.insert(1, "scan_id", run.start.get("scan_id", pd.NA))
+    table.insert(0, "run_uid", stored.uid)
+    table.insert(1, "scan_id", stored.start.get("scan_id", pd.NA))
     others = [key for key in table.columns if key not in FRAME_COLUMNS]
     return table[[*FRAME_COLUMNS, *others]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.network import shipped_classes
 from speckle_plugin.schema import CLASSES, CLASSIFIER, LABELS, SUMMARY
+from speckle_plugin.store.read.stored_run import StoredRun
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
@@ -65,9 +66,9 @@ def _stored_classes(runs: Any) -> set[int]:
 
 def _classes_of(run: BlueskyRun) -> set[int]:
     """Give the labels of a run's summary, and the classes of the networks that its streams name."""
-    summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}
-    found = set(summary.get(LABELS, ()))
-    for stream in run.base:
-        configuration = run.base[stream].metadata.get("configuration", {})
+    stored = StoredRun(run)
+    found = set(stored.summary.get(LABELS, ()))
+    for events in stored.streams.values():
+        configuration = events.descriptor.get("configuration", {})
         found.update(configuration.get(CLASSIFIER, {}).get("data", {}).get(CLASSES, ()))
     return found

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.schema import COUNTS, FLAG_COUNTS, SUMMARY, Flag, newest_stream
+from speckle_plugin.schema import COUNTS, FLAG_COUNTS, SUMMARY, Flag, Opinion
 from speckle_plugin.store.read.exact import Condition, equals, search
 from speckle_plugin.store.read.known_labels import check_label
-from speckle_plugin.store.read.rows import read_columns
+from speckle_plugin.store.read.opinions import OpinionSearch
+from speckle_plugin.store.read.stored_run import StoredRun
 from speckle_plugin.store.write.recovery import RECOVERED
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def find_runs(
     until: When | None = None,
     plan: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    certificate: Opinion | str | None = None,
+    disagrees: bool | None = None,
+    mean_radius: tuple[float, float] | None = None,
+    radius_spread: tuple[float, float] | None = None,
 ) -> CatalogOfBlueskyRuns:
     """Find the runs for which all that is given holds.
 
@@ -67,6 +72,13 @@ def find_runs(
     metadata : mapping
         What the start document has under these keys, such as `{"sample": "A7"}`. The dot in `sample.name`
         leads into a nested mapping. Values are equal as `exact.equals` says.
+    certificate : Opinion or str
+        At least one frame has this second opinion: solved, not_explained, undecided or left.
+    disagrees : bool
+        Whether a certified frame got another disk number from the network.
+    mean_radius, radius_spread : (lowest, highest)
+        Bounds, both included, of the mean radius of the certified frames, and of the mean of their standard
+        deviations, over the run; in the inverse of the unit of k.
 
     Returns
     -------
@@ -103,6 +115,7 @@ def find_runs(
         queries.append(Key("start.time") < before)
     if after is not None and before is not None and after >= before:
         raise ValueError(f"nothing can have started since {since!r} and before {until!r}; exchange them")
+    queries += OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread).of_runs()
     conditions = [Condition(tuple(queries))]
     for key, text in (
         (f"{_SUMMARY}.model", model),
@@ -148,14 +161,14 @@ def _has_flag(catalog: CatalogOfBlueskyRuns, flag: Flag) -> Condition:
         return Condition((Key(f"{counts}.{flag}") > 0,))
 
     def check(run: BlueskyRun) -> bool:
-        summary = (run.metadata.get("stop") or {}).get(SUMMARY) or {}
+        summary = StoredRun(run).summary
         return run.start["uid"] in flagged or summary.get(FLAG_COUNTS, {}).get(flag, 0) > 0
 
     return Condition((KeyPresent(_SUMMARY),), check)
 
 
 def _rows_have(run: BlueskyRun, flag: Flag) -> bool:
-    table = read_columns(run, newest_stream(run.metadata.get("stop")), ["flags"])
+    table = StoredRun(run).result_columns(["flags"])
     return table is not None and any(flag in text.split(",") for text in table["flags"])
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import logging
 import os
 import re
 import secrets
@@ -28,7 +27,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tiled.utils import path_from_uri
 
-__all__ = ["AllowedFiles", "KeyRequired", "RegisteredFiles", "guarded_adapters", "hide_keys_in_logs"]
+__all__ = ["AllowedFiles", "KeyRequired", "RegisteredFiles", "guarded_adapters"]
 
 WITHOUT_KEY = frozenset({"/healthz", "/api/v1", "/api/v1/"})
 """Paths that answer anybody: whether the server is ready, and its version and formats, which
@@ -225,24 +224,3 @@ class RegisteredFiles:
 
 def _data_sources(document: Any) -> list[Any]:
     return [*(document.get("data_sources") or ()), *filter(None, [document.get("data_source")])]
-
-
-class _HideKeys(logging.Filter):
-    """Takes the API key out of addresses and headers."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                re.sub(r"(api_key=|Apikey )[^&;\s]+", r"\1...", value) if isinstance(value, str) else value
-                for value in record.args
-            )
-        return True
-
-
-_hide_keys = _HideKeys()
-
-
-def hide_keys_in_logs() -> None:
-    """Keep keys out of the log of requests, and out of that of subscriptions when debugging."""
-    for name in ("uvicorn.access", "uvicorn.error", "websockets.client", "websockets.server"):
-        logging.getLogger(name).addFilter(_hide_keys)  # adding it again does nothing

@@ -18,13 +18,13 @@ from tiled.media_type_registration import default_serialization_registry
 from tiled.mimetypes import DEFAULT_ADAPTERS_BY_MIMETYPE
 from tiled.server.app import build_app
 
+from speckle_plugin.store.hidden_keys import hide_keys_in_logs
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.server.access import (
     AllowedFiles,
     KeyRequired,
     RegisteredFiles,
     guarded_adapters,
-    hide_keys_in_logs,
 )
 from speckle_plugin.store.server.frame_files import FrameFilesAdapter
 from speckle_plugin.store.server.location import Location

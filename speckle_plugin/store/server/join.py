@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import site
 import subprocess
 import sys
 import threading
@@ -150,8 +151,7 @@ def _running(root: Path, waited: float) -> Address | None:
         if not address.is_here():
             raise StorageError(
                 f"the data directory {root} is served by {owner}, another machine: work there, or reach its "
-                f"server from here by a tunnel (ssh -L {address.port}:127.0.0.1:{address.port} {owner.host}) "
-                "and --server"
+                f"server from here by a tunnel (ssh -L {address.port}:127.0.0.1:{address.port} {owner.host})"
             )
         return address
     if waited > GRACE and owner.version is None:
@@ -168,8 +168,6 @@ def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
     command += ["--port", str(port), "--idle", str(idle_setting())]
     if without := os.environ.get("SPECKLE_SERVER_WITHOUT"):  # benchmarks/server_process.py measures so
         command += ["--without", without]
-    here = str(Path(speckle_plugin.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     with (root / "tiled" / "error.log").open("ab") as errors:
         started = subprocess.Popen(
             command,
@@ -177,7 +175,7 @@ def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=root,
-            env=os.environ | {"PYTHONPATH": path},
+            env=_environment(),
             start_new_session=True,  # Ctrl-C is for the user's process
         )
     with started:
@@ -189,6 +187,14 @@ def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
     if address is None:
         raise StorageError(f"the Tiled server of {root} ended as soon as it had started: see its error.log")
     return address
+
+
+def _environment() -> dict[str, str]:
+    """Have the server import the package from where this process did."""
+    here = str(Path(speckle_plugin.__file__).parents[1])
+    if here in (*site.getsitepackages(), site.getusersitepackages()):
+        return dict(os.environ)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
 
 
 def _first_line(started: subprocess.Popen[bytes], root: Path) -> dict[str, str]:

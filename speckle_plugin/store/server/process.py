@@ -162,6 +162,8 @@ async def _until_unused(server: Any, root: Path, address: Address) -> None:
         unused_since: float | None = None
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
+            if not (root / "lock").exists():
+                break  # the directory was deleted or moved away
             if not lock_file(users):
                 unused_since = None
                 continue

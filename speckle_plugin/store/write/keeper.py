@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import held_journal
+from speckle_plugin.store.write.outage import answers
 from speckle_plugin.store.write.replay import replay
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class JournalKeeper:
         self._closed.set()
         self._thread.join()
         end = time.monotonic() + self._patience
-        while self._saver.failures and not self._answers() and time.monotonic() < end:
+        while self._saver.failures and not answers(self._runs) and time.monotonic() < end:
             time.sleep(0.2)
         if self._saver.failures:
             self.look(at_rest=0.0)
@@ -76,7 +77,7 @@ class JournalKeeper:
         """Replay what is left now, if the server answers."""
         with self._lock:
             left = [path for path in self._directory.glob("*.jsonl") if self._is_left(path, at_rest)]
-            if not left or not self._answers():
+            if not left or not answers(self._runs):
                 return
             for path in left:
                 self._replay(path)
@@ -90,22 +91,12 @@ class JournalKeeper:
         except OSError:  # it is gone, or has no locks
             return False
 
-    def _answers(self) -> bool:
-        import httpx
-
-        context = self._runs.context
-        try:
-            response = context.http_client.get(str(context.api_uri), timeout=1.0)
-        except httpx.HTTPError:
-            return False
-        return bool(response.status_code < 500)
-
     def _replay(self, path: Path) -> None:
         try:
             outcome = replay(path, self._runs)[path.stem]
         except (StorageError, OSError):  # somebody else has replayed it
             return
-        if outcome.startswith("failed") and self._answers():
+        if outcome.startswith("failed") and answers(self._runs):
             self._given_up.add(path.stem)  # the log says why; `speckle replay` tries again
         elif not outcome.startswith(("failed", "still")):
             logger.warning("the run %s was left in its journal: %s", path.stem, outcome)

@@ -1,7 +1,6 @@
-"""That a Tiled server is gone, remembered, so that not every run has to find it out again.
+"""Remembers whether the Tiled server is gone, so that not every run has to find it out again.
 
-Only `RunSaver` uses this module. Each attempt on a server that is gone costs seconds; a
-journal costs none.
+Each attempt on a server that is gone costs seconds; a journal costs none.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
-__all__ = ["Outage"]
+__all__ = ["Outage", "answers"]
 
 LOOK_INTERVAL = 5.0
 """Seconds between looking whether the server is back."""
@@ -66,12 +65,16 @@ class Outage:
         return True
 
     def _answers(self) -> bool:
-        import httpx
+        return answers(self._runs)
 
-        context = self._runs.context
-        try:
-            # Tiled's own client would try again and again.
-            response = context.http_client.get(str(context.api_uri), timeout=LOOK_TIMEOUT)
-        except httpx.HTTPError:
-            return False
-        return bool(response.status_code < 500)
+
+def answers(runs: CatalogOfBlueskyRuns) -> bool:
+    """Tell whether a catalog's server is there, at once: Tiled's own client would try again and again."""
+    import httpx
+
+    context = runs.context
+    try:
+        response = context.http_client.get(str(context.api_uri), timeout=LOOK_TIMEOUT)
+    except httpx.HTTPError:
+        return False
+    return bool(response.status_code < 500)

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any, cast
 import event_model
 
 from speckle_plugin.documents.descriptors import holds_images
+from speckle_plugin.documents.shapes import count_frames
+from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     CLASSIFIER,
+    NEWEST_STREAM,
+    NO_DISK_NUMBER,
+    STRUCTURE_SOLVER,
+    STRUCTURE_STREAM,
+    STRUCTURE_SUMMARY,
     SUMMARY,
     Status,
     compose_summary,
@@ -68,6 +75,8 @@ def recovered_stop(documents: list[Document]) -> dict[str, Any]:
     summary = _summary(documents)
     if CLASSIFICATION_STREAM in counts or summary["frames"]:
         stop[SUMMARY] = summary
+    if structures := _structure_summary(documents):
+        stop[STRUCTURE_SUMMARY] = structures
     return stop
 
 
@@ -120,7 +129,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         if name == "stream_datum":
             key = key_of[doc["stream_resource"]]
             rows = doc["indices"]["stop"] - doc["indices"]["start"]
-            frames[image_key_of(descriptor["name"], key)] += rows * _frames_per_row(descriptor, key)
+            frames[image_key_of(descriptor["name"], key)] += rows * _frames_of_event(descriptor, key)
         for event in _events(name, doc):
             if descriptor["name"] == CLASSIFICATION_STREAM:
                 if not _TOLD <= event["data"].keys():
@@ -130,7 +139,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
             else:
                 stream = descriptor["name"]
                 frames.update(
-                    {image_key_of(stream, key): _frames_per_row(descriptor, key) for key in event["data"]}
+                    {image_key_of(stream, key): _frames_of_event(descriptor, key) for key in event["data"]}
                 )
     # A camera without any result may have been left out by choice, or its first frame still waited.
     keys = {result["image_key"] for result in results} | {
@@ -155,16 +164,32 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
     )
 
 
+def _structure_summary(documents: list[Document]) -> dict[str, Any]:
+    """Give the summary of second opinions as far as they were told; the others count nowhere."""
+    streams = {uid: doc["name"] for uid, doc in _descriptors(documents).items()}
+    labels: dict[tuple[str, int], int] = {}
+    counts, asked = StructureCounts(), ""
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for name, doc in documents:
+        if name == "descriptor" and doc["name"] == STRUCTURE_STREAM:
+            asked = doc["configuration"][STRUCTURE_SOLVER]["data"]["asked"]
+        for event in _events(name, doc):
+            data = event["data"]
+            stream = streams[event["descriptor"]]
+            if stream == CLASSIFICATION_STREAM and data.keys() >= _TOLD:
+                labels[data["image_key"], data["frame_index"]] = data["disk_number"]
+            elif stream == STRUCTURE_STREAM and "certificate" in data:
+                rows[data["image_key"], data["frame_index"]] = data
+    for frame, row in rows.items():
+        counts.add(row, labels.get(frame, NO_DISK_NUMBER))
+    return {**counts.summary(), NEWEST_STREAM: STRUCTURE_STREAM, "asked": asked} if rows else {}
+
+
 def _events(name: str, doc: dict[str, Any]) -> list[Any]:
     if name == "event_page":
         return list(event_model.unpack_event_page(cast("EventPage", doc)))
     return [doc] if name == "event" else []
 
 
-def _frames_per_row(descriptor: dict[str, Any], key: str) -> int:
-    """Give the frames that an event has under a key: 0 if it holds no images."""
-    spec = descriptor["data_keys"][key]
-    shape = spec["shape"]
-    if len(shape) not in (2, 3):
-        return 0
-    return int(shape[0]) if len(shape) == 3 else 1
+def _frames_of_event(descriptor: dict[str, Any], key: str) -> int:
+    return count_frames(descriptor["data_keys"][key].get("shape") or ())

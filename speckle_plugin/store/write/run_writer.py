@@ -14,7 +14,7 @@ from typing import Any
 from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 
-from speckle_plugin.schema import SUMMARY
+from speckle_plugin.schema import STRUCTURE_SUMMARY, SUMMARY
 from speckle_plugin.store.server.upstream.batched_run_writer import BatchedRunWriter, column_types
 from speckle_plugin.store.write.storable import Storable
 
@@ -68,14 +68,20 @@ class ResultStreamWriter:
         """Take a descriptor or an event."""
         self._normalizer(name, dict(doc))
 
+    def flush(self) -> None:
+        """Make the rows so far safe; no summary names their stream yet."""
+        self._writer.flush()
+
     def publish(self, stop: Mapping[str, Any]) -> None:
-        """Write what is left, then let the stop document's summary and number of events be those given.
+        """Write what is left, then let the stop document's summaries and number of events be those given.
 
         That is one change of the run's metadata, of which the server keeps the state before.
         """
         self._writer.flush()
         # Not by update_metadata, which merges: labels that are gone would stay.
         changes = [
-            {"op": "add", "path": f"/stop/{key}", "value": stop[key]} for key in (SUMMARY, "num_events")
+            {"op": "add", "path": f"/stop/{key}", "value": stop[key]}
+            for key in (SUMMARY, STRUCTURE_SUMMARY, "num_events")
+            if key in stop
         ]
         self._run.patch_metadata(metadata_patch=changes)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import threadpoolctl
 
-from speckle_plugin.network.blas_threads import one_blas_thread
+from speckle_plugin.blas_threads import one_blas_thread
 
 
 def blas_threads() -> list[int]:

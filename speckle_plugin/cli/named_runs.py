@@ -1,0 +1,58 @@
+"""Stored runs by their uid or scan id, and the journals beside them, for the commands that reprocess runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speckle_plugin.cli.console import remark
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import BlueskyRun
+
+    from speckle_plugin.store import Store
+
+__all__ = ["NOT_COMPLETE", "EverythingOption", "name_of", "named_runs", "replay_journals"]
+
+NOT_COMPLETE = 1
+"""Exit code when frames are left."""
+
+EverythingOption = Annotated[bool, typer.Option("--all", help="Do every frame of these runs again.")]
+
+
+def named_runs(store: Store, names: Sequence[str]) -> list[BlueskyRun]:
+    """Give runs by uid, its beginning, or scan id; each once.
+
+    Raises
+    ------
+    ValueError
+        If there is no such run.
+    """
+    found = {}
+    for name in names:
+        # The beginning of a uid may be all digits, but a scan id of eight is not likely.
+        by_scan_id = name.isdecimal() and len(name) < 8
+        try:
+            run = store.runs.scan_id[int(name)] if by_scan_id else store.runs.uid[name]
+        except KeyError as error:
+            what = "scan id" if by_scan_id else "uid"
+            raise ValueError(f"no stored run has the {what} {name}: speckle query lists the runs") from error
+        found[run.start["uid"]] = run
+    return list(found.values())
+
+
+def replay_journals(store: Store) -> bool:
+    """Make whole runs of journals that were left behind; tell whether that worked."""
+    from speckle_plugin.store import replay
+
+    outcomes = replay(store.journal_directory, store.runs)
+    for uid, outcome in outcomes.items():
+        remark(f"journal of the run {uid}: {outcome}")
+    return not any(outcome.startswith("failed") for outcome in outcomes.values())
+
+
+def name_of(run: BlueskyRun) -> str:
+    """Give what a run is called on the screen."""
+    return f"scan {run.start.get('scan_id', '?')} ({run.start['uid'][:8]})"
