@@ -162,8 +162,9 @@ class Search:
         quick = replace(self.refinement, coarse=True)
         off, gain = np.zeros(2), 1.0
         if self.allowed.fit_center:
-            off, gain = find_center(self.told, min(SHARP / radius, k_most), radius, 1.0)
-        elsewhere = 0.03 < np.abs(off).max() < 1.5
+            off, gain = find_center(self.told, min(2.0 * SHARP / radius, k_most), radius, 1.0)
+        elsewhere = 0.03 < np.abs(off).max() < 1.05
+        moved_first = gain > OFF_CENTER
         for turn in range(STARTS):
             sharp = SHARP * (1.0, 0.8, 1.25)[turn % 3]
             one = None
@@ -171,7 +172,7 @@ class Search:
                 one = common
                 sharp = (6.5, 9.0, 5.2)[(turn // 2) % 3] * radius / common
             self.observation, refinement = self.told, quick
-            if elsewhere and (turn % 3 == 2 if gain < OFF_CENTER else turn % 3 < 2):
+            if elsewhere and (turn // 2 % 2 == 0) == moved_first:  # two starts each in turn
                 row, column = np.asarray(self.told.center) + off
                 self.observation = replace(self.told, center=(float(row), float(column)))
                 refinement = replace(quick, fit_center=True)
