@@ -140,7 +140,7 @@ class Search:
         )
 
     def _rank(self, start: Start, refinement: Refinement) -> tuple[float, Model]:
-        """How far a start is from explaining what it was fitted to; less is better."""
+        """Tell how far a start is from explaining what it was fitted to; less is better."""
         if self.observation.noise == "none":
             return start.residual, start.model
         if start.residual > 1.5 * start.floor + 0.01:
@@ -203,11 +203,18 @@ class Search:
         floor = math.sqrt(observation.amplitude_variance * float((target.weights**2).sum()) / target.norm)
         maps = difference_lattice(observation, recipe.resolution, recipe.stride)
         most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
+        if len(candidates) > 1 and _alike(*candidates[:2]):
+            del candidates[1]
         for residual, model in candidates[:2]:
             begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
             model, residual = polish(model, target, floor, maps, recipe, refinement, most)
             self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
             yield Start(model, residual, floor, recipe.resolution)
+
+
+def _alike(first: tuple[float, Model], second: tuple[float, Model]) -> bool:
+    """Say whether two starts came to the same model, by all appearance."""
+    return first[1].number == second[1].number and second[0] - first[0] < 1e-4 * first[0]
 
 
 def _k_most(observation: Observation) -> float:
