@@ -11,7 +11,9 @@ from speckle_plugin.cli.console import print_table, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import new_file
 from speckle_plugin.cli.run_selection import (
+    CertificateOption,
     ConfidenceOption,
+    DisagreesOption,
     FlagOption,
     LabelOption,
     ModelOption,
@@ -36,6 +38,8 @@ def query(
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
     flag: FlagOption = None,
+    certificate: CertificateOption = None,
+    disagrees: DisagreesOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -63,6 +67,8 @@ def query(
 
         speckle query --data demo-output --frames --label 7 --out sevens.h5
 
+        speckle query --data demo-output --frames --disagrees
+
         speckle query --data demo-output --where family=mono --since 2026-11-01
 
     The HDF5 file is NeXus: silx view and h5web open it at the frames.
@@ -78,6 +84,8 @@ def query(
         label=label,
         max_confidence=max_confidence,
         flag=flag,
+        certificate=certificate,
+        disagrees=disagrees,
         model=model,
         since=since,
         until=until,
@@ -86,7 +94,14 @@ def query(
     with open_store(data, server) as store:
         runs = wanted.find(store.runs)
         if frames:
-            rows = find_frames(runs, label=label, max_confidence=max_confidence, flag=flag)
+            rows = find_frames(
+                runs,
+                label=label,
+                max_confidence=max_confidence,
+                flag=flag,
+                certificate=certificate,
+                disagrees=disagrees,
+            )
         else:
             rows = pd.DataFrame([_run_row(run) for run in runs.values()])
         if out is not None:
@@ -130,7 +145,8 @@ def _run_row(run: Any) -> dict[str, Any]:
 
     from speckle_plugin.store import StoredRun
 
-    start, summary = run.start, StoredRun(run).summary
+    stored = StoredRun(run)
+    start, summary, structures = run.start, stored.summary, stored.structure_summary
     return {
         "scan_id": start.get("scan_id"),
         "uid": start["uid"][:8],
@@ -142,6 +158,9 @@ def _run_row(run: Any) -> dict[str, Any]:
         "flagged": summary.get("flagged", 0),
         "deferred": summary.get("deferred", 0),
         "model": summary.get("model"),
+        "solved": structures.get("solved", 0),
+        "left": structures.get("left", 0),
+        "disagree": structures.get("disagree", 0),
     }
 
 
