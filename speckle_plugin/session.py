@@ -10,16 +10,17 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from pathlib import Path
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.unknown_keys import UnknownKeys
 from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.schema import Asked
+from speckle_plugin.settings import Settings, check_frames, read_settings
 from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
 from speckle_plugin.store.write.keeper import JournalKeeper
 
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 RESTART = 20.0
 """Seconds that closing waits for a server that is being started again, if a run is not whole."""
+
+LOADING = 60.0
+"""Seconds that closing waits for a network that is still being loaded."""
 
 
 class Session:
@@ -75,7 +79,8 @@ class Session:
         self.store.close()
 
     def _finish(self) -> None:
-        if self.RE.state == "paused":
+        # A RemoteDispatcher, which gives the documents of a scan elsewhere, has no state.
+        if getattr(self.RE, "state", "idle") == "paused":
             self.RE.abort("the session was closed")
         self.RE.unsubscribe(self._token)
         self.live.close()
@@ -94,46 +99,56 @@ class Session:
 
 
 def start_session(
-    data_directory: str | os.PathLike[str],
+    data_directory: str | os.PathLike[str] | None = None,
     *,
+    server: str | None = None,
     model: str | None = None,
-    engine: str = "auto",
+    engine: str | None = None,
     frames: FrameSettings | None = None,
     settings: PipelineSettings | None = None,
-    second_opinion: SecondOpinion | Asked = "none",
+    second_opinion: SecondOpinion | Asked | None = None,
     store: Store | None = None,
     run_engine: RunEngine | None = None,
     profile: str | None = None,
-    table: bool = True,
+    table: bool | None = None,
 ) -> Session:
     """Open the storage, begin to load the classifier, and join both to a RunEngine.
 
+    What is not given comes from the environment and the file of settings, see
+    :class:`speckle_plugin.settings.Settings`.
+
     Parameters
     ----------
-    data_directory : path
+    data_directory : path, optional
         Holds frames, Tiled's files and journals. Other processes may have it open too, and measure into it.
+    server : str, optional
+        Address or Tiled profile of a server that keeps the runs instead; the data directory is then for
+        frames, which it must see under the same path, and journals.
     model : str, optional
-        Name of a shipped bundle, or the path of one; the default bundle for None.
-    engine : {"auto", "openvino", "tensorflow"}
+        Name of a shipped bundle, or the path of one.
+    engine : {"auto", "openvino", "tensorflow", "none"}, optional
+        With "none" runs are stored without labels: `speckle worker` or `speckle complete` classifies them.
     frames : FrameSettings, optional
         Which images, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
-    second_opinion : {"none", "unsure", "all"} or SecondOpinion
+        Limits of the live pipeline.
+    second_opinion : {"none", "unsure", "all"} or SecondOpinion, optional
         Of which frames the disks are computed beside the network, in processes of their own.
     store : Store, optional
-        Another store than the data directory's, from :func:`speckle_plugin.store.connect`.
+        An open store, from :func:`speckle_plugin.store.connect`.
     run_engine : RunEngine, optional
-        Yours, with its metadata and subscriptions; by default one whose scan ids go on from the last run.
+        Yours, with its metadata and subscriptions; by default one whose scan ids go on from the last run. A
+        `RemoteDispatcher` serves too.
     profile : str, optional
         Name of a Tiled profile to write, so that ``databroker.catalog[profile]`` reads the
-        runs in other processes while the session is open.
-    table : bool
+        runs in other processes while the session is open; an empty one for none.
+    table : bool, optional
         Print a row for each classified frame.
 
     Raises
     ------
     ValueError
-        If `second_opinion` is not one of the choices.
+        If a setting is wrong, wherever it stands.
     StorageError
         If the data directory can't be opened.
     BundleError
@@ -141,25 +156,52 @@ def start_session(
     """
     from bluesky import RunEngine
 
-    opinion = SecondOpinion(second_opinion) if isinstance(second_opinion, str) else second_opinion
-    bundle_read = _in_background(lambda: find_bundle(model))
-    store = store or TiledStore(Path(data_directory).expanduser())
+    asked = second_opinion if isinstance(second_opinion, str) else None
+    chosen = read_settings(
+        data=data_directory,
+        server=server,
+        model=model,
+        engine=engine,
+        profile=profile,
+        table=table,
+        second_opinion=asked,
+    )
+    frames = chosen.frames() if frames is None else check_frames(frames)
+    if isinstance(second_opinion, SecondOpinion):
+        opinion = second_opinion
+    else:
+        opinion = SecondOpinion(chosen.second_opinion)
+    if chosen.engine == "none":
+        frames = FrameSettings(image_keys=())
+    bundle_read = _in_background(lambda: find_bundle(chosen.model))
+    store = store or chosen.open_store()
     try:
         bundle = bundle_read.result()  # a missing or damaged one is an error here and now
         # Only now, since two threads that import would slow each other down.
-        classifier = _in_background(lambda: _load_classifier(bundle, engine))
-        if profile is not None:
-            write_profile(store, profile)
+        classifier = _classifier(bundle, chosen)
+        # The interpreter aborts if it ends while a thread is in the code that loads a network.
+        store.call_at_close(lambda: wait([classifier], LOADING))
+        if chosen.profile:
+            write_profile(store, chosen.profile)
         run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
         live = LiveClassifier(classifier, frames, settings, opinion)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
-        if table:
+        live.subscribe(UnknownKeys(frames))
+        if chosen.table:
             live.subscribe(LiveTable())
         return Session(run_engine, live, store, saver)
     except BaseException:
         store.close()
         raise
+
+
+def _classifier(bundle: Bundle, settings: Settings) -> Future[Classifier]:
+    if settings.engine != "none":
+        return _in_background(lambda: _load_classifier(bundle, settings.engine))
+    nobody: Future[Classifier] = Future()
+    nobody.set_exception(ValueError('this session classifies nothing: its setting engine is "none"'))
+    return nobody
 
 
 def _last_scan_id(runs: CatalogOfBlueskyRuns) -> int:

@@ -14,6 +14,8 @@ _profiles = tempfile.TemporaryDirectory(prefix="speckle-test-profiles-")
 os.environ["TILED_PROFILES"] = _profiles.name
 os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
 os.environ.setdefault("TILED_RETRY_TIMEOUT", "2")
+# No settings of the user's own.
+os.environ["SPECKLE_SETTINGS"] = ""
 # A server ends with its last user: tests copy and compare data directories that are closed.
 os.environ.setdefault("SPECKLE_SERVER_IDLE", "0")
 # ophyd's, before it is imported: no client of EPICS but where a test wants one (`tests.ioc`).

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from simulated_devices import grid_by_name
 from speckle_plugin.network import Bundle, build_resnet50, save_bundle, weights_of
+from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.preprocessing import prepare, view_shape
 from training.calibrate import calibrate
 from training.evaluation.measure import evaluate
@@ -90,6 +91,7 @@ def train(
         )
     _claim(folder, recipe, parent, origin)
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on CPUs without AVX-512
+    import_keras_on_tensorflow()
     import keras
 
     precision = supported_precision(recipe.precision)

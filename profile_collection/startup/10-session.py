@@ -1,12 +1,12 @@
-"""The RunEngine, the live classifier and the storage. $SPECKLE_DATA says where the data are.
+"""The RunEngine, the live classifier and the storage, by the settings: docs/how-to/settings.md.
 
-After the imports, since the classifier loads in the background and would slow them down.
+$SPECKLE_DATA, for one, says where the data are. After the imports, since the classifier loads in the background
+and would slow them down.
 """
 
-import os
-
 from speckle_plugin.session import start_session
+from speckle_plugin.settings import read_settings
 
-session = start_session(os.environ.get("SPECKLE_DATA", "~/speckle-data"), profile="speckle")
+session = start_session(profile=read_settings().profile or "speckle")
 RE = session.RE
 catalog = session.catalog

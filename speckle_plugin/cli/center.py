@@ -55,7 +55,7 @@ def center(
     from speckle_plugin.network.marked_pixels import marked_pixels
 
     frames = turned(open_frames(file, dataset), orientation)
-    left_out = mask_of(mask, mask_polarity, frames.statements.mask)
+    left_out = mask_of(mask, mask_polarity, frames.statements.mask, frames.shape[1:])
     if left_out is not None and left_out.shape != frames.shape[1:]:
         raise ValueError(f"the mask has the shape {left_out.shape}, the frames have {frames.shape[1:]}")
     frame = frames.read_frame(frame_index)

@@ -83,7 +83,7 @@ def classify(
     frames = turned(open_frames(file, dataset), orientation)
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     center, k_step = beam.of_file(frames)
-    left_out = mask_of(mask, mask_polarity, frames.statements.mask)
+    left_out = mask_of(mask, mask_polarity, frames.statements.mask, frames.shape[1:])
     geometry = FrameGeometry(frames.shape[1:], center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads

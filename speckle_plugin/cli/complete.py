@@ -118,8 +118,9 @@ def complete(
                     report=report,
                 )
             )
+            without_label = {run.start["uid"]: _count_unlabelled(run) for run in chosen}
     if outcomes:
-        _tell(outcomes)
+        _tell(outcomes, without_label)
     if not whole or any(outcome.error or outcome.deferred for outcome in outcomes):
         raise typer.Exit(NOT_COMPLETE)
 
@@ -162,7 +163,14 @@ def bundle_of(run: BlueskyRun) -> Bundle:
     return find_bundle()
 
 
-def _tell(outcomes: list[Completion]) -> None:
+def _count_unlabelled(run: BlueskyRun) -> int:
+    from speckle_plugin.schema import SUMMARY
+
+    summary = ((run.metadata.get("stop") or {}).get(SUMMARY)) or {}
+    return int(summary.get("frames", 0)) - int(summary.get("classified", 0))
+
+
+def _tell(outcomes: list[Completion], without_label: dict[str, int]) -> None:
     numbers = ("frames", "newly classified", "flagged", "still deferred")
     shown = table("scan_id", "uid", "stream", *numbers, right=("scan_id", *numbers))
     for outcome in outcomes:
@@ -173,7 +181,14 @@ def _tell(outcomes: list[Completion]) -> None:
         if outcome.error:
             typer.secho(f"Error: {' '.join(outcome.error.split())}", err=True, fg="red")
         elif not (outcome.classified or outcome.flagged or outcome.kept):
-            remark(f"the run {outcome.run_uid[:8]} was complete already")
+            unlabelled = without_label.get(outcome.run_uid, 0)
+            if unlabelled:
+                remark(
+                    f"nothing could be done for the run {outcome.run_uid[:8]}: {unlabelled} of its frames "
+                    "can have no label, for the reasons in their flags (speckle query --frames)"
+                )
+            else:
+                remark(f"the run {outcome.run_uid[:8]} was complete already")
         if outcome.kept:
             remark(
                 f"{outcome.kept} frames of the run {outcome.run_uid[:8]} could not be labelled again, "

@@ -57,11 +57,13 @@ def demo(
 
         speckle demo --family poly --points 12 --data poly-demo
     """
+    from speckle_plugin.documents.descriptors import FrameSettings
     from speckle_plugin.session import start_session
 
     started = time.monotonic()
     remark("starting the Tiled server, loading the classifier ...")
-    with start_session(data, model=model, engine=engine) as session:
+    # What settings say of detectors and profiles is meant for measurements.
+    with start_session(data, model=model, engine=engine, frames=FrameSettings(), profile="") as session:
         # Waits for the classifier, so that the times are of frames only.
         settings = session.live.classifier.bundle.preprocessing
         uid = _scan(session, points, family, seed)

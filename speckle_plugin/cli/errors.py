@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import functools
 import re
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar, get_type_hints
@@ -30,6 +31,12 @@ traceback_wanted = ContextVar("traceback_wanted", default=False)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def is_server_error(error: Exception) -> bool:
+    """Tell whether an error is one of the Tiled server or of the way to it, whose text says so itself."""
+    httpx = sys.modules.get("httpx")  # without it there was no client
+    return httpx is not None and isinstance(error, httpx.HTTPError)
 
 
 def name_options(text: str, command: Callable[..., object]) -> str:
@@ -59,11 +66,15 @@ def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with extra_needed():
                 return command(*args, **kwargs)
-        except (ValueError, OSError, MissingExtraError) as error:
+        except Exception as error:
+            if not (isinstance(error, ValueError | OSError | MissingExtraError) or is_server_error(error)):
+                raise
             # A closed pipe (`speckle models | head`) is no error of the user's; typer ends quietly.
             if getattr(error, "errno", None) == errno.EPIPE or traceback_wanted.get():
                 raise
             message = " ".join(name_options(str(error), command).split()) or type(error).__name__
+            if is_server_error(error):
+                message = f"the Tiled server failed ({message}): is it running, and what does its log say?"
             typer.secho(f"Error: {message}", err=True, fg="red")
             raise typer.Exit(BAD_INPUT) from error
 

@@ -112,7 +112,7 @@ def explain(
     else:
         chosen = _from_run(str(run), frame_index, image_key, data, server, beam)
     shape = chosen.pixels.shape
-    left_out = mask_of(mask, mask_polarity, chosen.mask)
+    left_out = mask_of(mask, mask_polarity, chosen.mask, shape if file is not None else None)
     geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
     bundle = find_bundle(model)
     geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
@@ -170,7 +170,7 @@ def _from_run(
     run: str,
     frame_index: int,
     image_key: str | None,
-    data: Path,
+    data: Path | None,
     server: str | None,
     beam: BeamOptions,
 ) -> _Chosen:

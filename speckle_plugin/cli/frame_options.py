@@ -147,9 +147,15 @@ class BeamOptions:
         return given, described.k_step
 
     def of_file(self, frames: FrameFile) -> tuple[tuple[float, float] | None, float | None]:
-        """Give beam centre and k step of a file's frames; None where neither options nor file say it."""
+        """Give beam centre and k step of a file's frames; None where nothing says it.
+
+        The options come first, then the file, then the beam centre of the settings, as in a session.
+        """
+        from speckle_plugin.settings import read_settings
+
         center, k_step = self.stated(frames.shape)
-        return center or frames.statements.beam_center, k_step or frames.statements.k_step
+        center = center or frames.statements.beam_center or read_settings().beam_center
+        return center, k_step or frames.statements.k_step
 
 
 def turned(frames: FrameFile, orientation: OrientationName) -> FrameFile:
@@ -160,14 +166,19 @@ def turned(frames: FrameFile, orientation: OrientationName) -> FrameFile:
 
 
 def mask_of(
-    path: Path | None, polarity: PolarityName, own: NDArray[np.bool_] | None = None
+    path: Path | None,
+    polarity: PolarityName,
+    own: NDArray[np.bool_] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> NDArray[np.bool_] | None:
     """Read the mask of an option, and join it with what the frames' file leaves out itself.
 
-    A mask that looks inverted is told on stderr.
+    A mask that looks inverted is told on stderr. Where the option is not given, the mask of the settings
+    that has the `shape` of the frames is taken.
     """
     if path is None:
-        return own
+        found = None if shape is None else _mask_of_settings(shape)
+        return own if found is None else found if own is None else found | own
     from speckle_plugin.frames.masks import looks_inverted, read_mask
 
     mask = read_mask(path, polarity)
@@ -178,3 +189,16 @@ def mask_of(
             f"if so, give --mask-polarity {other}"
         )
     return mask | own if own is not None and own.shape == mask.shape else mask
+
+
+def _mask_of_settings(shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    from speckle_plugin.settings import read_settings
+
+    masks = read_settings().read_masks()
+    for name, mask in masks.items():
+        if mask.shape == shape:
+            remark(f"mask of the settings: {name}")
+            return mask
+    if masks:
+        remark(f"no mask of the settings has the shape {shape} of these frames: none is used")
+    return None

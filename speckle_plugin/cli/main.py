@@ -7,7 +7,7 @@ numpy, TensorFlow and the like inside their functions, so that the help appears 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,8 @@ from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.complete import complete
 from speckle_plugin.cli.curve import curve
 from speckle_plugin.cli.demo import demo
-from speckle_plugin.cli.errors import traceback_wanted
+from speckle_plugin.cli.doctor import doctor
+from speckle_plugin.cli.errors import clear_errors, traceback_wanted
 from speckle_plugin.cli.evaluate import evaluate
 from speckle_plugin.cli.explain import explain
 from speckle_plugin.cli.figures import figures
@@ -54,13 +55,16 @@ app.command()(models)
 app.command()(complete)
 app.command()(replay)
 app.command()(serve)
+app.command()(doctor)
 app.command()(figures)
 app.command()(curve)
 app.command()(bench)
 
 
 @app.callback()
+@clear_errors
 def speckle(
+    context: typer.Context,
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show where in the code an error arose, for a bug report.")
     ] = False,
@@ -81,3 +85,23 @@ def speckle(
     **speckle COMMAND --help** explains each command by an example.
     """
     traceback_wanted.set(traceback)
+    if context.invoked_subcommand != "doctor":  # which tells what is wrong with settings itself
+        context.default_map = _defaults()
+
+
+def _defaults() -> dict[str, dict[str, Any]]:
+    """Give the defaults of options that the settings state."""
+    from speckle_plugin.settings import read_settings
+
+    settings = read_settings()
+    # A session that classifies nothing is no reason for a command not to.
+    engine = "auto" if settings.engine == "none" else settings.engine
+    network = {"engine": engine} | ({"model": settings.model} if settings.model else {})
+    return {
+        "bench": network,
+        "classify": network,
+        "complete": {"engine": engine},  # its network is that of the run
+        "demo": network,
+        "explain": {name: value for name, value in network.items() if name == "model"},
+        "retrain": {"store": settings.server or str(settings.data)},
+    }

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["query", "replay"]
 
+NOT_SAVED = 1
+"""Exit code when a journal could not be replayed."""
+
 
 @clear_errors
 def query(
@@ -138,6 +141,8 @@ def replay(data: DataOption = DEFAULT_DATA, server: ServerOption = None) -> None
         remark("no journals: every run is whole in Tiled")
     for journal, outcome in outcomes.items():
         stdout().print(f"{journal}: {outcome}", soft_wrap=True)
+    if any(outcome.startswith("failed") for outcome in outcomes.values()):
+        raise typer.Exit(NOT_SAVED)
 
 
 def _narrowed(rows: DataFrame) -> DataFrame:

@@ -57,7 +57,6 @@ def retrain(
             "--store",
             "--server",
             metavar="PATH|URI|PROFILE",
-            envvar="SPECKLE_DATA",
             help="Data directory, or a Tiled server elsewhere.",
         ),
     ] = "~/speckle-data",

@@ -36,8 +36,10 @@ def serve(
 
         speckle serve --data demo-output --profile speckle
     """
+    from speckle_plugin.settings import read_settings
     from speckle_plugin.store import TiledStore, write_profile
 
+    data = data or read_settings().data
     with TiledStore(data.expanduser(), port=port) as store:
         if profile is not None:
             write_profile(store, profile)

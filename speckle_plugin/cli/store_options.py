@@ -12,23 +12,33 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_DATA", "DataOption", "ServerOption", "open_store"]
 
-DEFAULT_DATA = Path("~/speckle-data")
+DEFAULT_DATA: Path | None = None
+"""That of the settings: environment `SPECKLE_DATA`, or the file of settings."""
 
 DataOption = Annotated[
-    Path, typer.Option(envvar="SPECKLE_DATA", help="Data directory; a session may be open on it.")
+    Path | None,
+    typer.Option(
+        help="Data directory; a session may be open on it.",
+        show_default="that of the settings; ~/speckle-data",
+    ),
 ]
 ServerOption = Annotated[
     str | None,
     typer.Option(
         metavar="URI|PROFILE",
         help="Tiled server elsewhere instead, by its address or a Tiled profile.",
-        show_default=False,
+        show_default="that of the settings; none",
     ),
 ]
 
 
-def open_store(data: Path, server: str | None) -> Store:
+def open_store(data: Path | None, server: str | None) -> Store:
     """Open the store of a data directory, or of a server or profile that runs.
+
+    Parameters
+    ----------
+    data, server
+        The options. Where neither is given, the settings say; a data directory alone means the runs in it.
 
     Raises
     ------
@@ -37,14 +47,12 @@ def open_store(data: Path, server: str | None) -> Store:
     StorageError
         If the store can't be opened.
     """
-    from speckle_plugin.store import TiledStore, connect
+    from speckle_plugin.settings import read_settings
 
-    if server is not None:
-        return connect(server, directory=data)
-    data = data.expanduser()
-    if not (data / "tiled").is_dir():
+    settings = read_settings(data=data, server=server)
+    if settings.server is None and not (settings.data / "tiled").is_dir():
         raise ValueError(
-            f"{data} is no data directory: give --data the folder of a session (speckle demo makes "
+            f"{settings.data} is no data directory: give --data the folder of a session (speckle demo makes "
             "demo-output), or --server"
         )
-    return TiledStore(data)
+    return settings.open_store()

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.extras import extra_needed
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.network.engines.base import NetworkOutput
+from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.preprocessing import FrameGeometry, usable_pixels
 from speckle_plugin.preprocessing.gradient import vector_jacobian_product
 from speckle_plugin.schema import Status, join_flags
@@ -156,8 +156,8 @@ class DifferentiableNetwork:
     def __init__(self, bundle: Bundle) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # share the GPU with other processes
-        with extra_needed():
-            import keras
+        import_keras_on_tensorflow()
+        import keras
 
         network = bundle.build_network()
         # The last but one layer averages the last convolution's output to the features.

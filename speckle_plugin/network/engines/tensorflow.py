@@ -7,9 +7,9 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.extras import extra_needed
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines.base import NetworkOutput
+from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 
 __all__ = ["TensorflowEngine"]
 
@@ -30,9 +30,9 @@ class TensorflowEngine:
         # TensorFlow uses oneDNN by default only on CPUs with AVX-512; elsewhere it helps as well.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        with extra_needed():
-            import keras
-            import tensorflow as tf
+        import_keras_on_tensorflow()
+        import keras
+        import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:

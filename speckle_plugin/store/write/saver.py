@@ -32,6 +32,12 @@ REPLAY_COMMAND = "speckle replay --data {data}"
 """What the user is told to do when a journal was left in a data directory."""
 
 
+def replay_command(data: Path, uri: str) -> str:
+    """Give the command that replays the journals of a data directory into the server that has its runs."""
+    command = REPLAY_COMMAND.format(data=data)
+    return command if (data / "tiled").is_dir() or not uri else f"{command} --server {uri}"
+
+
 class RunWriter(Protocol):
     """Writes the documents of one run into Tiled."""
 
@@ -104,6 +110,7 @@ class RunSaver(RunCallback["SavedRun"]):
                     self.failures,
                     self._lock,
                     self._forget,
+                    lambda: replay_command(self._directory.parent, getattr(self._runs, "uri", "")),
                 )
             return self._open[uid]
 
@@ -181,6 +188,8 @@ class SavedRun:
         Held while something is written into Tiled: one run waits for the other.
     closed : callable
         Called with the uid at the end.
+    replay : callable
+        Gives the command that replays its journal.
     """
 
     def __init__(
@@ -192,6 +201,7 @@ class SavedRun:
         failures: dict[str, str],
         lock: threading.RLock,
         closed: Callable[[str], None],
+        replay: Callable[[], str],
     ) -> None:
         self._recorded_ahead = False
         self._started = False
@@ -200,7 +210,7 @@ class SavedRun:
         self._writer: RunWriter | None = None
         self._path = directory / f"{uid}.jsonl"
         self._failures = failures
-        self._lock, self._closed = lock, closed
+        self._lock, self._closed, self._replay = lock, closed, replay
         self._journal: Journal | None = None
         self._journal_lock = threading.Lock()
         self._whole = True
@@ -299,8 +309,7 @@ class SavedRun:
         message = f"the run {self._uid} could not be saved in Tiled: {type(error).__name__}: {error}. "
         if self._whole:
             message += (
-                f"It is kept in {self._path}. When the run has ended and Tiled works again: "
-                + REPLAY_COMMAND.format(data=self._path.parent.parent)
+                f"It is kept in {self._path}. When the run has ended and Tiled works again: " + self._replay()
             )
         self._failures[self._uid] = message
         logger.error(message, exc_info=error)

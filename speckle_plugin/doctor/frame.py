@@ -1,0 +1,153 @@
+"""A file of frames as a session would take it: what is read, which mask, which centre, which label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.doctor.finding import Finding, broken, fine, note
+from speckle_plugin.doctor.network import load_classifier
+from speckle_plugin.frames.center import center_disagrees
+from speckle_plugin.frames.files import FrameFile, open_frames
+from speckle_plugin.frames.hot_pixels import hot_pixel_advice
+from speckle_plugin.network import find_bundle
+from speckle_plugin.network.marked_pixels import marked_pixels, without_marked_pixels
+from speckle_plugin.preprocessing import FrameGeometry, view_shape
+from speckle_plugin.schema import Flag, Status
+from speckle_plugin.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from speckle_plugin.network.classifier import FrameResult
+
+__all__ = ["examine_frame"]
+
+REMEDIES = {
+    Flag.SATURATED: "shorten the exposure, or attenuate the beam",
+    Flag.EMPTY: "is the shutter open, and the mask the right way round?",
+    Flag.NON_FINITE: "mask the pixels that are not finite",
+    Flag.OTHER_PITCH: "speckle models NAME tells for which k step a network is; take another network",
+    Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
+    Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
+}
+
+
+def examine_frame(path: Path, settings: Settings, dataset: str | None = None) -> Iterator[Finding]:
+    """Look at the first frame of a file."""
+    try:
+        frames = open_frames(path, dataset)
+        pixels = frames.read_frame(0)
+    except (ValueError, OSError) as error:
+        yield broken("frame", str(error), "give a file of frames, and --dataset where there are several")
+        return
+    rows, columns = pixels.shape
+    yield fine(
+        "frame",
+        f"{frames.shape[0]} frames of {rows} x {columns} pixels, {frames.dtype}; values of the first "
+        f"from {np.nanmin(pixels):g} to {np.nanmax(pixels):g}",
+    )
+    try:
+        mask, found = _mask(frames, pixels, settings)
+    except SettingsError as error:
+        yield broken("mask", str(error), "correct the setting mask")
+        return
+    yield found
+    center, where = _center(frames, settings)
+    geometry = FrameGeometry((rows, columns), center, mask)
+    bundle = find_bundle(settings.model)
+    yield _beam(pixels, geometry, where)
+    if advice := hot_pixel_advice([pixels], geometry):
+        yield note("hot pixels", advice, "add them to the mask")
+    yield _k_step(frames.statements.k_step, bundle.pitch)
+    geometry = without_marked_pixels(pixels, geometry, bundle.preprocessing)
+    try:
+        view_shape(bundle.preprocessing, geometry)
+    except ValueError as error:
+        yield broken(
+            "network", f"{bundle.name} can't use these frames: {error}", "take another network or mask"
+        )
+        return
+    (result,) = load_classifier(settings).label(
+        [pixels], geometry, frames.statements.saturation_level, k_step=frames.statements.k_step
+    )
+    yield from _label(result, bundle.name)
+
+
+def _mask(
+    frames: FrameFile, pixels: NDArray[Any], settings: Settings
+) -> tuple[NDArray[np.bool_] | None, Finding]:
+    masks = settings.read_masks()
+    own = frames.statements.mask
+    parts = [] if own is None else [f"{np.count_nonzero(own)} by the file"]
+    mask = own
+    for name, read in masks.items():
+        if read.shape == pixels.shape:
+            mask = read if mask is None else mask | read
+            parts.append(f"{np.count_nonzero(read)} by the setting mask ({name})")
+            break
+    marked = marked_pixels(pixels)
+    if marked is not None:
+        parts.append(f"{np.count_nonzero(marked)} that the detector marks")
+    if masks and not any(read.shape == pixels.shape for read in masks.values()):
+        shapes = ", ".join(str(read.shape) for read in masks.values())
+        text = f"the setting mask has the shape {shapes}, these frames have {pixels.shape}"
+        return mask, note("mask", text, "give a mask of these frames, if they are of your detector")
+    if not parts:
+        return mask, fine("mask", "no pixel is left out")
+    return mask, fine("mask", "pixels left out: " + ", ".join(parts))
+
+
+def _center(frames: FrameFile, settings: Settings) -> tuple[tuple[float, float], str]:
+    if frames.statements.beam_center is not None:
+        return frames.statements.beam_center, "by the file"
+    if settings.beam_center is not None:
+        return settings.beam_center, "by the setting beam_center"
+    return (0.0, 0.0), ""
+
+
+def _beam(pixels: NDArray[Any], geometry: FrameGeometry, where: str) -> Finding:
+    row, column = geometry.beam_center
+    seen = center_disagrees(pixels, geometry.beam_center, geometry.mask)
+    if not where:
+        remedy = "state it: the setting beam_center, or the detector's NAME_beam_center"
+        if seen is not None:
+            remedy += (
+                f"; the frame shows it near row {seen.row:.0f}, column {seen.column:.0f} (speckle center)"
+            )
+        return note("beam centre", "nothing states it: pixel (0, 0) is taken, each frame is flagged", remedy)
+    if seen is not None:
+        return broken(
+            "beam centre",
+            f"row {row:g}, column {column:g} {where}, but the frame shows it near row {seen.row:.0f}, column "
+            f"{seen.column:.0f}",
+            "correct it (speckle center); is it given as (x, y), which is (column, row)?",
+        )
+    return fine("beam centre", f"row {row:g}, column {column:g}, {where}")
+
+
+def _k_step(stated: float | None, known: float | None) -> Finding:
+    if not stated or not known:
+        return note(
+            "k step",
+            f"{stated or 'not stated'}; the network is for {known or 'any'}",
+            "have the detector state it (NAME_pitch): then frames that do not fit are flagged",
+        )
+    if abs(stated / known - 1) > 0.01:
+        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[Flag.OTHER_PITCH])
+    return fine("k step", f"{stated:g}, that of the network")
+
+
+def _label(result: FrameResult, name: str) -> Iterator[Finding]:
+    for flag in result.flags:
+        yield note("flag", str(flag), REMEDIES.get(flag, ""))
+    if result.status == Status.CLASSIFIED:
+        text = f"{result.disk_number} disks ({result.confidence:.1%}) by {name}"
+        if Flag.OUT_OF_DISTRIBUTION in result.flags:
+            yield note("label", text + ", which knows no such frames", REMEDIES[Flag.OUT_OF_DISTRIBUTION])
+        else:
+            yield fine("label", text)
+    else:
+        yield broken("label", f"none: {result.status}, {', '.join(result.flags)}", "see the flags above")

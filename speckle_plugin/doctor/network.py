@@ -1,0 +1,79 @@
+"""The network and what computes it: engines, GPU, and whether a frame gets a label."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import numpy as np
+
+from speckle_plugin.doctor.finding import Finding, broken, fine, note
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.settings import Settings
+
+__all__ = ["examine_network", "load_classifier"]
+
+
+def load_classifier(settings: Settings) -> Classifier:
+    """Load the network of the settings; one that sessions leave to a worker as well."""
+    from speckle_plugin.network import find_bundle
+
+    engine = "auto" if settings.engine == "none" else settings.engine
+    return Classifier(find_bundle(settings.model), engine)
+
+
+def examine_network(settings: Settings) -> Iterator[Finding]:
+    """Look for a GPU, load the network, and have it classify a frame."""
+    yield _gpu()
+    if settings.engine == "none":
+        yield note(
+            "engine",
+            'the setting engine is "none": sessions store frames without labels',
+            "keep a `speckle worker` running, or give another engine",
+        )
+    try:
+        started = time.perf_counter()
+        classifier = load_classifier(settings)
+        loaded = time.perf_counter() - started
+        # Of a size that every crop of the network fits into.
+        crop = classifier.bundle.preprocessing.crop or 129
+        frame = np.random.default_rng(0).exponential(100.0, (2 * crop, 2 * crop)).astype(np.float32)
+        from speckle_plugin.preprocessing import FrameGeometry
+
+        (result,) = classifier.label([frame], FrameGeometry(frame.shape, (0.0, 0.0)))
+    except Exception as error:  # whatever it is, this is where it is told
+        yield broken(
+            "network",
+            f"{settings.model or 'the default one'} on {settings.engine}: {error}",
+            'speckle models lists the networks; the setting engine = "openvino" runs on any CPU',
+        )
+        return
+    bundle, engine = classifier.bundle, classifier.engine
+    yield fine(
+        "network",
+        f"{bundle.name} {bundle.version} ({bundle.sha256[:12]}) on {engine.name} {engine.precision}, "
+        f"{engine.device}; loaded in {loaded:.1f} s; a frame of noise is {result.status}",
+    )
+
+
+def _gpu() -> Finding:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return fine("GPU", "none of NVIDIA's is found: networks run on the CPU, by OpenVINO")
+    told = subprocess.run(
+        [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if told.returncode or not told.stdout.strip():
+        reason = " ".join((told.stdout + told.stderr).split())
+        return note("GPU", f"nvidia-smi fails: {reason}", "mend the driver; until then the CPU is used")
+    names = "; ".join(told.stdout.strip().splitlines())
+    if find_spec("tensorflow") is None:
+        return note("GPU", names, 'to use it: pip install "speckle-plugin[gpu]"')
+    return fine("GPU", names)

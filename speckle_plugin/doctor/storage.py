@@ -1,0 +1,89 @@
+"""Where runs are kept: the data directory, what is left in it, and the server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from speckle_plugin.doctor.finding import Finding, broken, fine, note
+from speckle_plugin.settings import Settings
+from speckle_plugin.store.lock import lock_file
+
+__all__ = ["examine_storage"]
+
+LITTLE = 10 << 30
+"""Bytes of free space below which it is told."""
+
+TOO_LITTLE = 200 << 20
+"""Bytes of free space with which no scan should begin."""
+
+
+def examine_storage(settings: Settings) -> Iterator[Finding]:
+    """Look at the data directory and the server of the settings."""
+    data = settings.data
+    found = list(_directory(data))
+    yield from found
+    journals = sorted((data / "journal").glob("*.jsonl"))
+    if journals:
+        where = f"--data {data}" + (f" --server {settings.server}" if settings.server else "")
+        yield note(
+            "journals",
+            f"{len(journals)} runs are not whole in Tiled, or still being measured",
+            f"when no scan runs: speckle replay {where}",
+        )
+    if any(one.remedy and one.level == "BROKEN" for one in found):
+        return
+    if settings.server is None and not (data / "tiled").is_dir():
+        yield fine("server", "will be made with the data directory, by the first session")
+        return
+    yield _server(settings)
+
+
+def _directory(data: Path) -> Iterator[Finding]:
+    existing = data
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        yield broken("data directory", f"{existing} is a file", "give another place: SPECKLE_DATA=...")
+        return
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield broken(
+            "data directory",
+            f"no right to write in {existing}",
+            "get it, or give another place: SPECKLE_DATA=...",
+        )
+        return
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            lock_file(file)
+    except OSError as error:
+        yield broken(
+            "data directory", f"{existing}: {error}", "give a place on another disk: SPECKLE_DATA=..."
+        )
+        return
+    free = shutil.disk_usage(existing).free
+    room = f"{free / (1 << 30):.1f} GiB free"
+    if free < TOO_LITTLE:
+        yield broken("data directory", f"{data}: {room}", "make room, or give a place on another disk")
+    elif free < LITTLE:
+        yield note("data directory", f"{data}: {room}", "make room before a long scan")
+    else:
+        yield fine("data directory", f"{data}{'' if data.exists() else ' (not made yet)'}, {room}")
+
+
+def _server(settings: Settings) -> Finding:
+    from speckle_plugin.store import StorageError
+
+    try:
+        with settings.open_store() as store:
+            number = len(store.runs)
+            return fine("server", f"{store.uri} answers and holds {number} runs")
+    except (StorageError, ValueError) as error:
+        return broken(
+            "server",
+            str(error),
+            "start that server, or correct the setting server" if settings.server else "see its message",
+        )

@@ -1,0 +1,353 @@
+"""Settings in one place: from arguments, the environment (`SPECKLE_...`), and a file; the first that says it.
+
+Session, profile, worker and commands read them by `read_settings`, so that each works with the same data,
+network, mask and beam centre. A value that makes no sense is one error, in one line, which names where the
+value stands. The file is TOML: `$SPECKLE_SETTINGS`, or else `~/.config/speckle/settings.toml`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pydantic_core
+from pydantic import BeforeValidator, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from speckle_plugin.documents.descriptors import FrameSettings
+    from speckle_plugin.store import Store
+
+__all__ = [
+    "OTHER_VARIABLES",
+    "PREFIX",
+    "Settings",
+    "SettingsError",
+    "check_frames",
+    "read_settings",
+    "settings_file",
+]
+
+PREFIX = "SPECKLE_"
+
+OTHER_VARIABLES = {
+    "SPECKLE_SETTINGS": "the file of settings; empty for none",
+    "SPECKLE_SERVER_IDLE": "seconds that the server of a data directory stays after its last user has left",
+    "SPECKLE_SERVER_WITHOUT": "what a server leaves out, for benchmarks",
+    "SPECKLE_SHARED": "the folder of the published frames, for tests",
+}
+"""Variables of the environment that are no settings of a session."""
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message says which, where it stands, and what was expected."""
+
+
+def _split(value: Any) -> Any:
+    """Take `a,b` for a list, as variables of the environment have it."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _masks(value: Any) -> Any:
+    """Take `KEY=PATH,KEY=PATH` for a table, and a path alone for one mask."""
+    if isinstance(value, str) and "=" in value:
+        pairs = (part.partition("=") for part in value.split(","))
+        return {key.strip(): path.strip() for key, _, path in pairs}
+    return value
+
+
+class Settings(BaseSettings):
+    """What a session, a worker and the commands go by.
+
+    Attributes
+    ----------
+    data : Path
+        The data directory: frames, the server's files, journals.
+    server : str or None
+        Address or Tiled profile of a server that keeps the runs instead; `data` then holds the frames, which
+        that server must see under the same path, and the journals. Its key is in the profile, or in
+        `TILED_API_KEY`: never here.
+    profile : str or None
+        Tiled profile that sessions write, for databroker.
+    model : str or None
+        Name of a shipped network, or the path of a bundle.
+    engine : {"auto", "openvino", "tensorflow", "none"}
+        What computes the network. With "none" a session stores its runs only: a worker classifies them.
+    image_keys : tuple of str or None
+        Data keys of the frames to classify; None for all.
+    beam_center : (row, column) or None
+        In pixels, for detectors that do not state it.
+    mask : Path, mapping of data key to Path, or None
+        Files of masks; a single one is for all `image_keys`, which must then be given.
+    mask_polarity : {"left-out", "used"}
+        What a 1 of a mask says of its pixel.
+    second_opinion : {"none", "unsure", "all"}
+        Of which frames the disks are computed beside the network.
+    table : bool
+        Whether sessions print a row for each frame.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    data: Path = Path("~/speckle-data")
+    server: str | None = None
+    profile: str | None = None
+    model: str | None = None
+    engine: Literal["auto", "openvino", "tensorflow", "none"] = "auto"
+    image_keys: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
+    beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
+    mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None
+    mask_polarity: Literal["left-out", "used"] = "left-out"
+    second_opinion: Literal["none", "unsure", "all"] = "none"
+    table: bool = True
+
+    @field_validator("data")
+    @classmethod
+    def _expand(cls, path: Path) -> Path:
+        return path.expanduser()
+
+    @field_validator("beam_center")
+    @classmethod
+    def _finite(cls, center: tuple[float, float] | None) -> tuple[float, float] | None:
+        if center is not None and not all(map(math.isfinite, center)):
+            raise ValueError("expected two finite numbers, row and column in pixels")
+        return center
+
+    @field_validator("mask")
+    @classmethod
+    def _there(cls, mask: Path | dict[str, Path] | None) -> Path | dict[str, Path] | None:
+        named = mask if isinstance(mask, dict) else {"": mask} if mask is not None else {}
+        expanded = {key: path.expanduser() for key, path in named.items()}
+        for path in expanded.values():
+            if not path.is_file():
+                raise ValueError(f"there is no file {path}")
+        return expanded if isinstance(mask, dict) else expanded.get("")
+
+    @model_validator(mode="after")
+    def _masks_fit(self) -> Settings:
+        if self.image_keys is not None and isinstance(self.mask, dict):
+            unknown = sorted(self.mask.keys() - set(self.image_keys))
+            if unknown:
+                raise ValueError(f"mask names {', '.join(unknown)}, which image_keys leaves out")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give the sources, the strongest first."""
+        path = settings_file()
+        return (init_settings, env_settings, *([] if path is None else [_File(settings_cls, path)]))
+
+    def frames(self) -> FrameSettings:
+        """Read the masks, and give what the settings say of frames.
+
+        Raises
+        ------
+        SettingsError
+            If a mask can't be read, or looks inverted, or nothing says whose it is.
+        """
+        from speckle_plugin.documents.descriptors import FrameSettings
+
+        masks = self.read_masks()
+        if isinstance(self.mask, Path):
+            if self.image_keys is None:
+                raise SettingsError(
+                    f"mask = {self.mask} does not say for which detector it is: give image_keys, or a "
+                    'table: mask = {det_image = "mask.npy"}; in the environment SPECKLE_MASK=det_image=PATH'
+                )
+            masks = dict.fromkeys(self.image_keys, *masks.values())
+        return FrameSettings(self.image_keys, self.beam_center, masks or None)
+
+    def read_masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Read the masks by data key; a single one by its path.
+
+        Raises
+        ------
+        SettingsError
+            If one can't be read, or looks inverted.
+        """
+        from speckle_plugin.frames.masks import looks_inverted, read_mask
+
+        files = {str(self.mask): self.mask} if isinstance(self.mask, Path) else self.mask or {}
+        masks = {}
+        for name, path in files.items():
+            try:
+                masks[name] = read_mask(path, self.mask_polarity)
+            except (ValueError, OSError) as error:
+                raise SettingsError(f"the mask {path} of the settings can't be used: {error}") from error
+            if looks_inverted(masks[name]):
+                other = "used" if self.mask_polarity == "left-out" else "left-out"
+                raise SettingsError(
+                    f"the mask {path} of the settings leaves out {masks[name].mean():.0%} of the pixels: it "
+                    f'looks inverted: set mask_polarity = "{other}"'
+                )
+        return masks
+
+    def open_store(self) -> Store:
+        """Open the data directory, or connect to the server.
+
+        Raises
+        ------
+        StorageError
+            If it can't be opened.
+        """
+        from speckle_plugin.store import TiledStore, connect
+
+        if self.server is not None:
+            return connect(self.server, directory=self.data)
+        return TiledStore(self.data)
+
+
+class _File(TomlConfigSettingsSource):
+    """The file of settings; relative paths in it are meant from its folder."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        try:
+            super().__init__(settings_cls, path)
+        except (OSError, ValueError) as error:  # a TOMLDecodeError is a ValueError
+            raise SettingsError(f"the file of settings {path} can't be read: {error}") from error
+        folder = path.parent.resolve()
+
+        def beside(value: Any) -> Any:
+            return str(folder / Path(value).expanduser()) if isinstance(value, str) else value
+
+        said: dict[str, Any] = self.init_kwargs
+        if "data" in said:
+            said["data"] = beside(said["data"])
+        if isinstance(mask := said.get("mask"), dict):
+            said["mask"] = {key: beside(value) for key, value in mask.items()}
+        elif mask is not None:
+            said["mask"] = beside(mask)
+        if isinstance(model := said.get("model"), str) and model.endswith(".bundle"):
+            said["model"] = beside(model)
+
+
+def settings_file() -> Path | None:
+    """Give the file of settings; None if there is none.
+
+    Raises
+    ------
+    SettingsError
+        If `SPECKLE_SETTINGS` names a file that is not there.
+    """
+    named = os.environ.get("SPECKLE_SETTINGS")
+    if named is not None:
+        if not named:
+            return None
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise SettingsError(f"SPECKLE_SETTINGS names {path}, and there is no such file")
+        return path
+    folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    path = Path(folder).expanduser() / "speckle" / "settings.toml"
+    return path if path.is_file() else None
+
+
+def read_settings(**arguments: Any) -> Settings:
+    """Put the settings together.
+
+    Parameters
+    ----------
+    **arguments
+        Settings that are stated here and now; those that are None are not. A data directory that is given
+        alone means the runs in it: a server of environment or file is then not used.
+
+    Raises
+    ------
+    SettingsError
+        If any of them is wrong.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if "data" in given and "server" not in given:
+        given["server"] = None
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_line(problem, given) for problem in _first_of_each(error))) from error
+
+
+def _first_of_each(error: ValidationError) -> list[pydantic_core.ErrorDetails]:
+    """Leave out what pydantic says of the other types that a setting may have."""
+    problems: dict[Any, pydantic_core.ErrorDetails] = {}
+    for problem in error.errors(include_url=False):
+        problems.setdefault(problem["loc"][:1], problem)
+    return list(problems.values())
+
+
+def _line(problem: pydantic_core.ErrorDetails, given: Mapping[str, Any]) -> str:
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    if name in given:
+        place, value = "", given[name]
+    elif (PREFIX + name.upper()) in os.environ:
+        variable = PREFIX + name.upper()
+        place, value = f" (environment: {variable})", os.environ[variable]
+    else:
+        place, value = f" ({settings_file()})", problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}{place}: expected one of {', '.join(Settings.model_fields)}"
+    wanted = {
+        "beam_center": "ROW,COLUMN in pixels, such as 256,255.5",
+        "image_keys": "a list of data keys, such as det_image",
+    }.get(name, problem["msg"].removeprefix("Value error, "))
+    return f"the setting {name} = {str(value)!r}{place} can't be used: {wanted}"
+
+
+def check_frames(frames: FrameSettings) -> FrameSettings:
+    """See that what a user says of frames makes sense, before the first one comes.
+
+    Raises
+    ------
+    SettingsError
+        If it does not.
+    """
+    import numpy as np
+
+    keys, center, masks = frames.image_keys, frames.beam_center, frames.masks
+    if keys is not None and (isinstance(keys, str) or not all(isinstance(key, str) for key in keys)):
+        raise SettingsError(f"image_keys must be a tuple of data keys such as ('det_image',), not {keys!r}")
+    if center is not None:
+        try:
+            row, column = (float(value) for value in center)
+        except (TypeError, ValueError):
+            row = column = math.nan
+        if not (math.isfinite(row) and math.isfinite(column)):
+            raise SettingsError(f"beam_center must be (row, column) in pixels, not {center!r}")
+    if masks is None:
+        return frames
+    if not isinstance(masks, Mapping):
+        raise SettingsError(
+            f"masks must say for which data key each is, such as {{'det_image': mask}}; a "
+            f"{type(masks).__name__} alone does not"
+        )
+    for key, mask in masks.items():
+        if keys is not None and key not in keys:
+            raise SettingsError(f"masks names {key!r}, which image_keys leaves out")
+        values = None if mask is None else np.asarray(mask)
+        if values is not None and (values.ndim != 2 or values.dtype.kind not in "biu"):
+            raise SettingsError(
+                f"the mask of {key!r} must be an array of bool with rows and columns, True where a pixel is "
+                f"left out; it is {values.dtype} of the shape {values.shape}"
+            )
+    return frames

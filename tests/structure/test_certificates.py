@@ -1,0 +1,119 @@
+"""Frames that are not of disks get no certificate; right ones keep their structure through JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import j1
+
+from simulated_devices import DetectorResponse, DiskSystem, draw_system, grid_by_name, intensity
+from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.scattering import PixelGrid
+from speckle_plugin.structure import Certificate, SolveSettings, Structure, expected_gains, solve
+
+SIZE = 129
+
+
+def noise(system: DiskSystem, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+    return rng.exponential(1.0, grid.shape)
+
+
+def shuffled(system: DiskSystem, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+    frame = intensity(system, grid)
+    return rng.permutation(frame.ravel()).reshape(frame.shape)
+
+
+def of_other_shapes(form: Callable[..., NDArray[np.float64]]) -> Callable[..., NDArray[np.float64]]:
+    def frame(system: DiskSystem, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+        kx, ky = grid.k_rows[:, None], grid.k_columns[None, :]
+        total = np.zeros(grid.shape, complex)
+        for (x, y), r in zip(system.positions, system.radii, strict=True):
+            total += form(kx, ky, r) * np.exp(-1j * kx * x) * np.exp(-1j * ky * y)
+        return np.abs(total) ** 2
+
+    return frame
+
+
+def square(kx: NDArray[np.float64], ky: NDArray[np.float64], r: float) -> NDArray[np.float64]:
+    return 4.0 * r**2 * np.sinc(kx * r / np.pi) * np.sinc(ky * r / np.pi)
+
+
+def sphere(kx: NDArray[np.float64], ky: NDArray[np.float64], r: float) -> NDArray[np.float64]:
+    u = np.maximum(np.hypot(kx, ky) * r, 1e-3)
+    return np.asarray(4.0 * np.pi * r**3 * (np.sin(u) - u * np.cos(u)) / u**3)
+
+
+def ring(kx: NDArray[np.float64], ky: NDArray[np.float64], r: float) -> NDArray[np.float64]:
+    k = np.maximum(np.hypot(kx, ky), 1e-9)
+    return np.asarray(2.0 * np.pi * (r * j1(k * r) - 0.5 * r * j1(0.5 * k * r)) / k)
+
+
+def overlapping(system: DiskSystem, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+    positions = system.positions.copy()
+    positions[1] = positions[0] + 0.6 * (system.radii[0] + system.radii[1]) * np.array([1.0, 0.0])
+    return intensity(DiskSystem(positions, system.radii), grid)
+
+
+KINDS = {
+    "noise": noise,
+    "shuffled": shuffled,
+    "squares": of_other_shapes(square),
+    "spheres": of_other_shapes(sphere),
+    "rings": of_other_shapes(ring),
+    "overlapping": overlapping,
+}
+
+
+@pytest.mark.parametrize("photons", [None, 1e5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_frames_are_not_certified(kind: str, photons: float | None) -> None:
+    rng = np.random.default_rng(4)
+    grid = grid_by_name("centered", SIZE)
+    ideal = KINDS[kind](draw_system("poly", 4, rng), grid, rng)
+    frame = DetectorResponse(photons=photons).respond(ideal, rng)
+    structure = solve(
+        frame, FrameGeometry(frame.shape, grid.beam_center), grid.pitch, SolveSettings(budget=0.7)
+    )
+    assert structure.certificate is not Certificate.SOLVED, structure.reason
+    assert structure.reason
+
+
+def test_a_disk_that_could_hide_withholds_the_certificate() -> None:
+    rng = np.random.default_rng(5)
+    grid = grid_by_name("quadrant", 257)
+    system = draw_system("poly", 5, rng)
+    frame = DetectorResponse(photons=3e3).respond(intensity(system, grid), rng)
+    geometry = FrameGeometry(frame.shape)
+    structure = solve(frame, geometry, grid.pitch)
+    assert structure.certificate is Certificate.UNDECIDED
+    assert "could hide" in structure.reason
+    told = solve(frame, geometry, grid.pitch, SolveSettings(smallest_radius=structure.hidden_radius + 1.0))
+    assert told.solved, told.reason
+
+
+def test_a_structure_survives_json() -> None:
+    grid = grid_by_name("quadrant", SIZE)
+    frame = intensity(draw_system("poly", 4, np.random.default_rng(6)), grid).astype(np.float32)
+    structure = solve(frame, FrameGeometry(frame.shape), grid.pitch)
+    again = Structure.from_dict(json.loads(json.dumps(structure.to_dict(), allow_nan=False)))
+    np.testing.assert_array_equal(again.r, structure.r)
+    assert again.to_dict() == structure.to_dict()
+    assert again.certificate is Certificate.SOLVED
+
+
+def test_more_photons_and_fewer_disks_tell_more() -> None:
+    rng = np.random.default_rng(7)
+    grid = grid_by_name("quadrant", SIZE)
+    few, many = draw_system("mono", 3, rng), draw_system("mono", 18, rng)
+    known = grid.k_magnitude > 8.0 * grid.pitch
+
+    def least(system: DiskSystem, photons: float) -> float:
+        total = float(intensity(system, grid).sum())
+        return float(expected_gains(system.positions, system.radii, grid, known, photons, total).min())
+
+    assert least(few, 1e7) == pytest.approx(10.0 * least(few, 1e6), rel=0.02)
+    assert least(few, 1e4) > least(many, 1e4)
