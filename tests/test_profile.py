@@ -12,7 +12,8 @@ PROFILE = Path(__file__).parents[1] / "profile_collection"
 SCAN = (
     "RE(classify_grid_scan([det], sample.y, -1, 1, 2, sample.x, -1, 1, 2)); "
     "print('ROWS', len(find_frames(catalog[-1]))); "
-    "solved = solve_frame(catalog[-1], 0); print('DISKS', solved.structure.disk_number > 1, solved.picture()); "
+    "solved = solve_frame(catalog[-1], 0); "
+    "print('DISKS', solved.structure.disk_number > 1, solved.picture()); "
     "names = [count, scan, grid_scan, classify_count, classify_scan, find_runs, RE]; "
     "print('NAMES', all(map(callable, names)))"
 )

@@ -1,8 +1,8 @@
 """Labelled frames of stored runs: found by their runs, and read when they are needed.
 
 The labels are the truth that a simulated detector records with its frames, or the certified numbers of
-second opinions, or come from a CSV file in which somebody wrote them. Only the small tables are read at first; the frames
-come in blocks, so that any number fits in memory.
+second opinions, or come from a CSV file in which somebody wrote them. Only the small tables are read at
+first; the frames come in blocks, so that any number fits in memory.
 """
 
 from __future__ import annotations

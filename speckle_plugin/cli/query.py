@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from speckle_plugin.cli.run_selection import (
     run_selection,
 )
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["query", "replay"]
 
@@ -112,6 +115,8 @@ def query(
     if rows.empty:
         remark("nothing stored matches")
         return
+    if frames:
+        rows = _narrowed(rows)
     shown = table(*map(str, rows.columns))
     for row in rows.itertuples(index=False):
         shown.add_row(*(_text(value) for value in row))
@@ -138,6 +143,14 @@ def replay(data: DataOption = DEFAULT_DATA, server: ServerOption = None) -> None
         stdout().print(f"{journal}: {outcome}", soft_wrap=True)
     if any(outcome.startswith("failed") for outcome in outcomes.values()):
         raise typer.Exit(NOT_SAVED)
+
+
+def _narrowed(rows: DataFrame) -> DataFrame:
+    """Give a table of frames for a screen: short uids, and second opinions only where there are any."""
+    from speckle_plugin.store.read.opinions import OPINION_COLUMNS
+
+    unasked = list(OPINION_COLUMNS) if (rows["certificate"] == "").all() else []
+    return rows.assign(run_uid=rows["run_uid"].str[:8]).drop(columns=unasked)
 
 
 def _run_row(run: Any) -> dict[str, Any]:

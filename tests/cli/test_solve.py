@@ -114,7 +114,7 @@ def test_what_a_scan_left_is_solved(
         assert other.exit_code == 1 and "other settings" in other.stderr
         found = speckle("query", "--data", data_directory, "--frames", "--disagrees")
         truth = [int(row["disk_number"]) for row in rows]
-        assert found.stdout.count(uid) == sum(number != 7 for number in truth)
+        assert found.stdout.count(uid[:8]) == sum(number != 7 for number in truth)
     refused("solve", "999", "--data", str(data_directory), why="no stored run has the scan id 999")
     refused("solve", "--all", "--data", str(data_directory), why="--all needs the runs")
     refused("solve", str(scan_id), "--frames", "0", why="--which")
