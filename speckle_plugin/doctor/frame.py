@@ -71,7 +71,7 @@ def examine_frame(path: Path, settings: Settings, dataset: str | None = None) ->
         )
         return
     (result,) = load_classifier(settings).label(
-        [pixels], geometry, frames.statements.saturation_level, pitch=frames.statements.k_step
+        [pixels], geometry, frames.statements.saturation_level, k_step=frames.statements.k_step
     )
     yield from _label(result, bundle.name)
 
