@@ -70,8 +70,8 @@ class SolveSettings:
         Fit the beam centre, or a constant background, where the frame asks for it.
     tolerance : float
         Of frames without noise: residual of the amplitudes at which they are explained. The default is that
-        of float32. Frames that were calculated from disks drawn on a raster need about 0.01; then something that
-        is nearly of disks is certified too.
+        of float32. Frames that were calculated from disks on a raster need about 0.01; then something that is
+        nearly of disks is certified too.
     most_disks : int
         Frames that need more are undecided.
     seed : int
