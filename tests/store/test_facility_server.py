@@ -121,6 +121,7 @@ def test_no_secret_stands_in_the_configuration() -> None:
 BROKER = """
 import sys
 import databroker
+from databroker.queries import FullText, Key
 uid, scan_id, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 catalog = databroker.catalog[name]
 assert catalog[-1].start["uid"] == uid
@@ -129,7 +130,8 @@ assert catalog[uid[:8]].start["uid"] == uid
 assert catalog[scan_id].start["uid"] == uid
 data = catalog[-1].primary.read()
 assert data["det_image"].shape == (2, 65, 65), data
-assert list(catalog.search({"sample": "B3"})) == [uid]
+assert list(catalog.search(Key("sample") == "B3")) == [uid]
+assert list(catalog.search(FullText("B3"))) == [uid]
 names = [name for name, _ in catalog[-1].documents()]
 assert (names[0], names[-1]) == ("start", "stop")
 broker = databroker.Broker.named(name)
