@@ -1,8 +1,8 @@
-"""How many frames a second one worker labels, and two: `python benchmarks/worker.py [--frames 600] [--runs 12]`.
+"""How many frames a second one worker labels, and two: `python benchmarks/worker.py --frames 600 --runs 12`.
 
-A session stores runs without labels, of files that are ready; then workers (`speckle worker --once`, each a
-process of its own) label them, once by one and once by two. The time is that of the whole command, the loading of the network
-included: give enough frames. On two cores, two workers share them, and a gain shows what one leaves idle.
+A session stores runs without labels; then workers (`speckle worker --once`, each a process of its own) label
+them, once by one and once by two. The time is that of the whole command, the loading of the network included:
+give enough frames. On two cores, two workers share them, and a gain shows what one leaves idle.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class Changes:
 
     def _listen(self) -> None:
         try:
-            self._subscription.start()
+            # From the past as well, so that nothing falls between the last look and now.
+            self._subscription.start(0)
         except Exception as error:  # a server without a streaming cache, or one that is gone
             if not self._closing:
                 logger.info("no word of changes from the server (%s): it is asked again and again", error)

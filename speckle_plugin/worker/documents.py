@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.live import LiveClassifier
-from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY
+from speckle_plugin.schema import CLASSIFICATION_STREAM, CLASSIFIED_HERE, SUMMARY
 from speckle_plugin.worker.leases import RunLease, RunLeases
 
 if TYPE_CHECKING:
-    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+    from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
     from speckle_plugin.store.write.run_writer import ResultStreamWriter
 
@@ -45,7 +45,7 @@ class ClaimedRuns:
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take a document."""
         if name == "start":
-            lease = self._leases.take(doc["uid"])
+            lease = None if doc.get(CLASSIFIED_HERE) else self._leases.take(doc["uid"])
             if lease is None:
                 return
             self.held[doc["uid"]] = lease
@@ -126,6 +126,7 @@ class _KeptRun:
         self._runs = runs
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._descriptors: set[str] = set()
+        self._run: BlueskyRun | None = None
         self._writer: ResultStreamWriter | None = None
         self._given_up = False
         self._stop: dict[str, Any] = {}
@@ -167,7 +168,7 @@ class _KeptRun:
         if CLASSIFICATION_STREAM in run.base:
             self._give_up("its own session classifies it")
             return False
-        self._writer = ResultStreamWriter(run)
+        self._run, self._writer = run, ResultStreamWriter(run)
         return True
 
     def _give_up(self, reason: str) -> None:
@@ -178,5 +179,10 @@ class _KeptRun:
     def publish(self) -> None:
         """Write what is left and the summary, for a run that has its stop document."""
         self.flush()
-        if self._writer is not None and not self._given_up and SUMMARY in self._stop:
+        if self._writer is None or self._run is None or self._given_up or SUMMARY not in self._stop:
+            return
+        try:
+            self._run.refresh()  # a change is worked out from what the client knows of the run
             self._writer.publish(self._stop)
+        except Exception as error:
+            self._give_up(f"its summary could not be written: {error}")

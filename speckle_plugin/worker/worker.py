@@ -143,7 +143,7 @@ class Worker:
                     if mine:
                         done += self._complete(run)
                 self._end_live_runs()
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise StorageError(
                 f"the Tiled server does not answer ({error or type(error).__name__})"
             ) from error

@@ -18,6 +18,9 @@ from speckle_plugin.store import find_frames
 from speckle_plugin.worker import RunLeases, Worker
 from speckle_plugin.worker.catalog import Changes
 
+# Tiled (0.2.20) opens its subscriptions in a way that websockets (17) wants changed.
+pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager")
+
 COMMAND = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", "worker"]
 
 
