@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from simulated_devices import draw_system, intensity, quadrant
 from speckle_plugin.explain.structure_picture import structure_picture
@@ -37,7 +38,7 @@ def test_disks_lie_on_the_true_ones(tmp_path: Path) -> None:
     assert title.startswith("scan 3, frame 0: 3 disks, solved")
     real, measured, calculated, residual = figure.axes[:4]
     assert "(nm)" in real.get_xlabel() and "row (pixels)" == measured.get_ylabel()
-    shown = np.ma.filled(np.ma.asarray(residual.images[0].get_array()), np.nan)
+    shown: NDArray[np.float64] = np.ma.filled(np.ma.asarray(residual.images[0].get_array()), np.nan)
     assert np.isnan(shown[:, 30]).all()
     assert np.nanmax(np.abs(shown)) < 1e-3
     figure.savefig(tmp_path / "picture.png")

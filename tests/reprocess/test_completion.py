@@ -471,7 +471,7 @@ def test_a_server_that_gives_no_frame_changes_nothing(store: TiledStore, measure
 def test_a_classifier_that_fails_again_leaves_the_run_as_it_was(
     store: TiledStore, measure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speckle_plugin.reprocess.label.MOST_FRAMES", 2)
+    monkeypatch.setattr("speckle_plugin.reprocess.pixels.MOST_FRAMES", 2)
     run = measure(classifier(7, fails_after=0))
     uid = run.start["uid"]
     before = dict(store.runs[uid].metadata)
