@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, MutableMapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 RESTART = 20.0
 """Seconds that closing waits for a server that is being started again, if a run is not whole."""
+
+LOADING = 60.0
+"""Seconds that closing waits for a network that is still being loaded."""
 
 
 class Session:
@@ -178,6 +181,8 @@ def start_session(
         bundle = bundle_read.result()  # a missing or damaged one is an error here and now
         # Only now, since two threads that import would slow each other down.
         classifier = _classifier(bundle, chosen)
+        # The interpreter aborts if it ends while a thread is in the code that loads a network.
+        store.call_at_close(lambda: wait([classifier], LOADING))
         if chosen.profile:
             write_profile(store, chosen.profile)
         run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})

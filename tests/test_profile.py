@@ -12,6 +12,8 @@ PROFILE = Path(__file__).parents[1] / "profile_collection"
 SCAN = (
     "RE(classify_grid_scan([det], sample.y, -1, 1, 2, sample.x, -1, 1, 2)); "
     "print('ROWS', len(find_frames(catalog[-1]))); "
+    "solved = solve_frame(catalog[-1], 0); "
+    "print('DISKS', solved.structure.disk_number > 1, solved.picture()); "
     "names = [count, scan, grid_scan, classify_count, classify_scan, find_runs, RE]; "
     "print('NAMES', all(map(callable, names)))"
 )
@@ -37,3 +39,4 @@ def test_a_scan_in_ipython(tmp_path: Path) -> None:
     assert "ROWS 4" in result.stdout and "NAMES True" in result.stdout
     assert "RE(classify_grid_scan([det], sample.y" in result.stdout, "the greeting says what to type"
     assert "4 frames: 4 classified" in result.stdout
+    assert "DISKS True Figure(" in result.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -218,3 +219,9 @@ def test_ctrl_c_loses_nothing_and_the_interpreter_exits(tmp_path: Path) -> None:
         assert run.metadata["stop"]["exit_status"] == "abort"
         assert summary["frames"] == summary["classified"] == len(find_frames(run)) >= 5
         assert len(run["primary"]["det_image"].read()) == summary["frames"]
+
+
+def test_closing_waits_for_a_network_that_is_being_loaded(tmp_path: Path) -> None:
+    start_session(tmp_path / "data", table=False).close()
+    # An interpreter that ends while this thread is in OpenVINO's code is aborted.
+    assert "speckle-load" not in [thread.name for thread in threading.enumerate()]

@@ -129,7 +129,8 @@ def leave_out_unfit(
         if report:
             report("read", i + 1, len(labelled), {})
     if labelled.left_out:
-        say(f"{labelled.left_out} frames of the runs are left out: unfit, or without a label")
+        why = labelled.why_left_out or "unfit, or without a label"
+        say(f"{labelled.left_out} frames of the runs are left out: {why}")
     if len(fit) < len(labelled):
         say(f"{len(labelled) - len(fit)} frames are left out: not finite, or all pixels alike")
         labelled = labelled.select(fit)

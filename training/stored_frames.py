@@ -1,8 +1,8 @@
 """Labelled frames of stored runs: found by their runs, and read when they are needed.
 
-The labels are the truth that a simulated detector records with its frames, or come from a
-CSV file in which somebody wrote them. Only the small tables are read at first; the frames
-come in blocks, so that any number fits in memory.
+The labels are the truth that a simulated detector records with its frames, or the certified numbers of
+second opinions, or come from a CSV file in which somebody wrote them. Only the small tables are read at
+first; the frames come in blocks, so that any number fits in memory.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.schema import Status
+from speckle_plugin.schema import Opinion, Status
 from speckle_plugin.store import StoredRun, find_frames, read_frames
 from training.frames import DrawnFrame
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
+    from pandas import DataFrame
 
-__all__ = ["LabelledFrame", "LabelledFrames", "frames_of_labels", "frames_of_truth"]
+__all__ = [
+    "LabelledFrame",
+    "LabelledFrames",
+    "frames_of_labels",
+    "frames_of_structure",
+    "frames_of_truth",
+]
 
 COLUMNS = ("run_uid", "frame_index", "disk_number")
 """Columns that a file of labels must have; `image_key` may be a fourth."""
@@ -75,11 +82,14 @@ class LabelledFrames:
     frames : tuple of LabelledFrame
     left_out : int
         Frames of the runs that have no label, or that the live classifier found unfit.
+    why_left_out : str
+        How many of them for what reason, where that is known.
     """
 
     runs: Mapping[str, BlueskyRun]
     frames: tuple[LabelledFrame, ...]
     left_out: int = 0
+    why_left_out: str = ""
     _kept: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -169,12 +179,62 @@ def frames_of_truth(runs: CatalogOfBlueskyRuns, mask: NDArray[np.bool_] | None =
         raise ValueError(
             f"the {len(by_uid)} runs that the query finds hold {len(table)} frames with results, none of "
             "them with a recorded disk number (only simulated detectors record it): give the labels in a "
-            f"CSV file with the columns {', '.join(COLUMNS)}"
+            f"CSV file with the columns {', '.join(COLUMNS)}, or have the frames solved (speckle solve)"
         )
+    return _frames_of_rows(by_uid, fit, "truth_disk_number", len(table), mask)
+
+
+def frames_of_structure(
+    runs: CatalogOfBlueskyRuns,
+    mask: NDArray[np.bool_] | None = None,
+    known: Collection[int] | None = None,
+) -> LabelledFrames:
+    """Give the frames whose disk number a second opinion has certified; no ground truth is needed.
+
+    Parameters
+    ----------
+    runs : CatalogOfBlueskyRuns
+        Runs that passed through the live classifier, and whose frames were solved.
+    mask : array of bool, optional
+        True where a pixel is left out, on all detectors.
+    known : collection of int, optional
+        Frames of other disk numbers are left out, and told.
+
+    Raises
+    ------
+    ValueError
+        If there are no such frames, or a geometry is impossible.
+    """
+    by_uid = _by_uid(runs)
+    table = find_frames(list(by_uid.values()))
+    why = table["certificate"].replace({"": "of no opinion", str(Opinion.SOLVED): ""})
+    certified = why == ""
+    if known is not None:
+        why[certified & ~table["structure_disk_number"].isin(list(known))] = "of unknown disk numbers"
+    why[certified & (table["status"] == Status.FLAGGED)] = "unfit for the network"
+    solved, others = table[why == ""], why[why != ""]
+    why_not = ", ".join(f"{count} {reason}" for reason, count in others.value_counts().items())
+    if solved.empty:
+        raise ValueError(
+            f"none of the {len(table)} frames of the {len(by_uid)} runs that the query finds has a certified "
+            f"disk number ({why_not or 'no results'}): have them solved first (speckle solve)"
+        )
+    labelled = _frames_of_rows(by_uid, solved, "structure_disk_number", len(table), mask)
+    return replace(labelled, why_left_out=why_not)
+
+
+def _frames_of_rows(
+    by_uid: Mapping[str, BlueskyRun],
+    rows: DataFrame,
+    column: str,
+    total: int,
+    mask: NDArray[np.bool_] | None,
+) -> LabelledFrames:
+    """Give the frames of a table, labelled by one of its columns, of so many in all."""
     detectors = _Detectors(by_uid, mask)
-    keys = zip(fit["run_uid"], fit["image_key"], fit["frame_index"], fit["truth_disk_number"], strict=True)
-    frames = tuple(detectors.label(uid, key, int(index), int(truth)) for uid, key, index, truth in keys)
-    return LabelledFrames(by_uid, frames, left_out=len(table) - len(frames))
+    keys = zip(rows["run_uid"], rows["image_key"], rows["frame_index"], rows[column], strict=True)
+    frames = tuple(detectors.label(uid, key, int(index), int(number)) for uid, key, index, number in keys)
+    return LabelledFrames(by_uid, frames, left_out=total - len(frames))
 
 
 def frames_of_labels(

@@ -11,5 +11,6 @@ Console(highlight=False, soft_wrap=True).print(
 
   find_frames(catalog\[-1])                 [dim]the newest run, a row for each frame[/]
   find_runs(catalog, label=7, max_confidence=0.8)
+  solve_frame(catalog\[-1], 0)             [dim]its disks, computed; .picture() draws them[/]
 """
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,9 @@ from speckle_plugin.cli.console import print_table, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.options import new_file
 from speckle_plugin.cli.run_selection import (
+    CertificateOption,
     ConfidenceOption,
+    DisagreesOption,
     FlagOption,
     LabelOption,
     ModelOption,
@@ -22,6 +24,9 @@ from speckle_plugin.cli.run_selection import (
     run_selection,
 )
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["query", "replay"]
 
@@ -36,6 +41,8 @@ def query(
     label: LabelOption = None,
     max_confidence: ConfidenceOption = None,
     flag: FlagOption = None,
+    certificate: CertificateOption = None,
+    disagrees: DisagreesOption = None,
     model: ModelOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -63,6 +70,8 @@ def query(
 
         speckle query --data demo-output --frames --label 7 --out sevens.h5
 
+        speckle query --data demo-output --frames --disagrees
+
         speckle query --data demo-output --where family=mono --since 2026-11-01
 
     The HDF5 file is NeXus: silx view and h5web open it at the frames.
@@ -78,6 +87,8 @@ def query(
         label=label,
         max_confidence=max_confidence,
         flag=flag,
+        certificate=certificate,
+        disagrees=disagrees,
         model=model,
         since=since,
         until=until,
@@ -86,7 +97,14 @@ def query(
     with open_store(data, server) as store:
         runs = wanted.find(store.runs)
         if frames:
-            rows = find_frames(runs, label=label, max_confidence=max_confidence, flag=flag)
+            rows = find_frames(
+                runs,
+                label=label,
+                max_confidence=max_confidence,
+                flag=flag,
+                certificate=certificate,
+                disagrees=disagrees,
+            )
         else:
             rows = pd.DataFrame([_run_row(run) for run in runs.values()])
         if out is not None:
@@ -97,6 +115,8 @@ def query(
     if rows.empty:
         remark("nothing stored matches")
         return
+    if frames:
+        rows = _narrowed(rows)
     shown = table(*map(str, rows.columns))
     for row in rows.itertuples(index=False):
         shown.add_row(*(_text(value) for value in row))
@@ -125,12 +145,21 @@ def replay(data: DataOption = DEFAULT_DATA, server: ServerOption = None) -> None
         raise typer.Exit(NOT_SAVED)
 
 
+def _narrowed(rows: DataFrame) -> DataFrame:
+    """Give a table of frames for a screen: short uids, and second opinions only where there are any."""
+    from speckle_plugin.store.read.opinions import OPINION_COLUMNS
+
+    unasked = list(OPINION_COLUMNS) if (rows["certificate"] == "").all() else []
+    return rows.assign(run_uid=rows["run_uid"].str[:8]).drop(columns=unasked)
+
+
 def _run_row(run: Any) -> dict[str, Any]:
     from datetime import datetime
 
     from speckle_plugin.store import StoredRun
 
-    start, summary = run.start, StoredRun(run).summary
+    stored = StoredRun(run)
+    start, summary, structures = run.start, stored.summary, stored.structure_summary
     return {
         "scan_id": start.get("scan_id"),
         "uid": start["uid"][:8],
@@ -142,6 +171,9 @@ def _run_row(run: Any) -> dict[str, Any]:
         "flagged": summary.get("flagged", 0),
         "deferred": summary.get("deferred", 0),
         "model": summary.get("model"),
+        "solved": structures.get("solved", 0),
+        "left": structures.get("left", 0),
+        "disagree": structures.get("disagree", 0),
     }
 
 

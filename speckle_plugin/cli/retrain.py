@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["retrain"]
 
+STRUCTURE = "structure"
+"""In the place of a file of labels: the certified disk numbers."""
+
 DOING = {
     "read": "reading stored frames",
     "train": "training",
@@ -68,7 +71,9 @@ def retrain(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="CSV of run_uid, frame_index, disk_number (and image_key).",
+            metavar="FILE|structure",
+            help="CSV of run_uid, frame_index, disk_number (and image_key); or structure: the certified "
+            "numbers of speckle solve.",
             show_default="the recorded truth",
         ),
     ] = None,
@@ -96,8 +101,9 @@ def retrain(
 
     The frames of the runs that the query finds are split **by run**: on some runs the child is trained, mixed
     with simulated frames like those of its parent; on the others parent and child are measured. Labels are
-    the truth that a simulated detector records, or a CSV file. One of speckle query --frames --out serves,
-    with the disk numbers corrected. The child's file says from which runs and frames it was made.
+    the truth that a simulated detector records, or a CSV file (one of speckle query --frames --out serves,
+    with the disk numbers corrected), or the certified disk numbers of second opinions, which need no truth.
+    The child's file says from which runs and frames it was made.
 
     Stopped, it goes on from the last checkpoint when the same command is given again.
 
@@ -106,6 +112,9 @@ def retrain(
         speckle demo --family poly --seed 1 --data poly-data
         speckle demo --family poly --seed 2 --data poly-data
         speckle retrain --parent quadrant --store poly-data --where family=poly --out poly-child
+
+        speckle solve --data my-data
+        speckle retrain --labels structure --store my-data --where sample=A7 --out taught-child
 
         speckle demo --model poly-child/quadrant-retrained.bundle --family poly --data check
     """
@@ -136,7 +145,11 @@ def retrain(
         "query": wanted.query,
         "metadata": wanted.metadata,
     }
-    selection["labels"] = "recorded truth" if labels is None else _describe(labels)
+    by_structure = labels is not None and str(labels) == STRUCTURE
+    if by_structure:
+        selection["labels"] = "certified structures"
+    else:
+        selection["labels"] = "recorded truth" if labels is None else _describe(labels)
     if mask is not None:
         selection["mask"] = _describe(mask)
     with _open_store(store) as opened, progress_bar() as progress:
@@ -145,12 +158,15 @@ def retrain(
         report = reporter(progress, task, DOING)
 
         from training.retrain import retrain as run_retraining
-        from training.stored_frames import frames_of_labels, frames_of_truth
+        from training.stored_frames import frames_of_labels, frames_of_structure, frames_of_truth
 
         runs = wanted.find(opened.runs)
-        labelled = (
-            frames_of_truth(runs, left_out) if labels is None else frames_of_labels(runs, labels, left_out)
-        )
+        if labels is None:
+            labelled = frames_of_truth(runs, left_out)
+        elif by_structure:
+            labelled = frames_of_structure(runs, left_out, bundle.classes)
+        else:
+            labelled = frames_of_labels(runs, labels, left_out)
         try:
             child = run_retraining(
                 bundle,

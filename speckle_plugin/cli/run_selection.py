@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
 __all__ = [
+    "CertificateOption",
+    "DisagreesOption",
     "ConfidenceOption",
     "FlagOption",
     "LabelOption",
@@ -39,6 +41,21 @@ SinceOption = Annotated[
 ]
 UntilOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Runs that began before it.", show_default=False)
+]
+CertificateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Runs with a frame of this second opinion: solved, not_explained, undecided or left.",
+        show_default=False,
+    ),
+]
+DisagreesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--disagrees/--agrees",
+        help="Runs with a certified frame that the network labels otherwise, or with none.",
+        show_default=False,
+    ),
 ]
 PlanOption = Annotated[
     str | None, typer.Option(help="Runs of the plan of this name, such as count.", show_default=False)

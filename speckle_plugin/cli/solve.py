@@ -129,9 +129,11 @@ def solve(
         print_structures(files.rows, truth)
     else:
         if everything and not names:
-            raise ValueError("`everything` needs the runs whose frames are to be solved again")
+            raise ValueError(
+                "`everything` needs the runs whose frames are to be solved again: give uids or scan ids"
+            )
         if frames is not None:
-            raise ValueError("`frames` are those of a file; of a run give `which`")
+            raise ValueError("`frames` are those of a file; for a run give `which`")
         from speckle_plugin.cli.solve_runs import solve_runs
         from speckle_plugin.structure import SolveSettings
 

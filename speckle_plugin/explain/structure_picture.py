@@ -60,7 +60,10 @@ def structure_picture(
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(16, 4.4), layout="constrained")
+    figure = Figure(figsize=(17, 4.6), layout="constrained")
+    # The layout does not know how a panel of fixed shape is moved: a margin keeps its labels in.
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0.012, 0.0, 0.988, 1.0))
     text = f"{structure.disk_number} disks, {structure.certificate.replace('_', ' ')}: {structure.reason}"
     figure.suptitle(f"{title}: {text}" if title else text, fontsize=12)
     real, measured, calculated, difference = figure.subplots(1, 4, width_ratios=[1.25, 1, 1, 1])
@@ -112,6 +115,7 @@ def draw_sample(
         true_disks = np.asarray(truth, dtype=np.float64)
         if len(true_disks) == len(disks):
             disks = aligned(disks, true_disks)
+            disks = disks[np.argsort(-disks[:, 2], kind="stable")]  # numbered as in the structure
         elif len(disks):
             disks = disks + np.array([*(true_disks.mean(axis=0) - disks.mean(axis=0))[:2], 0.0])
         drawn = np.vstack([disks, true_disks])
@@ -126,7 +130,6 @@ def draw_sample(
     axes.set_title(title, fontsize=11)
     lengths = unit or "1 / unit of k"
     axes.set(xlabel=f"y, along the columns ({lengths})", ylabel=f"x, along the rows ({lengths})")
-    axes.set_aspect("equal")
     if not len(drawn):
         axes.text(0.5, 0.5, "no disks found", ha="center", va="center", transform=axes.transAxes)
         return
@@ -135,6 +138,7 @@ def draw_sample(
     center, half = (low + high) / 2, 0.56 * float((high - low).max())
     axes.set_xlim(center[1] - half, center[1] + half)
     axes.set_ylim(center[0] + half * 1.15, center[0] - half)
+    axes.set_box_aspect(2.15 / 2)  # one length along both axes
     if scale_bar:
         length = _round_length(half / 2)
         left, level = center[1] - 0.92 * half, center[0] + 1.06 * half

@@ -9,7 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from speckle_plugin.documents.routing import RunCallback
-from speckle_plugin.schema import CLASSIFICATION_STREAM, LEFT_OUT, SUMMARY, TRUTH_SUFFIX, Status
+from speckle_plugin.schema import (
+    CLASSIFICATION_STREAM,
+    LEFT_OUT,
+    STRUCTURE_SUMMARY,
+    SUMMARY,
+    TRUTH_SUFFIX,
+    Opinion,
+    Status,
+)
 
 __all__ = ["LiveTable"]
 
@@ -54,6 +62,7 @@ class _RunTable:
             self._readings[doc["seq_num"]] = doc["data"]
         elif name == "stop" and SUMMARY in doc:
             self._print_summary(doc[SUMMARY])
+            self._print_opinions(doc.get(STRUCTURE_SUMMARY) or {})
 
     def _print_head(self, start: Mapping[str, Any]) -> None:
         self._console.print(
@@ -94,3 +103,12 @@ class _RunTable:
             self._console.print(f"  {problem['frames']} x {problem['reason']}", style="yellow")
         for key, reason in summary.get(LEFT_OUT, {}).items():
             self._console.print(f"  {key} is not classified: {reason}", style="yellow")
+
+    def _print_opinions(self, summary: Mapping[str, Any]) -> None:
+        if not summary:
+            return
+        counts = ", ".join(f"{summary[o]} {o.replace('_', ' ')}" for o in Opinion if summary[o])
+        self._console.print(f"{summary['frames']} second opinions: {counts}")
+        if summary["disagree"]:
+            told = "frames are solved to another number than the network's"
+            self._console.print(f"  {summary['disagree']} {told}", style="yellow")

@@ -15,9 +15,11 @@ from speckle_plugin.structure.observation import Observation
 from speckle_plugin.structure.refinement import Refinement, normal_matrix
 from speckle_plugin.structure.selection import WORTH, Selection
 from speckle_plugin.structure.start import Start
-from speckle_plugin.structure.targets import Amplitudes, Counts, Normal, Target
+from speckle_plugin.structure.targets import Amplitudes, Counts, Normal
 
 __all__ = ["Found", "Sample", "explained_at_start", "finish"]
+
+Likely = Amplitudes | Counts | Normal
 
 FIT_PIXELS = 4000
 LAST_PIXELS = 8000
@@ -46,7 +48,7 @@ class Sample:
     most_disks: int
     stop: Callable[[], bool]
 
-    def selection(self, observation: Observation, target: Target, refinement: Refinement) -> Selection:
+    def selection(self, observation: Observation, target: Likely, refinement: Refinement) -> Selection:
         """Give the selection of this sample's disks."""
         known = (self.radius, self.extent, self.most_disks, self.stop)
         return Selection(observation, target, refinement, *known)
@@ -119,7 +121,7 @@ def finish(
     notes: list[str] = []
     rng = np.random.default_rng(0)
 
-    def target_at(k: float, most: int, refinement: Refinement) -> Target:
+    def target_at(k: float, most: int, refinement: Refinement) -> Likely:
         if observation.noise == "none":
             return observation.amplitudes(k, most, rng, merge=not refinement.fit_center)
         return observation.likelihood(k, merge=not refinement.fit_center)
@@ -157,7 +159,7 @@ def finish(
     return Found(model, selection, residual, z_score, weakest, remaining, tuple(notes))
 
 
-def _exact(target: Target, loss: float) -> bool:
+def _exact(target: Likely, loss: float) -> bool:
     return isinstance(target, Amplitudes) and target.residual(loss) < EXACT
 
 
@@ -183,7 +185,7 @@ def _with_nuisances(
     """
     refinement, n = selection.refinement, model.number
     rng = np.random.default_rng(0)
-    target: Target
+    target: Likely
     if observation.noise == "none":
         target = observation.amplitudes(math.inf, LAST_PIXELS, rng, merge=False)
     else:

@@ -140,7 +140,7 @@ class Search:
         )
 
     def _rank(self, start: Start, refinement: Refinement) -> tuple[float, Model]:
-        """How far a start is from explaining what it was fitted to; less is better."""
+        """Tell how far a start is from explaining what it was fitted to; less is better."""
         if self.observation.noise == "none":
             return start.residual, start.model
         if start.residual > 1.5 * start.floor + 0.01:
@@ -162,8 +162,9 @@ class Search:
         quick = replace(self.refinement, coarse=True)
         off, gain = np.zeros(2), 1.0
         if self.allowed.fit_center:
-            off, gain = find_center(self.told, min(SHARP / radius, k_most), radius, 1.0)
-        elsewhere = 0.03 < np.abs(off).max() < 1.5
+            off, gain = find_center(self.told, min(2.0 * SHARP / radius, k_most), radius, 1.0)
+        elsewhere = 0.03 < np.abs(off).max() < 1.05
+        moved_first = gain > OFF_CENTER
         for turn in range(STARTS):
             sharp = SHARP * (1.0, 0.8, 1.25)[turn % 3]
             one = None
@@ -171,7 +172,7 @@ class Search:
                 one = common
                 sharp = (6.5, 9.0, 5.2)[(turn // 2) % 3] * radius / common
             self.observation, refinement = self.told, quick
-            if elsewhere and (turn % 3 == 2 if gain < OFF_CENTER else turn % 3 < 2):
+            if elsewhere and (turn // 2 % 2 == 0) == moved_first:  # two starts each in turn
                 row, column = np.asarray(self.told.center) + off
                 self.observation = replace(self.told, center=(float(row), float(column)))
                 refinement = replace(quick, fit_center=True)
@@ -202,11 +203,18 @@ class Search:
         floor = math.sqrt(observation.amplitude_variance * float((target.weights**2).sum()) / target.norm)
         maps = difference_lattice(observation, recipe.resolution, recipe.stride)
         most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
+        if len(candidates) > 1 and _alike(*candidates[:2]):
+            del candidates[1]
         for residual, model in candidates[:2]:
             begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
             model, residual = polish(model, target, floor, maps, recipe, refinement, most)
             self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
             yield Start(model, residual, floor, recipe.resolution)
+
+
+def _alike(first: tuple[float, Model], second: tuple[float, Model]) -> bool:
+    """Say whether two starts came to the same model, by all appearance."""
+    return first[1].number == second[1].number and second[0] - first[0] < 1e-4 * first[0]
 
 
 def _k_most(observation: Observation) -> float:

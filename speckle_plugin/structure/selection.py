@@ -20,7 +20,7 @@ from speckle_plugin.structure.difference import best_further_disks
 from speckle_plugin.structure.model import Model
 from speckle_plugin.structure.observation import Observation
 from speckle_plugin.structure.refinement import Refinement, normal_matrix
-from speckle_plugin.structure.targets import Amplitudes, Target
+from speckle_plugin.structure.targets import Amplitudes, Counts, Normal
 
 __all__ = ["WORTH", "Selection", "covariance", "significances"]
 
@@ -29,6 +29,9 @@ WORTH = 36.0
 
 WORTH_OF_RESIDUAL = 2.0
 """Where the noise is not known, a disk must also divide the loss by this: other things may be missing."""
+
+HOPELESS_Z, HOPELESS_RESIDUAL = 60.0, 0.15
+"""Of all pixels, after three disks were added or taken away; then the start was wrong."""
 
 TRIAL_RADII = (0.1, 0.25, 0.45)
 """Radii of further disks that are tried, over the effective one."""
@@ -98,7 +101,7 @@ class Selection:
     """
 
     observation: Observation
-    target: Target
+    target: Amplitudes | Counts | Normal
     refinement: Refinement
     radius: float
     extent: float
@@ -220,6 +223,12 @@ class Selection:
             cheapest = min(cheapest, cost)
         return model, loss, cheapest
 
+    def _hopeless(self, model: Model, loss: float) -> bool:
+        """Say whether a few disks more will not do."""
+        if isinstance(self.target, Amplitudes):
+            return self.target.residual(loss) > HOPELESS_RESIDUAL
+        return self.target.z_score(self.refinement.expected(model, self.target)) > HOPELESS_Z
+
     def settle(self, model: Model, loss: float, rounds: int = 8) -> tuple[Model, float, float, float]:
         """Add and take away disks until neither changes anything.
 
@@ -232,7 +241,9 @@ class Selection:
             What the best further disk would gain.
         """
         weakest, remaining = math.inf, math.inf
-        for _ in range(rounds):
+        for turn in range(rounds):
+            if turn >= 3 and self._hopeless(model, loss):
+                break
             number = model.number
             model, loss, remaining = self.add(model, loss)
             if model.number > number and not self.stop():

@@ -19,10 +19,7 @@ from speckle_plugin.structure.peaks import disks_from_density
 from speckle_plugin.structure.refinement import Refinement
 from speckle_plugin.structure.targets import Amplitudes
 
-__all__ = ["Recipe", "Start", "densities", "polish", "scaled", "tidied"]
-
-FIT_PIXELS = 3000
-QUICK_PIXELS = 1500
+__all__ = ["Recipe", "Start", "densities", "difference_lattice", "polish", "scaled", "tidied"]
 
 
 @dataclass(frozen=True)

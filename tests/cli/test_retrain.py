@@ -76,6 +76,30 @@ def test_bad_queries_of_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "child").exists()
 
 
+def test_the_structure_solution_is_the_teacher(
+    speckle: Speckle, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def open_store(store: str) -> Iterator[Any]:
+        yield SimpleNamespace(runs=["a"])
+
+    def labelled(runs: Any, mask: Any, known: Any) -> Any:
+        return runs, mask, known
+
+    def retrain(parent: Bundle, frames: Any, folder: Path, **settings: Any) -> Bundle:
+        assert frames == (["a"], None, parent.classes)
+        assert settings["selection"]["labels"] == "certified structures"
+        return replace(parent, name="taught", metrics={})
+
+    monkeypatch.setattr(command, "_open_store", open_store)
+    monkeypatch.setattr(RunSelection, "find", lambda _, runs: runs)
+    monkeypatch.setattr(training.stored_frames, "frames_of_structure", labelled)
+    monkeypatch.setattr(training.retrain, "retrain", retrain)
+    options = ["--labels", "structure", "--parent", small_bundle, "--out", tmp_path / "child"]
+    result = speckle("retrain", *options)
+    assert result.exit_code == 0 and "taught" in result.stdout, result.output
+
+
 def test_it_retrains_on_what_the_query_finds_and_prints_parent_beside_child(
     speckle: Speckle, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from bluesky import RunEngine
 
 from simulated_devices import DiskSystem, draw_system, intensity, quadrant
+from speckle_plugin.live import SecondOpinion
+from speckle_plugin.store import TiledStore
 from speckle_plugin.structure.matching import largest_difference
 from tests.testing.commands import Refused, Speckle
+from tests.testing.stored_runs import measure
 
 GRID = quadrant(65)
 
@@ -84,3 +88,33 @@ def test_what_cannot_be_solved_is_refused(refused: Refused, file: Path, tmp_path
     refused("solve", str(file), "--disks", "disks.csv", why="its name must end with")
     refused("solve", str(file), "--budget", "-1", why="budget")
     refused("solve", "nothing.h5", why="nothing.h5")
+
+
+def test_what_a_scan_left_is_solved(
+    speckle: Speckle, refused: Refused, run_engine: RunEngine, data_directory: Path, tmp_path: Path
+) -> None:
+    table, disks, pictures = (tmp_path / name for name in ("results.csv", "disks.h5", "pictures"))
+    data = ("--data", data_directory, "--workers", "1")
+    with TiledStore(data_directory) as store:  # as while a session is open
+        uid = measure(run_engine, store, 3, second_opinion=SecondOpinion("all", workers=1, wait=0.0))
+        scan_id = store.runs[uid].start["scan_id"]
+        result = speckle("solve", *data, "--out", table, "--disks", disks, "--pictures", pictures)
+        assert result.exit_code == 0, result.output
+        assert "3 frames: 3 solved" in result.stdout and "structure_2" in result.stdout
+        with table.open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        assert [(row["run_uid"], row["frame_index"]) for row in rows] == [(uid, str(i)) for i in range(3)]
+        with h5py.File(disks) as opened:
+            assert opened["disk_number"][:].tolist() == [int(row["disk_number"]) for row in rows]
+        assert len(list(pictures.iterdir())) == 3
+
+        nothing = speckle("solve", *data)
+        assert nothing.exit_code == 0 and "nothing to do" in nothing.stderr
+        other = speckle("solve", scan_id, *data, "--smallest-radius", "5")
+        assert other.exit_code == 1 and "other settings" in other.stderr
+        found = speckle("query", "--data", data_directory, "--frames", "--disagrees")
+        truth = [int(row["disk_number"]) for row in rows]
+        assert found.stdout.count(uid[:8]) == sum(number != 7 for number in truth)
+    refused("solve", "999", "--data", str(data_directory), why="no stored run has the scan id 999")
+    refused("solve", "--all", "--data", str(data_directory), why="--all needs the runs")
+    refused("solve", str(scan_id), "--frames", "0", why="--which")

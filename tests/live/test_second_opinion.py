@@ -11,12 +11,14 @@ import bluesky.plans as bp
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from rich.console import Console
 
 from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.live import SecondOpinion
+from speckle_plugin.live import LiveTable, SecondOpinion
 from speckle_plugin.plans import classify_count
 from speckle_plugin.schema import Opinion, structure_keys
 from speckle_plugin.solving.rows import structure_of_row
+from speckle_plugin.store.write.recovery import recovered_stop
 from speckle_plugin.structure import Certificate, SolveSettings
 from tests.testing import Documents
 from tests.testing.processes import solving_processes
@@ -81,6 +83,29 @@ def _only_frame(documents: Documents) -> np.ndarray:
     (resource,) = documents.of("resource")
     with h5py.File(f"{resource['root']}/{resource['resource_path']}") as file:
         return np.asarray(file["/entry/data/data"][0])
+
+
+def test_the_summary_of_a_killed_run_counts_what_was_told(
+    run_engine: RunEngine, make_live, detector, documents
+) -> None:
+    run_engine.subscribe(make_live(second_opinion=PATIENT))
+    run_engine(bp.scan([detector], detector.sample.x, -1, 1, 3))
+    (stop,) = documents.of("stop")
+    recovered = recovered_stop(documents[:-1])
+    assert recovered["structure"] == stop["structure"]
+    assert recovered["classification"]["frames"] == 3  # an array of disks is no frame
+    assert recovered["num_events"] == stop["num_events"]
+
+
+def test_the_table_tells_of_second_opinions(run_engine: RunEngine, make_live, detector) -> None:
+    console = Console(record=True, width=120)
+    live = make_live(second_opinion=PATIENT)
+    live.subscribe(LiveTable(console))
+    run_engine.subscribe(live)
+    run_engine(bp.scan([detector], detector.sample.x, -1, 1, 3))
+    printed = console.export_text()
+    assert "3 second opinions: 3 solved" in printed
+    assert "2 frames are solved to another number than the network's" in printed
 
 
 def test_only_unsure_frames_are_solved(run_engine, make_live, detector, documents, engine) -> None:

@@ -7,14 +7,24 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from speckle_plugin.store import FRAME_COLUMNS, RunSaver, TiledStore, find_frames, find_runs, read_frames
+from speckle_plugin.store import (
+    FRAME_COLUMNS,
+    RunSaver,
+    TiledStore,
+    connect,
+    find_frames,
+    find_runs,
+    read_frames,
+)
 from speckle_plugin.store.read.images import cut_spans
 from speckle_plugin.store.read.queries import timestamp
+from tests.store.applications import KEY, served_here
 from tests.testing import FakeClassifier, documents_of, good
 
 FLAGGED = ("flagged", 0, 0.0, "empty,saturated")
@@ -230,8 +240,9 @@ def test_spans(indices: list[int], most: int, spans: list[list[int]]) -> None:
 
 
 def test_only_the_files_that_are_asked_for_are_opened(
-    store: TiledStore, catalog: Any, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    data_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With the server in this process, where the files that it opens can be counted."""
     from speckle_plugin.store.server import frame_files
 
     opened = []
@@ -242,8 +253,13 @@ def test_only_the_files_that_are_asked_for_are_opened(
         return h5open(path, *arguments, **options)
 
     monkeypatch.setattr(frame_files, "h5open", spy)
-    image = store.runs[named["sure"]]["primary/det_image"]
-    assert image[2, 0, 0] == 2
+    with served_here(data_directory) as uri, connect(uri, KEY, directory=data_directory) as here:
+        uid = str(uuid.uuid4())
+        saver = RunSaver(here.runs, here.journal_directory)
+        for name, doc in documents_of(uid, [1, 2, 3], here.frames_directory):
+            saver(name, doc)
+        image = here.runs[uid]["primary/det_image"]
+        assert image[2, 0, 0] == 2
     assert len(opened) == 2  # the first, for the shape, and the third
 
 

@@ -21,8 +21,10 @@ from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import TiledStore
+from speckle_plugin.store.server import join
 from tests.testing.documents import Documents
 from tests.testing.engine import CLASSES, FakeEngine
+from tests.testing.warm_server import WarmServer
 
 
 @pytest.fixture
@@ -127,3 +129,13 @@ def published_frames() -> dict[str, NDArray[Any]]:
         pytest.skip(f"the published frames are not here ({path}): set SPECKLE_SHARED to the folder of data/")
     with np.load(path) as archive:
         return dict(archive)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _servers_start_at_once() -> Iterator[None]:
+    """Have the servers that this process starts be copies of one that has imported Tiled already."""
+    warm = WarmServer(join.server_command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(join, "server_command", warm.server_command)
+        yield
+    warm.close()

@@ -22,7 +22,16 @@ import speckle_plugin
 from speckle_plugin.store.lock import Lease, StorageError, is_held, lock_file, read_owner
 from speckle_plugin.store.server.address import Address, read_address
 
-__all__ = ["IDLE", "Watch", "find_or_start", "idle_setting", "is_used", "join", "wait_until_ended"]
+__all__ = [
+    "IDLE",
+    "Watch",
+    "find_or_start",
+    "idle_setting",
+    "is_used",
+    "join",
+    "server_command",
+    "wait_until_ended",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -162,15 +171,20 @@ def _running(root: Path, waited: float) -> Address | None:
     return None
 
 
-def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
+def server_command(root: Path, port: int) -> list[str]:
+    """Give the command that starts the server of a data directory."""
     # -P: what lies in the working directory must not be imported in the place of a library.
     command = [sys.executable, "-P", "-m", "speckle_plugin.store.server.process", str(root)]
     command += ["--port", str(port), "--idle", str(idle_setting())]
     if without := os.environ.get("SPECKLE_SERVER_WITHOUT"):  # benchmarks/server_process.py measures so
         command += ["--without", without]
+    return command
+
+
+def _start(root: Path, port: int, meanwhile: Callable[[], object]) -> Address:
     with (root / "tiled" / "error.log").open("ab") as errors:
         started = subprocess.Popen(
-            command,
+            server_command(root, port),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
