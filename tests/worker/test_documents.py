@@ -192,3 +192,10 @@ def test_a_killed_workers_results_are_taken_over(
     assert make_worker().work() == 1
     run = session.catalog[-1]
     assert run.metadata["stop"]["classification"]["classified"] == len(find_frames(run)) == 4
+
+
+def test_a_session_on_documents_from_elsewhere_closes(data_directory: Path) -> None:
+    dispatcher: Any = RemoteDispatcher("127.0.0.1:1")
+    with start_session(data_directory, engine="none", run_engine=dispatcher, table=False) as session:
+        assert session.RE is dispatcher
+    dispatcher.stop()
