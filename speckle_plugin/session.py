@@ -133,7 +133,7 @@ def start_session(
         if profile is not None:
             write_profile(store, profile)
         run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
-        live = LiveClassifier(classifier, frames, settings)
+        live = LiveClassifier(classifier, frames, settings, store.served_folder)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         if table:

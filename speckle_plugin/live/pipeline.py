@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from speckle_plugin.documents.descriptors import FrameSettings
@@ -26,6 +27,7 @@ from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.live.delivery import Delivery
 from speckle_plugin.live.labels import label_frames
 from speckle_plugin.live.results import RunResults
+from speckle_plugin.live.served_folder import ServedFolder
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
 from speckle_plugin.network.classifier import Classifier
@@ -59,6 +61,8 @@ class LiveClassifier:
     frames : FrameSettings, optional
         Which image keys, masks, and the beam centre of detectors that don't state it.
     settings : PipelineSettings, optional
+    served_folder : Path, optional
+        What the Tiled server reads: frames elsewhere are reported.
 
     Examples
     --------
@@ -72,7 +76,9 @@ class LiveClassifier:
         classifier: Classifier | Future[Classifier],
         frames: FrameSettings | None = None,
         settings: PipelineSettings | None = None,
+        served_folder: Path | None = None,
     ) -> None:
+        self._served_folder = ServedFolder(served_folder)
         self._classifier = classifier
         self._frame_settings = frames or FrameSettings()
         self.settings = settings or PipelineSettings()
@@ -131,7 +137,7 @@ class LiveClassifier:
         """Book the frames of a document. One that makes no sense costs their results, not the scan."""
         try:
             for reference in run.finder(name, doc):
-                self._book(run, reference)
+                self._book(run, reference, self._served_folder.find_problem(reference))
         except Exception:
             logger.exception(
                 "frames in a document %r of the run %s cannot be found; they are stored, but not classified",
@@ -155,10 +161,10 @@ class LiveClassifier:
         self._runs.close(uid)  # started twice: the saver says so, the results begin anew
         self._runs.open(uid, run)
 
-    def _book(self, run: _Run, reference: FrameReference) -> None:
+    def _book(self, run: _Run, reference: FrameReference, problem: str) -> None:
         size = reference.detector.frame_bytes
         with self._lock:
-            run.results.book(reference)
+            run.results.book(reference, problem)
             patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0
             if not self._wait(lambda: self._has_room(size), patience):
                 run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())

@@ -97,9 +97,10 @@ class RunResults:
         """Number of frames without a result yet."""
         return len(self._open)
 
-    def book(self, reference: FrameReference) -> None:
-        """Note that a frame exists."""
+    def book(self, reference: FrameReference, problem: str = "") -> None:
+        """Note that a frame exists, and what is wrong with it though it may be classified."""
         self._open[self._key(reference)] = reference
+        self._note(problem)
 
     def close_frame(
         self,
@@ -144,6 +145,9 @@ class RunResults:
             "latency": latency,
         }
         self._emit_row(compose_event, data, now)
+        self._note(problem)
+
+    def _note(self, problem: str) -> None:
         if problem:
             self._problems[problem[:LONGEST_REASON]] += 1
 

@@ -97,9 +97,11 @@ def make_live(engine: FakeEngine, documents: Documents) -> Iterator[Callable[...
     """Give a maker of live classifiers on the fake engine; all are closed at the end."""
     made: list[LiveClassifier] = []
 
-    def make(frames: FrameSettings | None = None, **settings: Any) -> LiveClassifier:
+    def make(
+        frames: FrameSettings | None = None, served_folder: Path | None = None, **settings: Any
+    ) -> LiveClassifier:
         bundle = Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {})
-        live = LiveClassifier(Classifier(bundle, engine), frames, PipelineSettings(**settings))
+        live = LiveClassifier(Classifier(bundle, engine), frames, PipelineSettings(**settings), served_folder)
         live.subscribe(documents)
         made.append(live)
         return live
