@@ -18,14 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from event_model import ComposeStreamResourceBundle, StreamRange, compose_stream_resource
+from event_model import (
+    ComposeResourceBundle,
+    ComposeStreamResourceBundle,
+    StreamRange,
+    compose_resource,
+    compose_stream_resource,
+)
+from ophyd import Component
 from ophyd.status import DeviceStatus, StatusBase
 
 from simulated_devices.detector import Reading, SpeckleDetector
 from simulated_devices.exposures import Truth, simulate_frame, truth_data_keys
 from simulated_devices.frame_files import FRAME_DATASET, prepare_directory
 from simulated_devices.sample import LARGEST_SEED
-from simulated_devices.signals import count
+from simulated_devices.signals import CheckedSignal, count
 from simulated_devices.stages import SampleStage
 from simulated_devices.swmr_files import TIMESTAMP_DATASET, SwmrFrameFile
 
@@ -63,6 +70,8 @@ class Flight:
 
     path: Path
     course: _Course
+    declared: bool
+    """Whether somebody asked for its description before, as who declares a stream does."""
     begun: DeviceStatus
     ended: DeviceStatus
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -73,6 +82,9 @@ class Flight:
     """The same of frames whose StreamDatum is handed out, but not yet their page."""
     collected: int = 0
     documents: ComposeStreamResourceBundle | None = None
+    resource: ComposeResourceBundle | None = None
+    """In their place, if nobody has declared a stream, and the Datums that the next page is to name."""
+    datum_ids: list[str] = field(default_factory=list)
     thread: threading.Thread | None = None
 
     def stop(self) -> None:
@@ -100,12 +112,15 @@ class FlySpeckleDetector(SpeckleDetector):
     truth by an EventPage. Bluesky collects pages from a device on its own only, hence there is no
     `get_index`, and each such detector of a run needs a stream of its own.
 
-    The stream must be declared, ``declare_stream(det, name="primary", collect=True)``. The plan
-    :func:`bluesky.plans.fly` declares none, and so bluesky refuses the StreamResource of any
-    detector in it; ``collect_while_completing([det], [det], stream_name="primary")`` works.
+    The stream must be declared, ``declare_stream(det, name="primary", collect=True)``, before the detector
+    flies. Where nobody does, as in :func:`bluesky.plans.fly` and in the `flyers` of ``SupplementalData``,
+    bluesky refuses the StreamResource of any detector. Then its documents are of the older kind: Resource,
+    Datum and events in the stream `NAME_flight`. A flight that nobody prepared takes `flight_frames` frames.
     """
 
+    flight_frames = Component(CheckedSignal, check=count, value=10, kind="config")
     _course: _Course | None = None
+    _described = False
     flight: Flight | None = None
 
     def prepare(self, value: Mapping[str, Any]) -> StatusBase:
@@ -142,15 +157,14 @@ class FlySpeckleDetector(SpeckleDetector):
         FrameFileError
             If the folder for frames cannot be made or written to.
         RuntimeError
-            If the detector is flying, or was not told what to fly.
+            If the detector is flying.
         """
-        if self._course is None:
-            raise RuntimeError(f"{self.name} does not know how many frames to take: prepare it first")
         if self.flight is not None and not self.flight.ended.done:
             raise RuntimeError(f"{self.name} is flying: wait for complete(), or stop it")
         prepare_directory(self.data_directory)
         path = self.data_directory / f"{self.name}-{uuid.uuid4()}.h5"
-        flight = Flight(path, self._course, begun=DeviceStatus(self), ended=DeviceStatus(self))
+        course = self._course or _plan_course(self.flight_frames.get())
+        flight = Flight(path, course, self._described, begun=DeviceStatus(self), ended=DeviceStatus(self))
         flight.may_go.set()
         flight.thread = threading.Thread(
             target=self._fly, args=(flight,), name=f"{self.name}-flight", daemon=True
@@ -207,8 +221,15 @@ class FlySpeckleDetector(SpeckleDetector):
             raise RuntimeError(f"{self.name} is not flying: kick it off first")
         return self.flight.ended
 
-    def describe_collect(self) -> Reading:
-        """Describe the frames of a flight, (y, x), and the truth about each."""
+    def describe_collect(self) -> dict[str, Any]:
+        """Describe the frames of a flight, (y, x), and the truth about each.
+
+        By streams in a flight that nobody declared a stream for.
+        """
+        flight = self.flight
+        idle = flight is None or (flight.ended.done and not flight.written and not flight.unpaged)
+        self._described = self._described or idle
+        declared = flight is None or idle or flight.declared
         name = f"{self.name}_image"
         image = {
             "source": f"SIM:{self.name}",
@@ -216,9 +237,10 @@ class FlySpeckleDetector(SpeckleDetector):
             "dtype_numpy": np.dtype(self.response.dtype).str,
             "shape": [*self.grid.shape],
             "dims": ["y", "x"],
-            "external": "STREAM:",
+            "external": "STREAM:" if declared else "FILESTORE:",
         }
-        return Reading({name: image, **truth_data_keys(self.name)})
+        keys = Reading({name: image, **truth_data_keys(self.name)})
+        return keys if declared else {f"{self.name}_flight": keys}
 
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the documents of the last reading, and of the frames written since the last call."""
@@ -227,24 +249,45 @@ class FlySpeckleDetector(SpeckleDetector):
         new = len(flight.written) if flight is not None else 0
         if flight is None or not new:
             return
+        parameters = {
+            "dataset": FRAME_DATASET,
+            "timestamps": TIMESTAMP_DATASET,
+            "chunk_shape": [1, *self.grid.shape],
+            "join_method": "stack",
+            "swmr": True,
+        }
+        first, flight.collected = flight.collected, flight.collected + new
+        flight.unpaged += [flight.written.popleft() for _ in range(new)]
+        if not flight.declared:
+            yield from self._old_documents(flight, parameters, first)
+            return
         if flight.documents is None:
             flight.documents = compose_stream_resource(
                 mimetype="application/x-hdf5",
                 uri=flight.path.as_uri(),
                 data_key=f"{self.name}_image",
-                parameters={
-                    "dataset": FRAME_DATASET,
-                    "timestamps": TIMESTAMP_DATASET,
-                    "chunk_shape": [1, *self.grid.shape],
-                    "join_method": "stack",
-                    "swmr": True,
-                },
+                parameters=parameters,
             )
             yield "stream_resource", dict(flight.documents.stream_resource_doc)
-        first, flight.collected = flight.collected, flight.collected + new
-        flight.unpaged += [flight.written.popleft() for _ in range(new)]
         indices = StreamRange(start=first, stop=flight.collected)
         yield "stream_datum", dict(flight.documents.compose_stream_datum(indices))
+
+    def _old_documents(
+        self, flight: Flight, parameters: dict[str, Any], first: int
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give a Resource for the file, once, and a Datum for each frame from the first on."""
+        if flight.resource is None:
+            flight.resource = compose_resource(
+                spec="AD_HDF5",
+                root=str(self.data_directory),
+                resource_path=flight.path.name,
+                resource_kwargs=parameters,
+            )
+            yield "resource", dict(flight.resource.resource_doc)
+        for number in range(first, flight.collected):
+            datum = flight.resource.compose_datum(datum_kwargs={"point_number": number})
+            flight.datum_ids.append(datum["datum_id"])
+            yield "datum", dict(datum)
 
     def collect_pages(self) -> Iterator[dict[str, Any]]:
         """Give the truth about the frames that `collect_asset_docs` spoke of, as one EventPage."""
@@ -253,7 +296,11 @@ class FlySpeckleDetector(SpeckleDetector):
         frames, self.flight.unpaged = self.flight.unpaged, []
         rows = [asdict(truth) for truth, _ in frames]
         times = [taken for _, taken in frames]
-        data = {f"{self.name}_truth_{key}": [row[key] for row in rows] for key in rows[0]}
+        data: dict[str, list[Any]] = {
+            f"{self.name}_truth_{key}": [row[key] for row in rows] for key in rows[0]
+        }
+        if self.flight.resource is not None:
+            data[f"{self.name}_image"], self.flight.datum_ids = self.flight.datum_ids, []
         yield {"data": data, "timestamps": dict.fromkeys(data, times), "time": times}
 
     def pause(self) -> None:
@@ -284,8 +331,9 @@ class FlySpeckleDetector(SpeckleDetector):
         return super().stage()
 
     def unstage(self) -> list[Any]:
-        """End a run, and a flight that is still going on."""
+        """End a run, and a flight that is still going on; what was prepared is forgotten."""
         self._end_flight()
+        self._course, self._described = None, False
         return super().unstage()
 
     def _end_flight(self) -> None:

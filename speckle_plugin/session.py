@@ -186,7 +186,7 @@ def start_session(
         if chosen.profile:
             write_profile(store, chosen.profile)
         run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
-        live = LiveClassifier(classifier, frames, settings, opinion)
+        live = LiveClassifier(classifier, frames, settings, opinion, store.served_folder)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         live.subscribe(UnknownKeys(frames))

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from speckle_plugin.documents.descriptors import FrameSettings
@@ -32,6 +33,7 @@ from speckle_plugin.live.labels import label_frames
 from speckle_plugin.live.outbox import Outbox
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
+from speckle_plugin.live.served_folder import ServedFolder
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
 from speckle_plugin.network.classifier import Classifier
@@ -69,6 +71,8 @@ class LiveClassifier:
     settings : PipelineSettings, optional
     second_opinion : SecondOpinion, optional
         Which frames are solved beside the network; by default none but those that a plan asks for.
+    served_folder : Path, optional
+        What the Tiled server reads: frames elsewhere are reported.
 
     Examples
     --------
@@ -83,7 +87,9 @@ class LiveClassifier:
         frames: FrameSettings | None = None,
         settings: PipelineSettings | None = None,
         second_opinion: SecondOpinion | None = None,
+        served_folder: Path | None = None,
     ) -> None:
+        self._served_folder = ServedFolder(served_folder)
         self._classifier = classifier
         self._frame_settings = frames or FrameSettings()
         self._opinions = SecondOpinions(second_opinion or SecondOpinion(), self._frame_settings)
@@ -144,7 +150,7 @@ class LiveClassifier:
         """Queue the frames of a document. One that makes no sense costs their results, not the scan."""
         try:
             for reference in run.finder(name, doc):
-                self._queue_frame(run, reference)
+                self._queue_frame(run, reference, self._served_folder.find_problem(reference))
         except Exception:
             logger.exception(
                 "frames in a document %r of the run %s cannot be found; they are stored, but not classified",
@@ -174,10 +180,10 @@ class LiveClassifier:
         self._runs.close(uid)  # started twice: the saver says so, the results begin anew
         return self._runs.open(uid, run)
 
-    def _queue_frame(self, run: _Run, reference: FrameReference) -> None:
+    def _queue_frame(self, run: _Run, reference: FrameReference, problem: str) -> None:
         size = reference.detector.frame_bytes
         with self._lock:
-            run.results.expect(reference)
+            run.results.expect(reference, problem)
             if run.opinions is not None:
                 run.opinions.expect(reference)
             patience = self.settings.wait_timeout if run.when_full == "wait" else 0.0

@@ -98,9 +98,10 @@ class RunResults:
         """Number of frames without a result yet."""
         return len(self._open)
 
-    def expect(self, reference: FrameReference) -> None:
-        """Count a frame, whose result is still to come."""
+    def expect(self, reference: FrameReference, problem: str = "") -> None:
+        """Count a frame, whose result is still to come; and what is wrong with it, though it may have one."""
         self._open[self._key(reference)] = reference
+        self._note(problem)
 
     def close_frame(
         self,

@@ -66,6 +66,11 @@ class Store:
         return self._below("frames")
 
     @property
+    def served_folder(self) -> Path | None:
+        """Where frames have to lie so that the server can read them; None where that is not known."""
+        return None if self._directory is None else self._directory / "frames"
+
+    @property
     def journal_directory(self) -> Path:
         """Where documents wait until they are in Tiled."""
         return self._below("journal")

@@ -13,6 +13,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
+import event_model
 import h5py
 import numpy as np
 import pytest
@@ -513,3 +514,44 @@ def test_scans_go_on_when_saving_works_again(
         run_engine(bp.count([det], 2))
     assert not saver.open_runs
     assert len(saver.failures) == 1
+
+
+def test_frames_outside_of_the_served_folder(
+    run_engine, make_live, make_detector, documents, tmp_path, caplog
+) -> None:
+    """They are classified, but nobody could read them again: the log and the summary say so at once."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    run_engine.subscribe(make_live(served_folder=tmp_path / "data"))
+    elsewhere = make_detector(data_directory=tmp_path / "elsewhere")
+    inside = make_detector(data_directory=tmp_path / "link" / "below")
+    run_engine(bp.count([inside], 2))
+    assert "problems" not in documents.books()[0]
+    run_engine(bp.count([elsewhere], 2))
+    (problem,) = documents.books()[1]["problems"]
+    assert problem["frames"] == 2 and documents.books()[1]["classified"] == 2
+    assert (
+        f"are in {tmp_path}/elsewhere, and the Tiled server reads {tmp_path}/data only" in problem["reason"]
+    )
+    assert caplog.text.count("Let the detector write into that folder") == 1
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (31, 64)])
+def test_images_that_are_no_frames_have_a_reason(make_live, documents, shape) -> None:
+    live, run = make_live(), event_model.compose_run()
+    data_key = {"dtype": "array", "dtype_numpy": "<f8", "shape": list(shape), "source": "test"}
+    stream = run.compose_descriptor(
+        name="primary",
+        data_keys={"det": data_key},
+        hints={},
+        configuration={},
+        object_keys={"det": ["det"]},
+    )
+    live("start", run.start_doc)
+    live("descriptor", stream.descriptor_doc)
+    event = stream.compose_event(data={"det": np.ones(shape).tolist()}, timestamps={"det": 1.0})
+    live("event", event)
+    live("stop", run.compose_stop())
+    (summary,) = documents.books()
+    assert summary["frames"] == 0
+    assert "the shape" in summary["left_out"]["det"]

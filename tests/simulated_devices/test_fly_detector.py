@@ -331,8 +331,6 @@ def test_abort_ends_the_thread(
 
 def test_wrong_courses(detector: FlySpeckleDetector) -> None:
     x = detector.sample.x
-    with pytest.raises(RuntimeError, match="det does not know how many frames to take: prepare it first"):
-        detector.kickoff()
     with pytest.raises(RuntimeError, match="det is not flying: kick it off first"):
         detector.complete()
     with pytest.raises(ValueError, match="expected an integer of 1 or more, got 0"):
@@ -345,10 +343,19 @@ def test_wrong_courses(detector: FlySpeckleDetector) -> None:
         detector.prepare({"num": 2, "speed": 3})
 
 
-def test_the_plan_fly_is_refused_by_bluesky(
-    run_engine: RunEngine, detector: FlySpeckleDetector, documents: Documents
+@pytest.mark.parametrize("prepared", [2, None])
+def test_the_plan_fly(
+    run_engine: RunEngine, detector: FlySpeckleDetector, documents: Documents, prepared: int | None
 ) -> None:
-    """As the docstring says: it declares no stream, which bluesky wants of streamed frames."""
-    detector.prepare({"num": 2}).wait(1)
-    with pytest.raises(AssertionError, match="should be pre-declared"):
+    """It declares no stream, which bluesky wants of streamed frames: they have Datums. Twice in a row."""
+    if prepared:
+        detector.prepare({"num": prepared}).wait(1)
+    for _ in range(2):
         run_engine(fly([detector]))
+    frames = prepared or detector.flight_frames.get()
+    assert [stop["num_events"] for stop in documents["stop"]] == [{"det_flight": frames}] * 2
+    assert len(documents["resource"]) == 2 and len(documents["datum"]) == 2 * frames
+    numbers = [datum["datum_kwargs"]["point_number"] for datum in documents["datum"]]
+    assert numbers == [*range(frames)] * 2
+    named = [datum_id for page in documents["event_page"] for datum_id in page["data"]["det_image"]]
+    assert named == [datum["datum_id"] for datum in documents["datum"]]

@@ -66,11 +66,14 @@ def make_live(engine: FakeEngine, documents: Documents) -> Iterator[Callable[...
     made: list[LiveClassifier] = []
 
     def make(
-        frames: FrameSettings | None = None, second_opinion: SecondOpinion | None = None, **settings: Any
+        frames: FrameSettings | None = None,
+        second_opinion: SecondOpinion | None = None,
+        served_folder: Path | None = None,
+        **settings: Any,
     ) -> LiveClassifier:
         bundle = Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {})
         classifier = Classifier(bundle, engine)
-        live = LiveClassifier(classifier, frames, PipelineSettings(**settings), second_opinion)
+        live = LiveClassifier(classifier, frames, PipelineSettings(**settings), second_opinion, served_folder)
         live.subscribe(documents)
         made.append(live)
         return live

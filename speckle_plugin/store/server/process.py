@@ -89,8 +89,8 @@ def _serve(options: argparse.Namespace) -> None:
             root=str(root),
             idle=options.idle,
         )
-        # Collecting garbage takes a fifth of the time of imports, which leave none. Not gc.disable(): dask asks
-        # at its import whether collections are on, and leaves them so after each slice of an array.
+        # Collecting garbage takes a fifth of the time of imports, which leave none. It is not switched off:
+        # dask asks at its import whether it is on, and leaves it so after each slice of an array.
         usual = gc.get_threshold()
         gc.set_threshold(1_000_000)
         from speckle_plugin.store.server.application import make_application

@@ -1,0 +1,1 @@
+"""Devices that bring frames into a scan which no other device brings."""
