@@ -13,7 +13,7 @@ OUT ?= runs/$(RECIPE)
 MINUTES ?= 60
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-slow lint bench soak train clean
+.PHONY: help setup demo test test-slow test-newest test-oldest check-beside lint bench soak train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -31,6 +31,32 @@ test-slow: setup ## run all tests, those that take minutes as well
 	@.ci/install-debian
 	@$(BIN)/python -m pytest
 
+# A part of each room, without what needs TensorFlow.
+SMOKE := tests/network tests/preprocessing tests/live/test_pipeline.py tests/store/test_saver.py \
+  tests/store/test_databroker.py tests/test_settings.py tests/cli/test_doctor.py tests/cli/test_options.py \
+  -m "not slow" -k "not engine and not weights_that_do_not_fit"
+
+test-newest: setup ## run a part of the tests with the newest versions that pip finds, in .venv-newest
+	@$(call other_environment,.venv-newest,--upgrade --upgrade-strategy eager)
+	@.venv-newest/bin/python -m pytest -q $(SMOKE)
+
+test-oldest: setup ## run the same with the lower bounds of pyproject.toml (warnings do not count)
+	@.ci/lower-bounds > .lower-bounds
+	@$(call other_environment,.venv-oldest,-c .lower-bounds)
+	@.venv-oldest/bin/python -m pytest -q -W default $(SMOKE)
+
+check-beside: setup ## see that ophyd-async, apstools, bluesky-adaptive and blop install beside it
+	@.ci/check-beside "$(BIN)/python"
+
+# Without TensorFlow, which takes as much room and time as all the rest.
+define other_environment
+test -x $(1)/bin/python || $(BIN)/python -m venv $(1); \
+$(1)/bin/python -m pip install -qq --disable-pip-version-check $(2) -e ".[$(OTHER_EXTRAS)]" $(TESTING); \
+$(1)/bin/python -m pip check
+endef
+OTHER_EXTRAS := databroker,ipython,sim,worker
+TESTING := hypothesis pytest pytest-timeout scikit-learn
+
 lint: setup ## check style, types and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -47,7 +73,7 @@ train: setup ## train RECIPE=quadrant into OUT=runs/quadrant; resumes where it s
 	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"
 
 clean: ## remove caches and build folders; keeps .venv, runs and data
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	@rm -rf build dist *.egg-info .venv-newest .venv-oldest .lower-bounds .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find speckle_plugin simulated_devices training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # PYTHON=... chooses the interpreter; otherwise the first that is new enough.
@@ -69,6 +95,6 @@ $(STAMP): pyproject.toml constraints.txt
 	if nvidia-smi >/dev/null 2>&1; then kind=train-gpu; else kind=train; fi; \
 	echo "Installing into $(VENV) (all extras, $$kind; some minutes the first time)"; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check \
-	  -c constraints.txt -e ".[databroker,dev,ipython,sim,$$kind]"; \
+	  -c constraints.txt -e ".[databroker,dev,ipython,sim,worker,$$kind]"; \
 	touch $@; \
 	echo "Ready: $(BIN)/speckle --help"

@@ -145,6 +145,9 @@ KINDS: dict[str, Maker] = {
 }  # fmt: skip
 
 
+SHAPES = ("squares", "spheres", "rings", "ellipses")
+
+
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(
@@ -167,6 +170,10 @@ def main() -> None:
             grid = grid_by_name(grid_name, SIZE)
             family = ("poly", "mono", "constant_radius")[int(rng.integers(3))]
             number = int(rng.integers(2, 21))
+            if kind == "incoherent":
+                family = "poly"  # equal disks without interference give the frame of one disk
+            if grid_name == "published" and kind in SHAPES:
+                family = "constant_radius"  # smaller ones are disks, as far as this grid's k range can tell
             ideal = KINDS[kind](draw_system(family, number, rng), grid, rng)
             photons = 1e5 if index // (3 * len(names)) % 2 else None
             frame = DetectorResponse(photons=photons).respond(ideal, rng)

@@ -2,7 +2,7 @@
 
 A frame is decidable where its least informative disk is expected to gain 36 in twice the logarithm of the
 likelihood, by the Fisher matrix with everything else free. No method finds the number of others but by luck.
-Run it with ``python benchmarks/information_limit.py --frames 60 --out docs``: it writes
+Run it with ``python benchmarks/information_limit.py --frames 24 --out docs/explanations``: it writes
 ``information_limit.json`` and the figure ``information_limit.png``.
 """
 

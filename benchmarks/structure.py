@@ -130,7 +130,7 @@ def published_cases() -> Iterator[tuple[dict[str, Any], Case]]:
             system = DiskSystem(np.zeros((number, 2)), np.full(number, 90.0))
             key = {"family": "published", "grid": "published", "number": int(number), "index": index}
             geometry = FrameGeometry(grid.shape, grid.beam_center)
-            yield key, Case(system, frame, geometry, grid.pitch, SolveSettings(), True)
+            yield key, Case(system, frame, geometry, grid.pitch, SolveSettings(tolerance=0.01), True)
 
 
 def judge(case: Case, structure: Structure, positions_known: bool = True) -> dict[str, Any]:

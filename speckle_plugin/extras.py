@@ -15,6 +15,7 @@ EXTRA_OF = {
     "sklearn": "train",
     "tensorboard": "train",
     "tensorflow": "train",
+    "zmq": "worker",
 }
 """Packages, by the names that are imported, and the extras of pyproject.toml that install them."""
 

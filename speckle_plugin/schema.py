@@ -81,6 +81,9 @@ LABELS, COUNTS, FLAG_COUNTS = "labels", "counts", "flags"
 """Keys in the summary: the disk numbers that frames got, the frames of each by its number as text, and
 the frames of each flag by its name."""
 
+CLASSIFIED_HERE = "classified_by_session"
+"""In the metadata of a run whose own session classifies it: others leave it alone while it is measured."""
+
 IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
 classify (none: all), the beam centre of detectors that do not state theirs (none, or row and

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +19,7 @@ from speckle_plugin.documents.unknown_keys import UnknownKeys
 from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.schema import Asked
+from speckle_plugin.schema import CLASSIFIED_HERE, Asked
 from speckle_plugin.settings import Settings, check_frames, read_settings
 from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
 from speckle_plugin.store.write.keeper import JournalKeeper
@@ -60,6 +60,7 @@ class Session:
         self.store = store
         self.saver = saver
         self._token = run_engine.subscribe(live)
+        self._metadata: MutableMapping[str, Any] = getattr(run_engine, "md", {})
         self._keeper = JournalKeeper(
             saver,
             store.runs,
@@ -83,6 +84,7 @@ class Session:
         if getattr(self.RE, "state", "idle") == "paused":
             self.RE.abort("the session was closed")
         self.RE.unsubscribe(self._token)
+        self._metadata.pop(CLASSIFIED_HERE, None)
         self.live.close()
         self.saver.close()
         self._keeper.close()
@@ -190,7 +192,10 @@ def start_session(
         live.subscribe(UnknownKeys(frames))
         if chosen.table:
             live.subscribe(LiveTable())
-        return Session(run_engine, live, store, saver)
+        session = Session(run_engine, live, store, saver)
+        if chosen.engine != "none" and hasattr(run_engine, "md"):
+            run_engine.md[CLASSIFIED_HERE] = True
+        return session
     except BaseException:
         store.close()
         raise

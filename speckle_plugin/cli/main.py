@@ -29,6 +29,7 @@ from speckle_plugin.cli.serve import serve
 from speckle_plugin.cli.simulate import simulate
 from speckle_plugin.cli.solve import solve
 from speckle_plugin.cli.train import train
+from speckle_plugin.cli.worker import worker
 
 __all__ = ["app"]
 
@@ -55,6 +56,7 @@ app.command()(models)
 app.command()(complete)
 app.command()(replay)
 app.command()(serve)
+app.command()(worker)
 app.command()(doctor)
 app.command()(figures)
 app.command()(curve)
@@ -103,5 +105,6 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "complete": {"engine": engine},  # its network is that of the run
         "demo": network,
         "explain": {name: value for name, value in network.items() if name == "model"},
+        "worker": {"engine": engine},
         "retrain": {"store": settings.server or str(settings.data)},
     }

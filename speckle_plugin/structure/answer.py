@@ -55,6 +55,7 @@ def answer(
             found.remaining,
             hidden,
             out_of_time,
+            settings.tolerance,
             _smallest(settings, model.number),
         ),
     )

@@ -98,6 +98,8 @@ class Observation:
         first = ~paired | (index < mate)
         index, mate, paired = index[first], mate[first], paired[first]
         values = self.values.ravel()
+        if self.noise == "normal" and self.variance <= ROUNDING_VARIANCE:
+            return index, values[index], np.ones(len(index))  # mates are rounded alike: they are one number
         return index, values[index] + np.where(paired, values[mate], 0.0), 1.0 + paired
 
     def pixels(self, k_most: float, merge: bool, most: int, rng: np.random.Generator) -> tuple[Any, ...]:

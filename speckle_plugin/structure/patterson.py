@@ -116,7 +116,7 @@ def _plane(observation: Observation, resolution: float) -> tuple[NDArray[np.comp
     return scipy.fft.ifft2(lattice), 2.0 * np.pi / (n * observation.k_step)
 
 
-def find_extent(observation: Observation, radius: float, k_most: float) -> float:
+def find_extent(observation: Observation, radius: float, k_most: float, blurred: bool = False) -> float:
     """Find the extent of the sample: as far as the Patterson map has peaks, or all that the k step can hold.
 
     Parameters
@@ -126,11 +126,13 @@ def find_extent(observation: Observation, radius: float, k_most: float) -> float
         Effective radius of the disks.
     k_most : float
         Largest |k| along an axis of the frame.
+    blurred : bool
+        Whether a point spread may hide the furthest peaks; then less is believed.
     """
     possible = np.pi / observation.k_step
     furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
     extent = 1.2 * furthest + 2.0 * radius
-    return float(extent if 0.0 < furthest < 0.28 * possible else possible)
+    return float(extent if 0.0 < furthest < (0.28 if blurred else 0.35) * possible else possible)
 
 
 def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:

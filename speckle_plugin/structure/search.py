@@ -86,7 +86,9 @@ class Search:
         self.common, self.contrast = common_radius(observation, radius)
         if self.contrast < EQUAL:
             radius = self.common
-        extent = settings.extent or find_extent(observation, radius, _k_most(observation))
+        extent = settings.extent or find_extent(
+            observation, radius, _k_most(observation), settings.point_spread > 0
+        )
         self.sample = Sample(radius, extent, settings.most_disks, self._stop)
         self.history.append(f"effective radius {radius:.4g}, extent {extent:.4g}")
         self.observation = observation

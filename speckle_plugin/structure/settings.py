@@ -68,6 +68,10 @@ class SolveSettings:
         where a disk of this radius could not hide.
     fit_center, fit_background : bool
         Fit the beam centre, or a constant background, where the frame asks for it.
+    tolerance : float
+        Of frames without noise: residual of the amplitudes at which they are explained. The default is that
+        of float32. Frames that were calculated from disks on a raster need about 0.01; then something that is
+        nearly of disks is certified too.
     most_disks : int
         Frames that need more are undecided.
     seed : int
@@ -92,6 +96,7 @@ class SolveSettings:
     smallest_radius: float | None = None
     fit_center: bool = True
     fit_background: bool = True
+    tolerance: float = 2e-6
     most_disks: int = 30
     seed: int = 0
     budget: float = 20.0
@@ -104,7 +109,7 @@ class SolveSettings:
         for name in ("readout_noise", "point_spread", "budget"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must be a number of 0 or more, not {getattr(self, name)!r}")
-        for name in ("saturation_level", "extent", "smallest_radius"):
+        for name in ("saturation_level", "extent", "smallest_radius", "tolerance"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a positive number or None, not {value!r}")

@@ -14,13 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from speckle_plugin.store import Store, connect
 
-__all__ = ["find_binaries", "postgres_cluster", "tiled_on_postgres"]
+__all__ = [
+    "find_binaries",
+    "free_port",
+    "postgres_cluster",
+    "process_that_answers",
+    "tiled_on_postgres",
+]
 
 _PATIENCE = 120
 """Seconds that a process has to answer; one that fails to start is noticed at once."""
@@ -60,7 +66,7 @@ def postgres_cluster(binaries: Path) -> Iterator[Callable[[str], str]]:
             raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
 
     try:
-        password, port = secrets.token_hex(16), _free_port()
+        password, port = secrets.token_hex(16), free_port()
         (folder / "password").write_text(password)
         (folder / "password").chmod(0o644)  # in a folder of mode 0700
         authentication = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={folder}/password"]
@@ -101,23 +107,34 @@ def tiled_on_postgres(make_database: Callable[[str], str], directory: Path) -> I
     frames, arrays = directory / "frames", directory / "arrays"
     for folder in (frames, arrays):
         folder.mkdir(parents=True)
-    api_key, port = secrets.token_hex(32), _free_port()
+    api_key, port = secrets.token_hex(32), free_port()
     command = [sys.executable, "-m", "tiled", "serve", "catalog", make_database("catalog"), "--init"]
     command += ["-w", str(arrays), "-w", make_database("tables"), "-r", str(frames)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, "TILED_SINGLE_USER_API_KEY": api_key}
-    log_path = directory / "tiled.log"
-    with log_path.open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    with (
+        process_that_answers(command, port, directory / "tiled.log", environment),
+        connect(f"http://127.0.0.1:{port}/api/v1", api_key, directory=directory) as store,
+    ):
+        yield store
+
+
+@contextmanager
+def process_that_answers(
+    command: list[str], port: int, log: Path, environment: Mapping[str, str]
+) -> Iterator[None]:
+    """Start a server, wait until it answers on its port of the loopback interface, and end it afterwards."""
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
-        _wait(server, port, log_path)
-        with connect(f"http://127.0.0.1:{port}/api/v1", api_key, directory=directory) as store:
-            yield store
+        _wait(server, port, log)
+        yield
     finally:
         _end(server)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port of the loopback interface that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -75,8 +75,11 @@ def test_tables(runs: list[Any], tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"frames{suffix}"
     table = find_frames(runs, with_frames=True)
     export_table(table, path)
-    read = pd.read_csv(path, keep_default_na=False) if suffix == ".csv" else pd.read_parquet(path)
+    read = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     expected = table.drop(columns="frame")
+    if suffix == ".csv":  # where an empty text is as a number that is missing
+        texts = [name for name in expected.columns if expected[name].dtype == "str"]
+        read[texts] = read[texts].astype("str").fillna("")
     assert list(read.columns) == list(expected.columns)
     if suffix == ".parquet":
         pd.testing.assert_frame_equal(read, expected)

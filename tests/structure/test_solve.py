@@ -65,9 +65,11 @@ def test_few_photons() -> None:
     assert solve(*frame).disk_number == 6
 
 
-def test_integers_of_16_bits() -> None:
-    system, (frame, geometry, k_step) = a_frame("poly", "quadrant", 9)
-    frame[:6, :6] = 0
+@pytest.mark.parametrize("grid", ["quadrant", "centered"])
+def test_integers_of_16_bits(grid: str) -> None:
+    system, (frame, geometry, k_step) = a_frame("poly", grid, 9)
+    row, column = map(int, geometry.beam_center)
+    frame[max(row - 5, 0) : row + 6, max(column - 5, 0) : column + 6] = 0
     rounded = np.rint(frame * (65534.0 / frame.max())).astype(np.uint16)
     structure = solve(rounded, geometry, k_step, SolveSettings(noise="rounded"))
     assert structure.solved, structure.reason

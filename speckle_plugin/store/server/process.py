@@ -89,11 +89,14 @@ def _serve(options: argparse.Namespace) -> None:
             root=str(root),
             idle=options.idle,
         )
-        gc.disable()  # collecting garbage takes a fifth of the time of imports, which leave none
+        # Collecting garbage takes a fifth of the time of imports, which leave none. Not gc.disable(): dask asks
+        # at its import whether collections are on, and leaves them so after each slice of an array.
+        usual = gc.get_threshold()
+        gc.set_threshold(1_000_000)
         from speckle_plugin.store.server.application import make_application
 
         server = _make_server(make_application(location, api_key, without), root / "tiled")
-        gc.enable()
+        gc.set_threshold(*usual)
 
         async def serve() -> None:
             watching = asyncio.create_task(_until_unused(server, root, address))

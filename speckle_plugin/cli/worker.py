@@ -1,0 +1,97 @@
+"""`speckle worker`: classify what other processes measure."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speckle_plugin.cli.console import remark, stdout
+from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.run_selection import SinceOption
+from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption
+
+if TYPE_CHECKING:
+    from speckle_plugin.reprocess import Completion
+    from speckle_plugin.worker import Worker
+
+__all__ = ["worker"]
+
+
+@clear_errors
+def worker(
+    data: DataOption = DEFAULT_DATA,
+    server: ServerOption = None,
+    documents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address where a bluesky-0MQ-proxy gives documents: frames get labels during the scan.",
+            show_default="labels come after the end of each run",
+        ),
+    ] = None,
+    since: SinceOption = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looking for runs.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Do what waits now, and end.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="that of the settings"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+) -> None:
+    """Classify the frames that other processes store, and write the labels into the same runs.
+
+    For a machine with a GPU beside the beamline: the session there measures with the setting engine = "none",
+    and stores its runs; workers see them in the catalog and label them. Masks and beam centre come from the
+    settings. Any number of workers share a data directory (with **--server**, that of --data, for their
+    leases), and no frame is done twice. One that is killed loses nothing: another one does its runs.
+
+    **Examples**: on the machine of the data; on another one, which sees the same folder, during the scans.
+
+        speckle worker --data /data/speckle
+
+        speckle worker --data /data/speckle --server http://beamline:8000 --documents beamline:5578
+    """
+    from speckle_plugin.network import find_bundle
+    from speckle_plugin.settings import read_settings
+    from speckle_plugin.worker import Worker
+
+    settings = read_settings(data=data, server=server, model=model)
+    frames = settings.frames()
+    bundle = find_bundle(settings.model)
+    with settings.open_store() as store:
+        working = Worker(store, settings.data / "workers", bundle, engine, frames, since=since, report=_tell)
+        chosen = working.classifier.engine
+        remark(f"{bundle.name} {bundle.version} on {chosen.name}, {chosen.device}; runs of {store.uri}")
+        try:
+            if once:
+                remark(f"{working.work()} runs done")
+                return
+            signal.signal(signal.SIGTERM, lambda number, frame: working.end())
+            if documents is not None:
+                _follow(working, documents)
+            remark("Ctrl-C ends it")
+            working.run(every)
+        except KeyboardInterrupt:
+            remark("ending; what is left is done by another worker, or by speckle complete")
+        finally:
+            working.close()
+
+
+def _follow(working: Worker, address: str) -> None:
+    """Take documents from a proxy, on a thread of their own."""
+    from bluesky.callbacks.zmq import RemoteDispatcher
+
+    dispatcher = RemoteDispatcher(address)
+    dispatcher.subscribe(working.documents())
+    threading.Thread(target=dispatcher.start, name="speckle-documents", daemon=True).start()
+    remark(f"documents from {address}")
+
+
+def _tell(done: Completion) -> None:
+    counts = f"{done.classified} labelled now, {done.flagged} flagged, {done.deferred} left"
+    stdout().print(
+        f"scan {done.scan_id} ({done.run_uid[:8]}): {done.frames} frames, {counts}", soft_wrap=True
+    )

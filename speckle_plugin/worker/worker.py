@@ -1,0 +1,217 @@
+"""The worker: takes runs that wait for labels, one at a time, and completes them.
+
+Several workers share a folder of leases; each run belongs to one of them. A worker that is killed leaves its
+run as it was, or with results so far: the next one takes these over and does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.live import LiveClassifier
+from speckle_plugin.network import Bundle, find_bundle, shipped_bundles
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import make_engine
+from speckle_plugin.reprocess import Completion, complete_run
+from speckle_plugin.reprocess.consistency import CompletionError
+from speckle_plugin.store import StorageError, Store, StoredRun
+from speckle_plugin.worker.catalog import Changes, WaitingRuns, waits_for_labels
+from speckle_plugin.worker.documents import ClaimedRuns, FinishedRun, ResultKeeper
+from speckle_plugin.worker.engine import SharedEngine
+from speckle_plugin.worker.leases import RunLeases
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import BlueskyRun
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger(__name__)
+
+STOP_PATIENCE = 60.0
+"""Seconds, after the end of a scan's documents, until its session must have stored the stop document."""
+
+
+class Worker:
+    """Labels the runs of a catalog, and those of scans whose documents it is given.
+
+    Parameters
+    ----------
+    store : Store
+        Where the runs are.
+    leases : Path
+        A folder that all workers of these runs share.
+    bundle : Bundle
+    engine : str
+        As for :func:`speckle_plugin.network.engines.make_engine`.
+    frames : FrameSettings, optional
+        Masks, and the beam centre of detectors that do not state it.
+    since : float, str, date or datetime, optional
+        Runs that started before are left alone.
+    report : callable, optional
+        Given what became of each run that this worker did.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        leases: Path,
+        bundle: Bundle,
+        engine: str = "auto",
+        frames: FrameSettings | None = None,
+        since: Any = None,
+        report: Callable[[Completion], object] = lambda done: None,
+    ) -> None:
+        self._store, self._report = store, report
+        self._frames = frames or FrameSettings()
+        self._leases = RunLeases(leases)
+        self._waiting = WaitingRuns(store.runs, since)
+        self._engine_name = engine
+        self._classifiers: dict[str, Classifier] = {}
+        self.classifier = self._classifier_of(bundle)
+        self._live: LiveClassifier | None = None
+        self._claimed: ClaimedRuns | None = None
+        self._keeper: ResultKeeper | None = None
+        self._ending: list[tuple[FinishedRun, float]] = []
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+
+    def _classifier_of(self, bundle: Bundle) -> Classifier:
+        if bundle.sha256 not in self._classifiers:
+            shared = SharedEngine(make_engine(bundle, self._engine_name))
+            self._classifiers[bundle.sha256] = Classifier(bundle, shared)
+        return self._classifiers[bundle.sha256]
+
+    def documents(self) -> ClaimedRuns:
+        """Give a callback for the documents of scans elsewhere, such as those of a `RemoteDispatcher`."""
+        if self._claimed is None:
+            self._live = LiveClassifier(self.classifier, self._frames)
+            self._keeper = ResultKeeper(self._store.runs)
+            self._live.subscribe(self._keeper, saves=True)
+            self._claimed = ClaimedRuns(self._leases, self._live)
+        return self._claimed
+
+    def run(self, interval: float = 2.0) -> None:
+        """Work until `end`, looking every so many seconds, and when the server tells of changes."""
+        changes = Changes(self._store.runs, self._changed)
+        try:
+            while not self._ended.is_set():
+                self._changed.clear()
+                try:
+                    self.work()
+                except StorageError as error:
+                    logger.error("%s; it is tried again", error)
+                self._changed.wait(0.1 if self._ending else interval)
+        finally:
+            changes.close()
+
+    def end(self) -> None:
+        """Have `run` end after the run that is being done; from any thread."""
+        self._ended.set()
+        self._changed.set()
+
+    def close(self) -> None:
+        """Let go of scans that are still going on."""
+        if self._live is not None:
+            self._live.close()
+        if self._claimed is not None:
+            for uid in list(self._claimed.held):
+                self._claimed.release(uid)
+
+    def work(self) -> int:
+        """Do what there is to do now; give the number of runs that were done.
+
+        Raises
+        ------
+        StorageError
+            If the server does not answer.
+        """
+        import httpx
+
+        done = 0
+        try:
+            self._end_live_runs()
+            for run in self._waiting:
+                if self._ended.is_set():
+                    break
+                with self._leases.holding(run.start["uid"]) as mine:
+                    if mine:
+                        done += self._complete(run)
+                self._end_live_runs()
+        except httpx.HTTPError as error:
+            raise StorageError(
+                f"the Tiled server does not answer ({error or type(error).__name__})"
+            ) from error
+        return done
+
+    def _complete(self, run: BlueskyRun, *, look_closer: bool = False) -> bool:
+        """Complete a run that this worker holds, unless another one has done so meanwhile.
+
+        `look_closer` does not trust the summary, but compares with the frames that are stored.
+        """
+        import httpx
+
+        uid = run.start["uid"]
+        run.refresh()
+        done = None
+        try:
+            stored = StoredRun(run)
+            if (look_closer or waits_for_labels(run)) and self._has_frames(stored):
+                done = self._label(run, stored)
+        except (httpx.TransportError, StorageError):
+            self._waiting.wait(uid)
+            raise
+        except CompletionError as error:
+            logger.warning("%s", error)
+        except Exception:
+            logger.exception("the run %s could not be classified; it is left alone until a restart", uid)
+        self._waiting.settle(uid)
+        if done is not None:
+            self._report(done)
+        return done is not None
+
+    def _label(self, run: BlueskyRun, stored: StoredRun) -> Completion:
+        """Complete a run by the network of its earlier results, or else by that of this worker."""
+        classifier, center = self.classifier, self._frames.beam_center
+        recorded = stored.results.model
+        if recorded.get("weights_sha256"):
+            center = None  # that of the earlier results
+            if (
+                recorded["weights_sha256"] != classifier.bundle.sha256
+                and recorded["model"] in shipped_bundles()
+            ):
+                classifier = self._classifier_of(find_bundle(recorded["model"]))
+        return complete_run(run, classifier, masks=self._frames.masks, beam_center=center)
+
+    def _has_frames(self, stored: StoredRun) -> bool:
+        keys = self._frames.image_keys
+        return any(keys is None or images.data_key in keys for images in stored.images.values())
+
+    def _end_live_runs(self) -> None:
+        """Publish the summaries of scans that have ended, as soon as their sessions have stored them."""
+        if self._keeper is None or self._claimed is None:
+            return
+        while not self._keeper.finished.empty():
+            self._ending.append((self._keeper.finished.get(), time.monotonic() + STOP_PATIENCE))
+        for item in list(self._ending):
+            finished, until = item
+            uid = finished.uid
+            if uid in self._store.runs and (run := self._store.runs[uid]).metadata.get("stop") is not None:
+                self._ending.remove(item)
+                try:
+                    if waits_for_labels(run):
+                        finished.publish()
+                    # Documents may have been lost on the way.
+                    self._complete(run, look_closer=True)
+                finally:
+                    self._claimed.release(uid)
+            elif time.monotonic() > until:
+                self._ending.remove(item)
+                self._claimed.release(uid)
+                self._waiting.wait(uid)
+                logger.warning("the run %s is not stored yet; it is classified if it comes", uid)
