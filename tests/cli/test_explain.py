@@ -79,7 +79,7 @@ def test_a_frame_of_a_stored_run(tmp_path: Path) -> None:
     )
     no_frame, no_key, no_run = asked.stdout.splitlines()
     assert "there are 4 frames, none with index 99" in no_frame
-    assert "no image key 'other': choose by --image-key among det_image" in no_key
+    assert "no image key 'other': choose by `image_key` among det_image" in no_key
     assert "no stored run has the uid nowhere" in no_run
 
 

@@ -167,6 +167,8 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
 def _structure_summary(documents: list[Document]) -> dict[str, Any]:
     """Give the summary of second opinions as far as they were told; the others count nowhere."""
     streams = {uid: doc["name"] for uid, doc in _descriptors(documents).items()}
+    if STRUCTURE_STREAM not in streams.values():
+        return {}
     labels: dict[tuple[str, int], int] = {}
     counts, asked = StructureCounts(), ""
     rows: dict[tuple[str, int], dict[str, Any]] = {}
