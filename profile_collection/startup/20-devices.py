@@ -3,6 +3,8 @@
 $SPECKLE_DETECTOR=ophyd-async makes the detector one of ophyd-async: the same physics, other documents.
 """
 
+import os
+
 sample = SpeckleSample(name="sample", sample_map=SampleMap("patches"))
 match os.environ.get("SPECKLE_DETECTOR", "ophyd"):
     case "ophyd":

@@ -179,6 +179,7 @@ def test_the_model_is_that_of_the_run_if_it_is_shipped(model: str, same_weights:
     weights = find_bundle("published").sha256 if same_weights else "0" * 64
 
     class Run:
+        start = {"uid": "0"}
         metadata = {"stop": {"classification": {"model": model, "weights_sha256": weights}}}
 
     assert bundle_of(Run()).name == found

@@ -111,7 +111,7 @@ def test_a_locked_file_is_deferred_and_completed(measure: Any, make_device: Any)
     assert (summary["frames"], summary["deferred"], summary["flagged"]) == (POINTS, POINTS, 0)
     (problem,) = summary["problems"]
     assert problem["frames"] == POINTS
-    assert "SWMRMode and NumFramesFlush" in problem["reason"]
+    assert "SWMRMode on before the capture, NumFramesFlush 1" in problem["reason"]
     complete_run(run, classifier)
     run.refresh()
     table = check(run, POINTS)

