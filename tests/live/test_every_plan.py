@@ -237,7 +237,7 @@ def live(run_engine: RunEngine, make_live: Callable[..., LiveClassifier]) -> Ite
 
 def check(documents: Any, frames: int | None) -> None:
     """See that every frame is classified."""
-    books = documents.books()
+    books = documents.frame_counts()
     counted = sum(summary["frames"] for summary in books)
     assert counted == frames if frames is not None else counted > 0
     assert sum(summary["classified"] for summary in books) == counted == len(documents.rows())

@@ -526,10 +526,10 @@ def test_frames_outside_of_the_served_folder(
     elsewhere = make_detector(data_directory=tmp_path / "elsewhere")
     inside = make_detector(data_directory=tmp_path / "link" / "below")
     run_engine(bp.count([inside], 2))
-    assert "problems" not in documents.books()[0]
+    assert "problems" not in documents.frame_counts()[0]
     run_engine(bp.count([elsewhere], 2))
-    (problem,) = documents.books()[1]["problems"]
-    assert problem["frames"] == 2 and documents.books()[1]["classified"] == 2
+    (problem,) = documents.frame_counts()[1]["problems"]
+    assert problem["frames"] == 2 and documents.frame_counts()[1]["classified"] == 2
     assert (
         f"are in {tmp_path}/elsewhere, and the Tiled server reads {tmp_path}/data only" in problem["reason"]
     )
@@ -552,6 +552,6 @@ def test_images_that_are_no_frames_have_a_reason(make_live, documents, shape) ->
     event = stream.compose_event(data={"det": np.ones(shape).tolist()}, timestamps={"det": 1.0})
     live("event", event)
     live("stop", run.compose_stop())
-    (summary,) = documents.books()
+    (summary,) = documents.frame_counts()
     assert summary["frames"] == 0
     assert "the shape" in summary["left_out"]["det"]
