@@ -95,6 +95,6 @@ $(STAMP): pyproject.toml constraints.txt
 	if nvidia-smi >/dev/null 2>&1; then kind=train-gpu; else kind=train; fi; \
 	echo "Installing into $(VENV) (all extras, $$kind; some minutes the first time)"; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check \
-	  -c constraints.txt -e ".[databroker,dev,ioc,ipython,ophyd-async,pvaccess,sim,worker,$$kind]"; \
+	  -c constraints.txt -e ".[databroker,dev,docs,ioc,ipython,jax,monitor,notebook,onnx,ophyd-async,pvaccess,sim,worker,$$kind]"; \
 	touch $@; \
 	echo "Ready: $(BIN)/speckle --help"
