@@ -10,7 +10,7 @@ import typer
 
 from speckle_plugin.cli.console import remark, stdout
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.options import FamilyName
+from speckle_plugin.cli.options import LARGEST_SEED, EngineName, FamilyName
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,11 +40,11 @@ def demo(
     ),
     points: Annotated[int, typer.Option(min=2, max=64, help="Positions along each stage.")] = 8,
     family: Annotated[FamilyName, typer.Option(help="How the radii of the disks are chosen.")] = "mono",
-    seed: Annotated[int, typer.Option(min=0, help="Of sample and noise.")] = 20261122,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of sample and noise.")] = 20261122,
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
 ) -> None:
     r"""Scan a simulated sample, classify live, store, query back, and draw a picture.
 

@@ -76,6 +76,7 @@ def explanation_picture(
     name = f"masked, standardized ({settings.intensity})"
     if settings.intensity == "patterson":
         name = "Patterson map" + (", below it the radial average" if settings.radial_rows else "")
+        name += " and moments" if settings.moments > 1 else ""
     for number, row in enumerate(panels[1:]):
         view, cam = explanation.inputs[number], explanation.grad_cam[number]
         which = f", view {number + 1} of {views}" if views > 1 else ""

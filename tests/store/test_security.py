@@ -27,6 +27,7 @@ import pytest
 
 from speckle_plugin.network import Bundle, BundleError, load_bundle, save_bundle
 from speckle_plugin.network.bundle import LARGEST, hash_contents
+from speckle_plugin.network.bundle_checks import ARCHITECTURES
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, connect, write_profile
 from tests.store.applications import same_application
@@ -422,10 +423,11 @@ def test_a_session_does_not_tell_the_key(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "small.bundle"
+    monkeypatch.setitem(ARCHITECTURES, "one weight", lambda class_count: {"kernel": (2, 2)})
     weights = {"kernel": np.ones((2, 2), np.float32)}
-    save_bundle(Bundle("small", "1", (2, 3), Preprocessing(), weights), path)
+    save_bundle(Bundle("small", "1", (2, 3), Preprocessing(), weights, architecture="one weight"), path)
     return path
 
 
