@@ -113,9 +113,11 @@ def _unexplained(evidence: Evidence) -> str:
 def _praise(evidence: Evidence) -> str:
     if np.isnan(evidence.z_score):
         return f"explained: residual {evidence.residual:.1e}"
+    quiet = "; less noise than was told" if evidence.z_score < -LARGEST_Z else ""
     return (
-        f"explained to the noise (z {evidence.z_score:.1f}); the weakest disk gains {evidence.weakest:.0f}, "
-        f"a further one {evidence.remaining:.0f}; none larger than {evidence.hidden:.2g} could hide"
+        f"explained to the noise (z {evidence.z_score:.1f}{quiet}); the weakest disk gains "
+        f"{evidence.weakest:.0f}, a further one {evidence.remaining:.0f}; none larger than "
+        f"{evidence.hidden:.2g} could hide"
     )
 
 

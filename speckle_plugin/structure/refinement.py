@@ -165,7 +165,8 @@ def normal_matrix(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the matrix of the normal equations and the downward gradient, prior included.
 
-    Of the noise's own target (counts, normal) the matrix is the Fisher information.
+    Of the noise's own target (counts, normal) the matrix is the Fisher information. Rows and columns of the
+    beam centre are 0 unless it is fitted.
 
     Returns
     -------
@@ -185,6 +186,7 @@ def normal_matrix(
             target.multiplicity[which],
             refinement.point_spread,
             refinement.coarse,
+            refinement.fit_center,
         )
         residuals, weights = target.linearized(expected, which)
         derivatives *= weights[:, None]
