@@ -130,9 +130,11 @@ def find_extent(observation: Observation, radius: float, k_most: float, blurred:
         Whether a point spread may hide the furthest peaks; then less is believed.
     """
     possible = np.pi / observation.k_step
-    furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
-    extent = 1.2 * furthest + 2.0 * radius
-    return float(extent if 0.0 < furthest < (0.28 if blurred else 0.35) * possible else possible)
+    peaks = sorted(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
+    extent = 1.2 * peaks[-1] + 2.0 * radius
+    # Two of the three must show that the sample is small: ripples of one pass for peaks, or noise hides them.
+    small = 0.0 < peaks[1] < (0.28 if blurred else 0.35) * possible
+    return float(min(extent, possible) if small else possible)
 
 
 def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:
