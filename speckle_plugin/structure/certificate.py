@@ -9,7 +9,7 @@ import numpy as np
 from speckle_plugin.structure.model import Model
 from speckle_plugin.structure.structure import Certificate
 
-__all__ = ["Evidence", "certify"]
+__all__ = ["NEARLY", "Evidence", "certify"]
 
 NEARLY = 0.012
 """Largest residual of frames of disks on a raster, or of what is nearly disks; wrong answers have 0.1."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from speckle_plugin.structure.certificate import NEARLY
 from speckle_plugin.structure.finish import Found, Sample, explained_at_start, finish
 from speckle_plugin.structure.guinier import common_radius, effective_radius
 from speckle_plugin.structure.lattice import stride_for
@@ -37,9 +38,6 @@ EQUAL, PERHAPS_EQUAL = -0.04, 0.15
 
 OFF_CENTER = 1.1
 """Where the Patterson map of a moved centre is so many times as skew, that centre is tried first."""
-
-WIDER_FROM, WIDER = 4, 1.6
-"""After so many starts a larger extent is tried: noise may hide the furthest peaks of the map."""
 
 STARTS = 12
 FIT_PIXELS, QUICK_PIXELS = 3000, 1500
@@ -136,23 +134,14 @@ class Search:
 
     def _explained(self, found: Found) -> bool:
         if self.told.noise == "none":
-            return found.residual < EXPLAINED or self.starts >= 3
+            return found.residual < EXPLAINED or (self.starts >= 3 and found.residual < NEARLY)
         return found.z_score < GOOD_Z
 
     def _finish(self, start: Start, candidate: Candidate, promising: bool) -> Found:
         fine = replace(candidate.refinement, coarse=False)
         return finish(
-            start.model,
-            start.resolution,
-            candidate.observation,
-            fine,
-            self.allowed,
-            self._sample(candidate),
-            promising,
+            start.model, start.resolution, candidate.observation, fine, self.allowed, self.sample, promising
         )
-
-    def _sample(self, candidate: Candidate) -> Sample:
-        return replace(self.sample, extent=candidate.recipe.extent)
 
     def _rank(self, start: Start, candidate: Candidate) -> tuple[float, Model]:
         """Tell how far a start is from explaining what it was fitted to; less is better."""
@@ -160,9 +149,7 @@ class Search:
             return start.residual, start.model
         if start.residual > 1.5 * start.floor + 0.01:
             return 1e3 + 1e3 * start.excess, start.model
-        model, z = explained_at_start(
-            start, candidate.observation, candidate.refinement, self._sample(candidate)
-        )
+        model, z = explained_at_start(start, candidate.observation, candidate.refinement, self.sample)
         self.history.append(f"  z {z:.1f}, {model.number} disks")
         return z, model
 
@@ -177,12 +164,11 @@ class Search:
 
     def _recipes(self) -> Iterator[tuple[Observation, Recipe, Refinement]]:
         """Give what to try, the likeliest first."""
-        radius, possible = self.sample.radius, np.pi / self.told.k_step
+        radius, extent = self.sample.radius, self.sample.extent
+        stride = stride_for(self.told.k_step, extent)
         common, contrast = self.common, self.contrast
         equal = self.settings.prior is not None and self.settings.prior.equal
-        crowded = (
-            self.sample.extent * SHARP / radius < 100.0
-        )  # too few points for the densities of equal disks
+        crowded = extent * SHARP / radius < 100.0  # too few points for the densities of equal disks
         first = equal or (contrast < EQUAL and crowded)
         maybe = equal or contrast < PERHAPS_EQUAL
         k_most = _k_most(self.told)
@@ -193,10 +179,6 @@ class Search:
         elsewhere = 0.03 < np.abs(off).max() < 1.05
         moved_first = gain > OFF_CENTER
         for turn in range(STARTS):
-            extent = self.sample.extent
-            if turn >= WIDER_FROM and self.settings.extent is None:
-                extent = min(WIDER * extent, possible)
-            stride = stride_for(self.told.k_step, extent)
             sharp = SHARP * (1.0, 0.8, 1.25)[turn % 3]
             one = None
             if maybe and (turn % 2 == 1 or (turn == 0 and first)):
