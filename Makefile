@@ -65,6 +65,10 @@ lint: setup ## check style, types and the import contracts
 
 bench: setup ## measure speeds, half an hour on two cores; live ones go into benchmarks/latest.json
 	@for name in live engines simulator training_speed; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@for row in no_noise photons_1e5; do \
+	  echo "== structure, $$row"; \
+	  $(BIN)/python benchmarks/structure.py --row $$row --per-number 1 --families poly constant_radius --out "$$(mktemp -d)"; \
+	done
 
 soak: setup ## scans of every kind for an hour (MINUTES=60), with a report in runs/soak
 	@$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
