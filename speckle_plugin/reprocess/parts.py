@@ -98,7 +98,10 @@ class SharedRun:
             What tells network and settings from others; see :func:`identity`.
         """
         try:
-            with np.load(self._path(part, labels_by), allow_pickle=False) as stored:
+            with (
+                self._path(part, labels_by).open("rb") as file,  # numpy leaves one open that it cannot read
+                np.load(file, allow_pickle=False) as stored,
+            ):
                 columns = dict(stored)
             results = dict(_rows(part.image_key, columns))
             seconds: dict[str, float] = json.loads(str(columns["seconds"]))
