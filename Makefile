@@ -31,31 +31,14 @@ test-slow: setup ## run all tests, those that take minutes as well
 	@.ci/install-debian
 	@$(BIN)/python -m pytest
 
-# A part of each room, without what needs TensorFlow.
-SMOKE := tests/network tests/preprocessing tests/live/test_pipeline.py tests/store/test_saver.py \
-  tests/store/test_databroker.py tests/test_settings.py tests/cli/test_doctor.py tests/cli/test_options.py \
-  -m "not slow" -k "not engine and not weights_that_do_not_fit"
-
 test-newest: setup ## run a part of the tests with the newest versions that pip finds, in .venv-newest
-	@$(call other_environment,.venv-newest,--upgrade --upgrade-strategy eager)
-	@.venv-newest/bin/python -m pytest -q $(SMOKE)
+	@PYTHON="$(BIN)/python" .ci/test-versions newest
 
 test-oldest: setup ## run the same with the lower bounds of pyproject.toml (warnings do not count)
-	@.ci/lower-bounds > .lower-bounds
-	@$(call other_environment,.venv-oldest,-c .lower-bounds)
-	@.venv-oldest/bin/python -m pytest -q -W default $(SMOKE)
+	@PYTHON="$(BIN)/python" .ci/test-versions oldest
 
 check-beside: setup ## see that ophyd-async, apstools, bluesky-adaptive and blop install beside it
 	@.ci/check-beside "$(BIN)/python"
-
-# Without TensorFlow, which takes as much room and time as all the rest.
-define other_environment
-test -x $(1)/bin/python || $(BIN)/python -m venv $(1); \
-$(1)/bin/python -m pip install -qq --disable-pip-version-check $(2) -e ".[$(OTHER_EXTRAS)]" $(TESTING); \
-$(1)/bin/python -m pip check
-endef
-OTHER_EXTRAS := databroker,ipython,sim,worker
-TESTING := hypothesis pytest pytest-timeout scikit-learn
 
 lint: setup ## check style, types and the import contracts
 	@$(BIN)/ruff check .

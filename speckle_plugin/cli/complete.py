@@ -12,6 +12,7 @@ from speckle_plugin.cli.frame_options import MaskOption
 from speckle_plugin.cli.named_runs import (
     NOT_COMPLETE,
     EverythingOption,
+    leases_of,
     name_of,
     named_runs,
     replay_journals,
@@ -71,7 +72,7 @@ def complete(
     The labels go into a new stream of the run, classification_2 and so on, which holds all earlier results
     too; nothing is overwritten, and queries read the newest. Model and masks must be those of the session, as
     must a beam centre, if one is given; with **--all** every frame of the runs is classified again, by any
-    model. Stopped, the run that it was at stays as it was.
+    model. Stopped, the run that it was at stays as it was. A run that a worker is at is left to it.
 
     **Examples**: whatever is left; two runs; every frame of a run by another network.
 
@@ -116,6 +117,7 @@ def complete(
                     beam_center=center,
                     everything=everything,
                     report=report,
+                    leases=leases_of(store),
                 )
             )
             without_label = {run.start["uid"]: _count_unlabelled(run) for run in chosen}
