@@ -32,7 +32,7 @@ LATEST = 50
 SHORTEST_INTERVAL = 0.4
 """Seconds between two looks at a run."""
 
-SHARE = 5.0
+SHARE = 2.0
 """A look is not repeated before so many times its duration."""
 
 QUIET_INTERVAL = 5.0
@@ -180,7 +180,7 @@ def _state_of(stored: StoredRun) -> RunState:
     for key, one in images.items():
         waiting = _without_result(stored, one, table)
         if not waiting.empty:
-            parts.append(waiting.assign(image_key=key))
+            parts.append(waiting)
     table = pd.concat(parts, ignore_index=True) if parts else _empty()
     # Frames that only a flush of results has told of so far are in no count of the raw stream.
     counts = {str(status): int((table["status"] == status).sum()) for status in (*Status, WAITING)}
@@ -216,6 +216,7 @@ def _without_result(stored: StoredRun, images: StoredImages, table: DataFrame | 
     seq_num[events < len(numbers)] = numbers[events[events < len(numbers)]]
     rows = pd.DataFrame({"frame_index": missing, "primary_seq_num": seq_num}).assign(
         run_uid=stored.uid,
+        image_key=images.image_key,
         scan_id=stored.start.get("scan_id", pd.NA),
         disk_number=0,
         flags="",
@@ -224,7 +225,7 @@ def _without_result(stored: StoredRun, images: StoredImages, table: DataFrame | 
         **images.circumstances(missing, seq_num),
     )
     others = [name for name in rows.columns if name not in FRAME_COLUMNS]
-    return rows.reindex(columns=[*FRAME_COLUMNS, *others])
+    return rows.reindex(columns=[*FRAME_COLUMNS, *others]).astype(FRAME_COLUMNS)
 
 
 def _layout(stored: StoredRun, images: Mapping[str, StoredImages], table: DataFrame) -> Layout:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GrowingTables"]
 
 SILENCE = 2.0
-"""Seconds without a word after which a table is looked at again."""
+"""Seconds without a word after which a table is looked at again, and one that was not there is looked for."""
 
 SHARE = 20.0
 """A look at a table is not repeated before so many times its duration: at most 5 % of the server's time."""
@@ -36,19 +36,24 @@ class GrowingTables:
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
+        self._missing: dict[str, float] = {}
 
     def read(self, run: BlueskyRun, stream: str, columns: Sequence[str]) -> DataFrame | None:
         """Give columns of a stream's table, as :func:`speckle_plugin.store.read.events.read_columns` does."""
         if stream not in self._tables:
+            if time.monotonic() - self._missing.get(stream, -np.inf) < SILENCE:
+                return None
             try:
                 node = run.base[f"{stream}/internal"]
             except KeyError:
+                self._missing[stream] = time.monotonic()
                 return None
             self._tables[stream] = _Table(node)
         return self._tables[stream].rows().reindex(columns=list(columns))
 
     def look_again(self) -> None:
         """Have each table read anew when it is asked for next: the run has ended."""
+        self._missing.clear()
         for table in self._tables.values():
             table.stale = True
 

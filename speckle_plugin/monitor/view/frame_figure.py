@@ -55,6 +55,7 @@ class FrameFigure:
 
     def _make(self) -> Any:
         made = figure(
+            name="frame",
             tools="pan,wheel_zoom,box_zoom,reset,save",
             active_scroll=None,
             sizing_mode="stretch_both",

@@ -64,6 +64,7 @@ class RunFigure:
 
     def _make(self) -> Any:
         made = figure(
+            name="run",
             tools="pan,wheel_zoom,box_zoom,reset,save",
             active_scroll=None,
             sizing_mode="stretch_both",

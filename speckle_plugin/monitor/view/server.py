@@ -38,7 +38,8 @@ const again = setInterval(() => {
 NO_KEY = """
 <h2>This page needs its key</h2>
 <p>{said} Open the address that <code>speckle monitor</code> printed when it started, with
-<code>?key=</code> and what follows. It changes at each start, unless <code>SPECKLE_MONITOR_KEY</code> says it.</p>
+<code>?key=</code> and what follows. The key changes at each start, unless
+<code>SPECKLE_MONITOR_KEY</code> says it.</p>
 """
 
 

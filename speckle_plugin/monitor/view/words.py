@@ -17,8 +17,8 @@ from speckle_plugin.schema import Status
 __all__ = ["banner", "frame_line", "run_head", "status_line"]
 
 STANDARD = frozenset(
-    "uid time scan_id plan_name plan_type plan_args plan_pattern plan_pattern_module plan_pattern_args motors "
-    "detectors hints versions num_points num_intervals extents shape snaking classification "
+    "uid time scan_id plan_name plan_type plan_args plan_pattern plan_pattern_module plan_pattern_args "
+    "motors detectors hints versions num_points num_intervals extents shape snaking classification "
     "classified_by_session".split()
 )
 """Keys of the start document that are not what a user said of the run."""

@@ -329,4 +329,4 @@ def _with_circumstances(stored: StoredRun, results: DataFrame, more: tuple[str, 
     table.insert(0, "run_uid", stored.uid)
     table.insert(1, "scan_id", stored.start.get("scan_id", pd.NA))
     others = [key for key in table.columns if key not in FRAME_COLUMNS]
-    return table[[*FRAME_COLUMNS, *others]]
+    return table[[*FRAME_COLUMNS, *others]].astype(FRAME_COLUMNS)
