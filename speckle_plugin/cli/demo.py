@@ -192,7 +192,7 @@ sample    {pictures[1]}
 run       {uid}, in {data.resolve()} (frames/ HDF5, tiled/ catalog)
 IPython   SPECKLE_DATA={data} ipython --profile-dir=profile_collection
           then: find_frames(catalog[-1])   catalog[-1].primary["det_image"].read()
-web page  while a session is open: print(session.store.web_url)
+browser   speckle monitor --data {data} --show
 query     speckle query --data {data} --label {summary["labels"][0] if summary["labels"] else 7}""",
         soft_wrap=True,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from speckle_plugin.explain.saliency import Explanation
 
-__all__ = ["explanation_picture"]
+__all__ = ["explanation_picture", "strength_of"]
 
 SMOOTHING = 2.0
 """Standard deviation, in pixels, by which the absolute saliency is smoothed for the eye."""
@@ -65,7 +65,7 @@ def explanation_picture(
     panels = figure.subplots(1 + views, 2, squeeze=False)
     background = _logarithm(frame)
     _draw(panels[0, 0], background, colors="magma", title="frame (log scale)")
-    strength = gaussian_filter(np.abs(explanation.saliency), SMOOTHING)
+    strength = strength_of(explanation)
     shown = _draw(panels[0, 1], background, strength, title="saliency: which pixels count")
     figure.colorbar(
         shown, ax=panels[0, 1], shrink=0.8, label="|change of the score / relative change|, smoothed"
@@ -86,6 +86,12 @@ def explanation_picture(
         for axes in row:
             axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
     return figure
+
+
+def strength_of(explanation: Explanation) -> NDArray[np.float32]:
+    """Give the absolute saliency, smoothed for the eye, of the frame's shape."""
+    smoothed: NDArray[np.float32] = gaussian_filter(np.abs(explanation.saliency), SMOOTHING)
+    return smoothed
 
 
 def _title(explanation: Explanation, title: str) -> str:
