@@ -147,4 +147,4 @@ def test_packages_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["numpy>=999", "no-such-package", 'not-wanted; extra == "x"', "h5py"]
     monkeypatch.setattr(metadata, "requires", lambda name: needed)
     found = [one for one in examine_installation() if one.level == Level.BROKEN]
-    assert [one.remedy for one in found] == ["pip install 'numpy>=999'", "pip install 'no-such-package'"]
+    assert [one.remedy for one in found] == ["pip install 'numpy>=999'", "pip install no-such-package"]
