@@ -15,8 +15,8 @@ from speckle_plugin.frames.center import center_disagrees
 from speckle_plugin.frames.files import FrameFile, open_frames
 from speckle_plugin.frames.hot_pixels import hot_pixel_advice
 from speckle_plugin.network import find_bundle
-from speckle_plugin.network.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.settings import Settings, SettingsError
 

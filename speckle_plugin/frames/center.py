@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
-from speckle_plugin.network.marked_pixels import marked_pixels
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 
 __all__ = ["BeamCenter", "center_disagrees", "find_center", "turned_frame"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from speckle_plugin.network.marked_pixels import marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 
 __all__ = ["find_hot_pixels", "hot_pixel_advice"]
 

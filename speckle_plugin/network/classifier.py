@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
-from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
@@ -146,7 +146,7 @@ class Classifier:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
         Pixels that a frame marks as without a value are left out; see
-        :mod:`speckle_plugin.network.marked_pixels`.
+        :mod:`speckle_plugin.preprocessing.marked_pixels`.
 
         Parameters
         ----------
