@@ -18,16 +18,20 @@ __all__ = [
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
     "COUNTS",
+    "DARKS",
     "FLAG_COUNTS",
     "IMAGE_KEYS",
     "LABELS",
+    "LEAVE_OUT",
     "LEFT_OUT",
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
+    "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
     "STRUCTURE_STREAM",
     "STRUCTURE_SUMMARY",
+    "SUBTRACT_DARKS",
     "SUMMARY",
     "UNFIT",
     "Flag",
@@ -88,6 +92,13 @@ IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
 classify (none: all), the beam centre of detectors that do not state theirs (none, or row and
 column), and `KEY SHA-256` for each mask."""
+
+LEAVE_OUT, DARKS, SUBTRACT_DARKS = "leave_out", "darks", "subtract_darks"
+"""The same, of images that are not classified: those that the user does not want, dark frames, and 1 if these
+were subtracted."""
+
+STATED_BY_FILES = "stated_by_files"
+"""Key in the summary for what detectors' files said of their frames, by image key."""
 
 SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES)
 """What the summary repeats of the classifier's configuration."""
@@ -158,6 +169,12 @@ class Flag(StrEnum):
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The network's features lie far from those of all that it was trained on."""
+    CENTER_DISAGREES = "center_disagrees"
+    """The detector's frames show the beam elsewhere than where it was taken."""
+    HOT_PIXELS = "hot_pixels"
+    """The detector has pixels that stand out as no speckle does, and no mask leaves them out."""
+    NO_DARK = "no_dark"
+    """A dark frame was to be subtracted, and there is none that fits."""
 
 
 UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY, Flag.UNREADABLE, Flag.UNUSABLE_GEOMETRY})
@@ -271,9 +288,7 @@ def structure_configuration_keys() -> dict[str, dict[str, Any]]:
     """Give the data keys of the solver's configuration in that stream's descriptor."""
     keys = {name: _key("string", "|S128") for name in ("asked", "version", "settings")}
     keys["max_confidence"] = _key("number", "<f8")
-    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
-    keys[BEAM_CENTER] = _key("array", "<f8", (None,))
-    return keys
+    return keys | _frame_settings_keys()
 
 
 def newest_structure_stream(stop: Mapping[str, Any] | None) -> str | None:
@@ -333,8 +348,13 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
     keys[CLASSES] = _key("array", "<i8", (None,))
-    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
+    return keys | _frame_settings_keys()
+
+
+def _frame_settings_keys() -> dict[str, dict[str, Any]]:
+    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS)}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
+    keys[SUBTRACT_DARKS] = _key("integer", "<i8")
     return keys
 
 

@@ -142,6 +142,7 @@ class Classifier:
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
+        dark: NDArray[np.float32] | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
@@ -161,6 +162,8 @@ class Classifier:
             To which the seconds of the stages `prepare` and `classify` are added.
         center_assumed : bool
             Whether nobody said where the beam is; then each frame is flagged for it.
+        dark : array, shape (rows, columns), optional
+            Subtracted from each frame that is fit; flags are those of the frame as it was measured.
 
         Returns
         -------
@@ -185,7 +188,10 @@ class Classifier:
                 alike.setdefault(geometries[i], []).append(i)
         for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self.prepare([frames[i] for i in fit], of_frames)
+                chosen = [frames[i] for i in fit]
+                if dark is not None:
+                    chosen = [frame.astype(np.float32) - dark for frame in chosen]
+                inputs = self.prepare(chosen, of_frames)
             with times("classify"):
                 posterior = self.infer(inputs)
             unknown = self._is_unknown(posterior)
