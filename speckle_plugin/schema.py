@@ -27,6 +27,7 @@ __all__ = [
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
+    "ODD_COUNTS",
     "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
     "STRUCTURE_STREAM",
@@ -84,6 +85,10 @@ CLASSES = "classes"
 LABELS, COUNTS, FLAG_COUNTS = "labels", "counts", "flags"
 """Keys in the summary: the disk numbers that frames got, the frames of each by its number as text, and
 the frames of each flag by its name."""
+
+ODD_COUNTS = "odd_counts"
+"""Key in the summary: the frames of each disk number that are flagged as out of distribution, which are not
+in `counts`; only where there are any. Until version 0.1.0 they were in `counts`."""
 
 CLASSIFIED_HERE = "classified_by_session"
 """In the metadata of a run whose own session classifies it: others leave it alone while it is measured."""
@@ -303,13 +308,14 @@ def compose_summary(
     flags: Mapping[str, int],
     lowest_confidence: float | None,
     model: Mapping[str, Any],
+    odd_labels: Mapping[int, int] | None = None,
 ) -> dict[str, Any]:
     """Compose the summary of a stop document, by which runs are searched.
 
     Parameters
     ----------
     labels : mapping of int to int
-        Number of frames of each disk number.
+        Number of frames of each disk number, without those out of distribution.
     statuses : mapping of Status to int
         The frame counts: their sum is the number of frames.
     flags : mapping of str to int
@@ -318,6 +324,8 @@ def compose_summary(
         Of the classified frames; None without any.
     model : mapping
         The classifier's configuration, as in the stream's descriptor; may be empty.
+    odd_labels : mapping of int to int, optional
+        Number of frames of each disk number that are out of distribution: they are not to be found by it.
 
     Returns
     -------
@@ -332,6 +340,8 @@ def compose_summary(
         **{str(status): statuses.get(status, 0) for status in Status},
         **{key: model[key] for key in SUMMARIZED_CONFIGURATION if key in model},
     }
+    if odd_labels:
+        summary[ODD_COUNTS] = {str(n): odd_labels[n] for n in sorted(odd_labels)}
     if lowest_confidence is not None:
         summary["min_confidence"] = lowest_confidence
     return summary

@@ -29,13 +29,13 @@ from speckle_plugin.documents.frame_finder import DarkFrames, FrameFinder, Frame
 from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.live.delivery import Callback, Channel, Delivery
+from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.live.outbox import Outbox
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
 from speckle_plugin.live.served_folder import ServedFolder
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
-from speckle_plugin.live.watched import WatchedDetector
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.schema import SUMMARY
 from speckle_plugin.stage_times import StageTimes
@@ -55,7 +55,7 @@ class _Run:
     opinions: RunOpinions | None
     when_full: str
     seconds_writing: float
-    watched: dict[Detector, WatchedDetector] = field(default_factory=dict)
+    detectors: dict[Detector, KnownDetector] = field(default_factory=dict)
     channel: Channel = field(default_factory=dict)
     closed: bool = False
 
@@ -306,22 +306,22 @@ class LiveClassifier:
             groups.setdefault((reference.detector, reference.darks), []).append((run, reference))
         for (detector, darks), group in groups.items():
             run = group[0][0]  # a detector is that of one run
-            watched = run.watched.setdefault(detector, WatchedDetector(detector))
+            known = run.detectors.setdefault(detector, KnownDetector(detector))
             references = [reference for _, reference in group]
             times = StageTimes()
             with times("read"):
                 pixels = read_frames(references)
-                problem = watched.ask_file(references, pixels)
-                dark = watched.use_darks(darks) if self._frame_settings.subtract_darks else None
-            labelled = watched.label(classifier, pixels, times, dark)
+                problem = known.ask_file(references, pixels)
+                dark = known.use_darks(darks) if self._frame_settings.subtract_darks else None
+            labelled = known.label(classifier, pixels, times, dark)
             with self._lock:
                 run.results.times.add(times.seconds)
                 run.results.note(problem)
-                run.results.note_stated(detector.image_key, watched.stated)
+                run.results.note_stated(detector.image_key, known.stated)
                 for reference, frame, (result, reason) in zip(references, pixels, labelled, strict=True):
                     if run.closed:
                         continue
-                    reference.detector = watched.detector
+                    reference.detector = known.detector
                     run.results.close_frame(reference, result, classifier, reason)
                     if run.opinions is not None:
                         run.opinions.ask(reference, result, frame)

@@ -25,6 +25,7 @@ from speckle_plugin.schema import (
     NEWEST_STREAM,
     STATED_BY_FILES,
     SUMMARY,
+    Flag,
     Status,
     compose_summary,
     configuration_keys,
@@ -83,6 +84,7 @@ class RunResults:
         self._open: dict[tuple[str, int], FrameReference] = {}
         self._statuses: Counter[Status] = Counter()
         self._labels: Counter[int] = Counter()
+        self._odd_labels: Counter[int] = Counter()
         self._flags: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
         self._lowest_confidence = 1.0
@@ -165,7 +167,8 @@ class RunResults:
         self._statuses[Status(data["status"])] += 1
         self._flags.update(str(flag) for flag in split_flags(data["flags"]))
         if data["status"] == Status.CLASSIFIED:
-            self._labels[data["disk_number"]] += 1
+            odd = Flag.OUT_OF_DISTRIBUTION in split_flags(data["flags"])
+            (self._odd_labels if odd else self._labels)[data["disk_number"]] += 1
             self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
 
     def take_over(
@@ -203,8 +206,10 @@ class RunResults:
             return dict(doc)
         if self._held:
             self._emit_held(None)
-        lowest_confidence = self._lowest_confidence if self._labels else None
-        summary = compose_summary(self._labels, self._statuses, self._flags, lowest_confidence, self._model)
+        lowest_confidence = self._lowest_confidence if self._statuses[Status.CLASSIFIED] else None
+        summary = compose_summary(
+            self._labels, self._statuses, self._flags, lowest_confidence, self._model, self._odd_labels
+        )
         if left_out:
             summary[LEFT_OUT] = dict(left_out)
         if not frames:

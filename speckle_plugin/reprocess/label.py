@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from speckle_plugin.documents.descriptors import Detector
-from speckle_plugin.live.watched import WatchedDetector
+from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.reprocess.darks import StoredDarks
 from speckle_plugin.reprocess.pixels import batches, read_batch
@@ -45,12 +45,12 @@ def label_wanted(
     report(0, len(wanted))
     for key, images in task.images.items():
         indices = [index for image_key, index in wanted if image_key == key and index < len(images)]
-        watched, darks = WatchedDetector(detectors[key]), StoredDarks(task, images)
+        known, darks = KnownDetector(detectors[key]), StoredDarks(task, images)
         for batch in batches(indices, detectors[key].frame_bytes):
             for part, dark in darks.split(batch):
                 with times("read"):
                     frames = read_batch(images, part)
-                labelled = watched.label(classifier, frames, times, dark)
+                labelled = known.label(classifier, frames, times, dark)
                 results.update(((key, index), result) for index, result in zip(part, labelled, strict=True))
                 report(len(results), len(wanted))
     nothing = np.zeros(len(classifier.bundle.classes), np.float32)

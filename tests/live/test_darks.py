@@ -1,4 +1,4 @@
-"""Dark frames are not classified as frames with light, and are subtracted where asked; also when completing."""
+"""Dark frames are not classified as frames with light, and are subtracted where asked, live and stored."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ from speckle_plugin.live.labels import Dark, label_frames
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["WatchedDetector"]
+__all__ = ["KnownDetector"]
 
 logger = logging.getLogger(__name__)
 
 
-class WatchedDetector:
+class KnownDetector:
     """One detector, as far as it is known by now. For one thread.
 
     Parameters
