@@ -28,7 +28,7 @@ def bench(
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, openvino, tensorflow or onnxruntime.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the numbers to a JSON file.")] = None,
 ) -> None:
     r"""Measure how fast this machine classifies live, and what bounds it.

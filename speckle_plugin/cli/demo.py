@@ -44,7 +44,7 @@ def demo(
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, openvino, tensorflow or onnxruntime.")] = "auto",
 ) -> None:
     r"""Scan a simulated sample, classify live, store, query back, and draw a picture.
 

@@ -14,7 +14,9 @@ from speckle_plugin.doctor.network import load_classifier
 from speckle_plugin.frames.center import center_disagrees
 from speckle_plugin.frames.files import FrameFile, open_frames
 from speckle_plugin.frames.hot_pixels import hot_pixel_advice
-from speckle_plugin.network import find_bundle
+from speckle_plugin.network import Bundle, find_bundle
+from speckle_plugin.network.choosing import bundle_for
+from speckle_plugin.network.classifier import fits_k_step
 from speckle_plugin.network.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
 from speckle_plugin.schema import Flag, Status
@@ -30,6 +32,7 @@ REMEDIES = {
     Flag.EMPTY: "is the shutter open, and the mask the right way round?",
     Flag.NON_FINITE: "mask the pixels that are not finite",
     Flag.OTHER_PITCH: "speckle models NAME tells for which k step a network is; take another network",
+    Flag.WRONG_K_STEP: "no network of the package is for it: train one, or set model to label all the same",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
 }
@@ -57,11 +60,12 @@ def examine_frame(path: Path, settings: Settings, dataset: str | None = None) ->
     yield found
     center, where = _center(frames, settings)
     geometry = FrameGeometry((rows, columns), center, mask)
-    bundle = find_bundle(settings.model)
+    k_step = frames.statements.k_step
+    bundle = bundle_for(k_step) if settings.model is None else find_bundle(settings.model)
     yield _beam(pixels, geometry, where)
     if advice := hot_pixel_advice([pixels], geometry):
         yield note("hot pixels", advice, "add them to the mask")
-    yield _k_step(frames.statements.k_step, bundle.pitch)
+    yield _k_step(k_step, bundle)
     geometry = without_marked_pixels(pixels, geometry, bundle.preprocessing)
     try:
         view_shape(bundle.preprocessing, geometry)
@@ -70,9 +74,8 @@ def examine_frame(path: Path, settings: Settings, dataset: str | None = None) ->
             "network", f"{bundle.name} can't use these frames: {error}", "take another network or mask"
         )
         return
-    (result,) = load_classifier(settings).label(
-        [pixels], geometry, frames.statements.saturation_level, k_step=frames.statements.k_step
-    )
+    classifier = load_classifier(settings).for_k_step(k_step)
+    (result,) = classifier.label([pixels], geometry, frames.statements.saturation_level, k_step=k_step)
     yield from _label(result, bundle.name)
 
 
@@ -128,16 +131,19 @@ def _beam(pixels: NDArray[Any], geometry: FrameGeometry, where: str) -> Finding:
     return fine("beam centre", f"row {row:g}, column {column:g}, {where}")
 
 
-def _k_step(stated: float | None, known: float | None) -> Finding:
+def _k_step(stated: float | None, bundle: Bundle) -> Finding:
+    known = bundle.pitch
     if not stated or not known:
         return note(
             "k step",
-            f"{stated or 'not stated'}; the network is for {known or 'any'}",
-            "have the detector state it (NAME_pitch): then frames that do not fit are flagged",
+            f"{stated or 'not stated'}; the network {bundle.name} is for {known or 'any'}",
+            "have the detector state it (NAME_pitch): it chooses the network, and frames that none is for "
+            "are flagged",
         )
-    if abs(stated / known - 1) > 0.01:
-        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[Flag.OTHER_PITCH])
-    return fine("k step", f"{stated:g}, that of the network")
+    if not fits_k_step(stated, known):
+        text = f"{stated:g}; the network {bundle.name} is for {known:g}"
+        return note("k step", text, REMEDIES[Flag.OTHER_PITCH])
+    return fine("k step", f"{stated:g}, that of the network {bundle.name}")
 
 
 def _label(result: FrameResult, name: str) -> Iterator[Finding]:

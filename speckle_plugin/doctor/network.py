@@ -19,10 +19,9 @@ __all__ = ["examine_network", "load_classifier"]
 
 def load_classifier(settings: Settings) -> Classifier:
     """Load the network of the settings; one that sessions leave to a worker as well."""
-    from speckle_plugin.network import find_bundle
+    from speckle_plugin.network.choosing import open_classifier
 
-    engine = "auto" if settings.engine == "none" else settings.engine
-    return Classifier(find_bundle(settings.model), engine)
+    return open_classifier(settings.model, "auto" if settings.engine == "none" else settings.engine)
 
 
 def examine_network(settings: Settings) -> Iterator[Finding]:

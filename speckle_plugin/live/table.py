@@ -12,6 +12,7 @@ from speckle_plugin.documents.routing import RunCallback
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
     LEFT_OUT,
+    NETWORKS,
     STRUCTURE_SUMMARY,
     SUMMARY,
     TRUTH_SUFFIX,
@@ -101,6 +102,9 @@ class _RunTable:
         self._console.print(f"[bold]{summary['frames']} frames[/]: {counts}")
         for problem in summary.get("problems", ()):
             self._console.print(f"  {problem['frames']} x {problem['reason']}", style="yellow")
+        for key, network in summary.get(NETWORKS, {}).items():
+            name = f"{network['model']} {network['model_version']}"
+            self._console.print(Text(f"  {key}: network {name}, {network['why']}", style="dim"))
         for key, reason in summary.get(LEFT_OUT, {}).items():
             self._console.print(f"  {key} is not classified: {reason}", style="yellow")
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["SMALLEST_VIEW", "Preprocessing", "settings_from_dict"]
+__all__ = ["SMALLEST_VIEW", "Preprocessing"]
 
 SMALLEST_VIEW = 32
 """Rows and columns that a view needs, for the network's five halvings."""
@@ -77,17 +77,3 @@ class Preprocessing:
     def hash(self) -> str:
         """SHA-256 of the settings, in hexadecimal."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
-    """Make settings again from what a bundle stores.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown, as it is when the bundle was made by a newer version.
-    """
-    unknown = sorted(set(values) - set(Preprocessing.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"unknown preprocessing settings {unknown}: the bundle needs a newer speckle_plugin")
-    return Preprocessing(**values)
