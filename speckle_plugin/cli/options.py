@@ -14,6 +14,7 @@ __all__ = [
     "GridName",
     "new_file",
     "parse_beam_center",
+    "parse_classes",
     "parse_disk_numbers",
     "parse_numbers",
 ]
@@ -57,6 +58,20 @@ def parse_numbers(text: str, what: str, least: int = 0) -> tuple[int, ...]:
     if min(numbers) < least:
         raise ValueError(f"{what} must be at least {least}, not {min(numbers)}")
     return tuple(sorted(numbers))
+
+
+def parse_classes(text: str) -> tuple[int, ...] | tuple[str, ...]:
+    """Read the classes of a network's outputs, in their order: disk numbers (`2-20`, `5,3,9`) or names.
+
+    Raises
+    ------
+    ValueError
+        If the numbers can't be read, or are below 1.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not any(part[:1].isdigit() for part in parts):
+        return tuple(parts)
+    return tuple(number for part in parts for number in parse_disk_numbers(part))
 
 
 def _nothing(part: str) -> set[int]:
