@@ -101,8 +101,8 @@ def explain(
         raise ValueError("give either a file of frames or --run UID with --data or --server")
     from speckle_plugin.network import find_bundle
     from speckle_plugin.network.choosing import bundle_for
-    from speckle_plugin.network.marked_pixels import without_marked_pixels
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.preprocessing.marked_pixels import without_marked_pixels
     from speckle_plugin.schema import ASSUMED_CENTER
 
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)

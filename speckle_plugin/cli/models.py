@@ -57,7 +57,8 @@ def _models() -> None:
 @clear_errors
 def import_model(
     file: Annotated[
-        Path, typer.Argument(help="An .onnx or .keras file, or the folder of a SavedModel.", show_default=False)
+        Path,
+        typer.Argument(help="An .onnx or .keras file, or the folder of a SavedModel.", show_default=False),
     ],
     classes: Annotated[
         str,
@@ -88,9 +89,9 @@ def import_model(
     r"""Make a bundle of anybody's classifier, which then labels frames in scans, in files and in stored runs.
 
     The network takes one image, of 1 or 3 channels, and gives a number for each class: logits or
-    probabilities. The raw crop is around the beam; its intensities are taken as they are (none), as log(1 + I),
-    or standardized. With names for classes, `disk_number` in results is the number of the class, from 1 on, and
-    runs and frames are found by the name (--label ring).
+    probabilities. The raw crop is around the beam; its intensities are taken as they are (none), as
+    log(1 + I), or standardized. With names for classes, disk_number in results is the number of the class,
+    from 1 on, and runs and frames are found by the name (--label ring).
 
     **Examples**
 
@@ -133,8 +134,9 @@ def export_model(
 ) -> None:
     """Write a network as an ONNX file, for onnxruntime, OpenVINO and other programs.
 
-    Its input is what our preprocessing makes of a view of a frame. Its outputs are the calibrated probabilities
-    of that view, logits and features. Classes, k step and preprocessing stand in the file's metadata.
+    Its input is what our preprocessing makes of a view of a frame. Its outputs are the calibrated
+    probabilities of that view, logits and features. Classes, k step and preprocessing stand in the file's
+    metadata.
 
     **Example**
 

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable
 from speckle_plugin.network.bundle import Bundle, ShippedNetwork, find_bundle, shipped_networks
 from speckle_plugin.network.classifier import Classifier, fits_k_step
 from speckle_plugin.network.engines import Engine, make_engine
+from speckle_plugin.preprocessing.resampling import SAME_K_STEP
 
 __all__ = ["ChoosingClassifier", "bundle_for", "choose_network", "open_classifier", "why_chosen"]
 
 
 def choose_network(k_step: float, networks: Iterable[ShippedNetwork]) -> ShippedNetwork | None:
-    """Choose the network that is for a k step; None if none is.
+    """Choose the network whose k step is nearest, if frames can be brought to it; None if none can.
 
-    The one place of this decision. A frame that is resampled to a network's k step asks here with that.
+    The one place of this decision.
     """
     known = [(abs(k_step / network.k_step - 1.0), network) for network in networks if network.k_step]
     fitting = [(off, network) for off, network in known if fits_k_step(k_step, network.k_step)]
@@ -68,10 +69,10 @@ class ChoosingClassifier(Classifier):
         super().__init__(bundle, make(bundle), any_k_step=False)
         self._make = make
         # In a stream, each row has one probability for each class.
-        self._others = [
+        self._networks = [
             network
             for network in shipped_networks()
-            if network.sha256 != bundle.sha256 and network.classes == bundle.classes
+            if network.sha256 == bundle.sha256 or network.classes == bundle.classes
         ]
         self._loaded: dict[str, Classifier] = {}
         self._loading = threading.Lock()
@@ -79,10 +80,10 @@ class ChoosingClassifier(Classifier):
     @property
     def chosen_among(self) -> tuple[str, ...]:
         """SHA-256 of the networks that `for_k_step` chooses among."""
-        return (self.bundle.sha256, *(network.sha256 for network in self._others))
+        return tuple(network.sha256 for network in self._networks) or (self.bundle.sha256,)
 
     def for_k_step(self, k_step: float | None) -> Classifier:
-        """Give the classifier whose network is for a k step; if none is, itself, which labels none of them."""
+        """Give the classifier whose network is for a k step; if none is, itself, which labels none."""
         other = self._choose(k_step)
         if other is None:
             return self
@@ -98,7 +99,8 @@ class ChoosingClassifier(Classifier):
         return self if other is None else self._loaded.get(other.sha256)
 
     def _choose(self, k_step: float | None) -> ShippedNetwork | None:
-        return None if k_step is None or self.fits(k_step) else choose_network(k_step, self._others)
+        chosen = None if k_step is None else choose_network(k_step, self._networks)
+        return None if chosen is None or chosen.sha256 == self.bundle.sha256 else chosen
 
 
 def why_chosen(classifier: Classifier, k_step: float | None, *, by_k_step: bool) -> str:
@@ -121,5 +123,6 @@ def why_chosen(classifier: Classifier, k_step: float | None, *, by_k_step: bool)
     if k_step is None:
         return "the default one, since the k step is not stated"
     if classifier.fits(k_step):
-        return f"for the k step {k_step:.4g}"
+        near = known is None or abs(k_step / known - 1.0) <= SAME_K_STEP
+        return f"for the k step {k_step:.4g}" if near else f"for {known:.4g}, near the k step {k_step:.4g}"
     return f"the default one, but no network is for the k step {k_step:.4g}: its frames have no label"

@@ -12,15 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
-from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
+from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "fits_k_step", "join_views"]
-
-K_STEP_TOLERANCE = 0.01
-"""Relative difference in k step from which on a frame is flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,11 +166,12 @@ class Classifier:
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
+        dark: NDArray[np.float32] | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
         Pixels that a frame marks as without a value are left out; see
-        :mod:`speckle_plugin.network.marked_pixels`.
+        :mod:`speckle_plugin.preprocessing.marked_pixels`.
 
         Parameters
         ----------
@@ -182,11 +181,14 @@ class Classifier:
             Value from which on a pixel is saturated; by default the largest value of an
             integer dtype, and none for floating point.
         k_step : float, optional
-            Wave number per pixel of the detector, if known.
+            Wave number per pixel of the detector, if known. Where it differs from the network's by up to
+            30 %, frames are resampled, see :mod:`speckle_plugin.preprocessing.resampling`.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
         center_assumed : bool
             Whether nobody said where the beam is; then each frame is flagged for it.
+        dark : array, shape (rows, columns), optional
+            Subtracted from each frame that is fit; flags are those of the frame as it was measured.
 
         Returns
         -------
@@ -211,7 +213,7 @@ class Classifier:
                 alike.setdefault(geometries[i], []).append(i)
         for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self.prepare([frames[i] for i in fit], of_frames)
+                inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, dark)
             with times("classify"):
                 posterior = self.infer(inputs)
             unknown = self._is_unknown(posterior)
@@ -228,6 +230,26 @@ class Classifier:
         if center_assumed:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
+
+    def _prepare_fit(
+        self,
+        frames: list[NDArray[Any]],
+        geometry: FrameGeometry,
+        k_step: float | None,
+        dark: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Prepare frames that are fit: without the dark frame, on pixels of the network's k step."""
+        if dark is not None:
+            frames = [frame.astype(np.float32) - dark for frame in frames]
+        if resampling := self.resampling(geometry, k_step):
+            return self.prepare([resampling(frame) for frame in frames], resampling.geometry)
+        return self.prepare(frames, geometry)
+
+    def resampling(self, geometry: FrameGeometry, k_step: float | None) -> Resampling | None:
+        """Give how frames are brought to the network's k step; None if they are taken as they are."""
+        if not k_step or not self.bundle.pitch:
+            return None
+        return resampling_to(self.bundle.pitch, k_step, geometry, self.bundle.preprocessing)
 
     def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
         statistics = self.bundle.feature_statistics
@@ -258,14 +280,22 @@ class Classifier:
             flags.append(Flag.SATURATED)
         if least < 0:
             flags.append(Flag.NEGATIVE)
-        if not self.fits(k_step):
-            flags.append(Flag.OTHER_PITCH if self.any_k_step else Flag.WRONG_K_STEP)
+        known = self.bundle.pitch
+        if k_step and known and abs(k_step / known - 1.0) > SAME_K_STEP:
+            if self.resampling(geometry, k_step):
+                flags.append(Flag.RESAMPLED)
+            else:
+                flags.append(Flag.OTHER_PITCH if self.any_k_step else Flag.WRONG_K_STEP)
         return tuple(flags)
 
 
 def fits_k_step(k_step: float | None, known: float | None) -> bool:
-    """Tell whether a network for the k step `known` is for frames of another one; what is not known fits."""
-    return not k_step or not known or abs(k_step / known - 1.0) <= K_STEP_TOLERANCE
+    """Tell whether a network for the k step `known` is for frames of another one.
+
+    It is where frames can be brought to it, see :mod:`speckle_plugin.preprocessing.resampling`, and where
+    one of the two is not known.
+    """
+    return not k_step or not known or abs(k_step / known - 1.0) <= LARGEST_CHANGE
 
 
 def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

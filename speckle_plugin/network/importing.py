@@ -1,4 +1,4 @@
-"""Anybody's classifier as a bundle: read an ONNX or Keras file, find out how frames go in, and see that it works.
+"""Anybody's classifier as a bundle: read an ONNX or Keras file, find out its form, and see that it works.
 
 A Keras network is converted to ONNX by tf2onnx, in a process of its own, so that one file format is kept and
 TensorFlow is not needed where it runs. What does not fit is one clear error.
@@ -204,7 +204,7 @@ def _examine(path: Path, graph: bytes, class_count: int) -> GraphForm:
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         raise BundleError(
-            f"{path} takes {len(inputs)} inputs ({', '.join(v.name for v in inputs)}): expected one, the frame"
+            f"{path} takes {len(inputs)} inputs ({', '.join(v.name for v in inputs)}): expected one, frames"
         )
     form = _form_of(path, inputs[0])
     return _try(path, graph, form, class_count)
@@ -257,9 +257,7 @@ def _try(path: Path, graph: bytes, form: GraphForm, class_count: int) -> GraphFo
     noise = np.random.default_rng(0).exponential(1.0, shape).astype(np.float32)
     try:
         compiled = ov.Core().compile_model(ov.Core().read_model(graph), "CPU")
-        found: dict[str, NDArray[Any]] = {
-            port.any_name: values for port, values in compiled([noise]).items()
-        }
+        found: dict[str, NDArray[Any]] = {port.any_name: values for port, values in compiled([noise]).items()}
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise BundleError(f"{path} can't be run by OpenVINO on inputs {shape}: {reason}") from error

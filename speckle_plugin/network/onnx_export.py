@@ -44,7 +44,7 @@ def onnx_bytes(bundle: Bundle) -> bytes:
         import onnx
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     graph = _OnnxOperations()
-    logits, features = resnet50_graph(bundle.weights, "image", graph)
+    logits, features = resnet50_graph(bundle, "image", graph)
     graph.rename({logits: "logits", features: "features"})
     temperature = graph.constant(np.array(bundle.temperature, np.float32))
     scaled = graph.node("Div", ["logits", temperature])

@@ -6,11 +6,13 @@ into the convolution before it. So neither TensorFlow nor a converter is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from speckle_plugin.network.bundle import Bundle
+from speckle_plugin.network.resnet import STEMS
 
 __all__ = ["Operations", "resnet50_graph"]
 
@@ -52,19 +54,18 @@ class Operations(Protocol[Node]):
         ...
 
 
-def resnet50_graph(
-    weights: Mapping[str, NDArray[np.float32]], image: Node, operations: Operations[Node]
-) -> tuple[Node, Node]:
+def resnet50_graph(bundle: Bundle, image: Node, operations: Operations[Node]) -> tuple[Node, Node]:
     """Add ResNet-50 to a graph; gives its logits and its pooled features.
 
     Parameters
     ----------
-    weights : mapping of str to array
-        As in a bundle.
+    bundle : Bundle
+        Of one of our architectures.
     image : node
         The input, (N, 1, rows, columns).
     operations : Operations
     """
+    weights, stem = bundle.weights, STEMS[bundle.architecture]
 
     def convolution(x: Node, name: str, stride: int = 1, padding: int = 0) -> Node:
         kernel = weights[f"{name}_conv/kernel"]
@@ -82,7 +83,7 @@ def resnet50_graph(
         y = operations.relu(convolution(y, f"{name}_2", padding=1))
         return operations.relu(operations.add(shortcut, convolution(y, f"{name}_3")))
 
-    x = operations.relu(convolution(image, "conv1", stride=2, padding=3))
+    x = operations.relu(convolution(image, "conv1", stem.stride, stem.padding))
     # Keras pads with zeros before the pooling; after a ReLU that is the same as no padding value.
     x = operations.max_pool(x)
     for stage, blocks, stride in STAGES:

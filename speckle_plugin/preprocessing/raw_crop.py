@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.preprocessing.geometry import FrameGeometry
 from speckle_plugin.preprocessing.settings import Preprocessing
+from speckle_plugin.typed_values import typed_values
 
 __all__ = ["SCALINGS", "RawCrop", "crop_of", "prepare_crop", "settings_from_dict"]
 
@@ -100,4 +101,4 @@ def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
     unknown = sorted(set(values) - set(kind.__dataclass_fields__))
     if unknown:
         raise ValueError(f"unknown preprocessing settings {unknown}: the bundle needs a newer speckle_plugin")
-    return kind(**values)
+    return typed_values(kind, values)

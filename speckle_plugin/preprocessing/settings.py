@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 __all__ = ["SMALLEST_VIEW", "Preprocessing"]
 
@@ -54,6 +54,7 @@ class Preprocessing:
     oversampling: int = 1
     map_size: int | None = None
     radial_rows: int = 0
+    moments: int = 1
 
     def __post_init__(self) -> None:
         if self.crop is not None and self.crop < SMALLEST_VIEW:
@@ -67,6 +68,11 @@ class Preprocessing:
             raise ValueError(f"sharpening must be 0 or more, not {self.sharpening}")
         if self.radial_rows < 0:
             raise ValueError(f"radial_rows must be 0 or more, not {self.radial_rows}")
+        if self.moments not in (1, 2, 3) or (self.moments > 1 and not self.radial_rows):
+            raise ValueError(
+                "moments must be 1, 2 or 3, and 1 without radial_rows, "
+                f"not {self.moments} with {self.radial_rows} rows"
+            )
         if self.oversampling < 1 or (self.map_size is not None and self.map_size < SMALLEST_VIEW):
             raise ValueError(
                 f"oversampling must be at least 1 and map_size None or at least {SMALLEST_VIEW}, "
@@ -76,4 +82,7 @@ class Preprocessing:
     @property
     def hash(self) -> str:
         """SHA-256 of the settings, in hexadecimal."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        values = asdict(self)
+        if self.moments == 1:
+            del values["moments"]  # settings from before there were moments keep their hash
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -37,7 +37,7 @@ def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
         return OnnxruntimeEngine(bundle)
     if bundle.form is not None and name == "tensorflow":
         raise ValueError(
-            f"the network {bundle.name!r} was imported, and runs on openvino or onnxruntime, not on TensorFlow"
+            f"the network {bundle.name!r} was imported: it runs on openvino or onnxruntime, not on TensorFlow"
         )
     if name == "tensorflow" or (name == "auto" and bundle.form is None and _has_gpu()):
         from speckle_plugin.network.engines.tensorflow import TensorflowEngine

@@ -7,7 +7,7 @@ are ONNX, which OpenVINO reads itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,26 +63,19 @@ class OpenvinoEngine:
         images = np.ascontiguousarray(inputs[:, None], np.float32)
         return NetworkOutput(*self._infer(images, [0, 1]))
 
-    def _infer(
-        self, images: NDArray[np.float32], outputs: list[int] | list[str]
-    ) -> list[NDArray[np.float32]]:
+    def _infer(self, images: NDArray[np.float32], outputs: Sequence[int | str]) -> list[NDArray[np.float32]]:
         fixed = self._form is not None and self._form.batch is not None
         requests = [self._single] if len(images) == 1 or fixed else self._several[: len(images)]
         for request, part in zip(requests, np.array_split(images, len(requests)), strict=True):
             request.start_async([part])
         for request in requests:
             request.wait()
-        return [
-            np.concatenate(
-                [
-                    (
-                        request.get_output_tensor(output) if isinstance(output, int) else request.get_tensor(output)
-                    ).data
-                    for request in requests
-                ]
-            )
-            for output in outputs
-        ]
+        return [np.concatenate([_output(request, name) for request in requests]) for name in outputs]
+
+
+def _output(request: Any, output: int | str) -> Any:
+    found = request.get_output_tensor(output) if isinstance(output, int) else request.get_tensor(output)
+    return found.data
 
 
 def has_quick_bfloat16() -> bool:
@@ -115,7 +108,7 @@ def build_model(bundle: Bundle) -> Any:
     if bundle.form is not None:
         return ov.Core().read_model(bundle.graph)
     image = ov.opset13.parameter([-1, 1, -1, -1], np.float32, name="image")
-    logits, features = resnet50_graph(bundle.weights, image, _OpenvinoOperations(ov.opset13))
+    logits, features = resnet50_graph(bundle, image, _OpenvinoOperations(ov.opset13))
     return ov.Model([logits, features], [image], "resnet50")
 
 
