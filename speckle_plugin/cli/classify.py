@@ -101,7 +101,7 @@ def classify(
         )
 
     with contextlib.ExitStack() as stack:
-        write_row = stack.enter_context(_results_table(out, force))
+        write_row = stack.enter_context(_results_table(out, force, bundle.class_names))
         progress = stack.enter_context(progress_bar())
         task = progress.add_task(f"loading the network {bundle.name}", total=None, numbers="")
         from speckle_plugin.network.classifier import Classifier
@@ -117,7 +117,7 @@ def classify(
     from speckle_plugin.cli.summary import print_summary
     from speckle_plugin.network.choosing import why_chosen
 
-    print_summary(results, frames.statements.disk_number)
+    print_summary(results, frames.statements.disk_number, bundle.class_names)
     if not classifier.fits(k_step) and model is None:
         remark("no frame has a label: --model NAME gives labels all the same, and speckle models lists them")
     stdout().print(
@@ -169,7 +169,9 @@ def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> tuple[Flag, 
 
 
 @contextlib.contextmanager
-def _results_table(out: Path | None, force: bool) -> Iterator[Callable[[int, FrameResult], None]]:
+def _results_table(
+    out: Path | None, force: bool, class_names: tuple[str, ...]
+) -> Iterator[Callable[[int, FrameResult], None]]:
     """Give a function that writes one row; without a file it writes nothing."""
     if out is None:
         yield lambda index, result: None
@@ -178,7 +180,10 @@ def _results_table(out: Path | None, force: bool) -> Iterator[Callable[[int, Fra
 
     with new_file(out, (".csv",), force) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["frame_index", "disk_number", "confidence", "flags"])
+        named = ["class_name"] if class_names else []
+        names = ("", *class_names)
+        writer.writerow(["frame_index", "disk_number", "confidence", "flags", *named])
         yield lambda index, result: writer.writerow(
             [index, result.disk_number, round(result.confidence, 6), join_flags(result.flags)]
+            + [names[result.disk_number] for _ in named]
         )

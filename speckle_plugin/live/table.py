@@ -10,7 +10,9 @@ from rich.text import Text
 
 from speckle_plugin.documents.routing import RunCallback
 from speckle_plugin.schema import (
+    CLASS_NAMES,
     CLASSIFICATION_STREAM,
+    CLASSIFIER,
     LEFT_OUT,
     NETWORKS,
     STRUCTURE_SUMMARY,
@@ -51,12 +53,15 @@ class _RunTable:
         self._motors: list[str] = list(start.get("motors") or ())
         self._readings: dict[int, dict[str, Any]] = {}
         self._results = ""
+        self._names: dict[int, str] = {}
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
             self._print_head(doc)
         elif name == "descriptor" and doc["name"] == CLASSIFICATION_STREAM:
             self._results = doc["uid"]
+            model = doc["configuration"][CLASSIFIER]["data"]
+            self._names = dict(enumerate(model.get(CLASS_NAMES, ()), start=1))
         elif name == "event" and doc["descriptor"] == self._results:
             self._print_result(doc["data"])
         elif name == "event":
@@ -87,7 +92,8 @@ class _RunTable:
         truth = next((v for k, v in reading.items() if k.endswith(TRUTH_SUFFIX)), None)
         if result["status"] == Status.CLASSIFIED:
             right = truth is None or truth == result["disk_number"]
-            row.append(f"  {result['disk_number']:4d}", style="bold green" if right else "bold red")
+            label = self._names.get(result["disk_number"]) or str(result["disk_number"])
+            row.append(f"  {label:>4}", style="bold green" if right else "bold red")
             row.append(
                 f"  {result['confidence']:9.1%}", style="" if result["confidence"] >= 0.8 else "yellow"
             )

@@ -33,7 +33,7 @@ When = float | str | date | datetime
 def find_runs(
     catalog: CatalogOfBlueskyRuns,
     *,
-    label: int | None = None,
+    label: int | str | None = None,
     max_confidence: float | None = None,
     model: str | None = None,
     model_version: str | None = None,
@@ -55,8 +55,9 @@ def find_runs(
     ----------
     catalog : CatalogOfBlueskyRuns
         The runs, perhaps the result of an earlier search.
-    label : int
-        Disk number that at least one frame got: one that a network gives. Frames out of distribution, whose
+    label : int or str
+        Disk number, or name of the class of an imported network, that at least one frame got: one that a
+        network gives. Frames out of distribution, whose
         label is not to be trusted, do not count.
     max_confidence : float
         At least one frame was classified with less confidence than this, 0 to 1.
@@ -131,7 +132,7 @@ def find_runs(
     return search(catalog, conditions)
 
 
-def has_label(number: int) -> Any:
+def has_label(label: int | str) -> Any:
     """Give the query for runs in which at least one frame got a label.
 
     It asks for the count, not for the list of labels: what a list contains can't be asked. SQLite looks
@@ -139,7 +140,7 @@ def has_label(number: int) -> Any:
     """
     from tiled.queries import Key
 
-    return Key(f"{_SUMMARY}.{COUNTS}.{number}") > 0
+    return Key(f"{_SUMMARY}.{COUNTS}.{label}") > 0
 
 
 def _has_network(catalog: CatalogOfBlueskyRuns, wanted: Mapping[str, str]) -> list[Condition]:
