@@ -38,8 +38,12 @@ MEANING = {
     Flag.NEGATIVE: "pixels below 0",
     Flag.WRONG_K_STEP: "no network is for the detector's k step: no label",
     Flag.OTHER_PITCH: "pixels of another k step than the network was trained on: do not trust the label",
+    Flag.RESAMPLED: "its k step is near that of the network, and it was brought to it",
     Flag.ASSUMED_CENTER: "nobody said where the beam is, pixel (0, 0) was taken: do not trust the label",
     Flag.OUT_OF_DISTRIBUTION: "unlike all frames that the network was trained on: do not trust the label",
+    Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than where it was taken",
+    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask leaves them out",
+    Flag.NO_DARK: "no dark frame was there to subtract",
 }
 """What each flag means for who reads the label."""
 
