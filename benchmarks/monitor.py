@@ -1,10 +1,10 @@
 """What the monitor costs a scan, and how late its page is: frames at 20 per second, as ratios within one run.
 
 Step scans of frames that are in files already (`simulated_devices.ready_detector`) are measured without the
-monitor and with it, in turn, on one session: `speckle monitor` runs in a process of its own, and a real Chromium
-without a window has its page open and follows the newest frame. In the last scan the page is asked again and
-again how many frames it has drawn: `lag` is the time by which the page is behind the session's own count of
-delivered labels, early in the scan and late. It must not grow.
+monitor and with it, in turn, on one session: `speckle monitor` runs in a process of its own, and a real
+Chromium without a window has its page open and follows the newest frame. In the last scan the page is asked
+again and again how many frames it has drawn: `lag` is the time by which the page is behind the session's own
+count of labels, early in the scan and late. It must not grow.
 
     python benchmarks/monitor.py [--points 600] [--rounds 2] [--pages 2] [--rate 20] [--out monitor.json]
 
@@ -49,7 +49,9 @@ SETTLES = 4.0
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--points", type=int, default=600, help="frames of each scan")
     parser.add_argument("--rounds", type=int, default=2, help="scans with the monitor, and as many without")
     parser.add_argument("--pages", type=int, default=2, help="browsers that look at once")
@@ -61,7 +63,9 @@ def main() -> None:
     behind: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
         data = Path(folder) / "data"
-        engine = RunEngine({}, context_managers=[])  # scans run beside the main thread, which is the browser's
+        engine = RunEngine(
+            {}, context_managers=[]
+        )  # scans run beside the main thread, which is the browser's
         session = closing.enter_context(start_session(data, run_engine=engine, table=False, profile=""))
         path = Path(session.store.frames_directory)
         detector = make_ready_detector(path, "det", exposure_time=1.0 / options.rate)
@@ -97,7 +101,14 @@ def main() -> None:
 @contextmanager
 def monitor_of(data: Path) -> Iterator[str]:
     """Run the command, and give the address of its page."""
-    command = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", "monitor", "--data", str(data)]
+    command = [
+        sys.executable,
+        "-c",
+        "from speckle_plugin.cli import app; app()",
+        "monitor",
+        "--data",
+        str(data),
+    ]
     with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as running:
         try:
             if running.stdout is None:

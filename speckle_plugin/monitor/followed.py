@@ -177,7 +177,7 @@ def _state_of(stored: StoredRun) -> RunState:
     }
     table = frames_of(stored)
     parts = [] if table is None else [table]
-    for key, one in images.items():
+    for one in images.values():
         waiting = _without_result(stored, one, table)
         if not waiting.empty:
             parts.append(waiting)

@@ -54,10 +54,22 @@ def shown(store: TiledStore, start_monitor: Callable[..., Shown]) -> Shown:
     return start_monitor("--data", store.frames_directory.parent, "--port", 0)
 
 
+TEXT = """() => {
+  const all = []
+  const go = (node) => {
+    if (node.shadowRoot) go(node.shadowRoot)
+    for (const child of node.childNodes) {
+      if (child.nodeType === 3) all.push(child.textContent)
+      else if (child.nodeName !== "STYLE" && child.nodeName !== "SCRIPT") go(child)
+    }
+  }
+  go(document.body)
+  return all.join(" ").replace(/\\s+/g, " ")
+}"""
+
+
 def text_of(page: Any) -> str:
-    return str(page.evaluate("() => { const all = []; const go = (n) => { if (n.shadowRoot) go(n.shadowRoot);"
-      " for (const c of n.childNodes) { if (c.nodeType === 3) all.push(c.textContent); else go(c) } };"
-      " go(document.body); return all.join(' ').replace(/\\s+/g, ' ') }"))  # fmt: skip
+    return str(page.evaluate(TEXT))
 
 
 def wait_for(page: Any, pattern: str, seconds: float = 20.0) -> str:
