@@ -8,7 +8,8 @@ count of labels, early in the scan and late. It must not grow.
 
     python benchmarks/monitor.py [--points 600] [--rounds 2] [--pages 2] [--rate 20] [--out monitor.json]
 
-The browser and the scan share the machine here, which they need not do at a beamline. Run it on an idle machine.
+The browser and the scan share the machine here, which they need not do at a beamline. Run it while the
+machine is idle.
 """
 
 from __future__ import annotations
