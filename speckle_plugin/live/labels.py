@@ -91,12 +91,23 @@ def label_frames(
     labelled = []
     for frame in frames:
         if not isinstance(frame, OSError):
-            labelled.append(warned.add(next(results)))
+            result, words = warned.add(next(results))
+            labelled.append((result, words or _shape_problem(frame, detector, result)))
         elif isinstance(frame, FrameReadError) and frame.not_yet:
             labelled.append((FrameResult(Status.DEFERRED, nothing), str(frame)))
         else:
             labelled.append((FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,)), str(frame)))
     return labelled
+
+
+def _shape_problem(frame: NDArray[Any], detector: Detector, result: FrameResult) -> str:
+    if Flag.WRONG_SHAPE not in result.flags or detector.geometry is None:
+        return ""
+    return (
+        f"{detector.image_key}: {frame.dtype} of the shape {frame.shape} came, where numbers of the shape "
+        f"{detector.geometry.shape} were described: has the detector's region of interest or binning changed "
+        "since then?"
+    )
 
 
 class _Warnings:
