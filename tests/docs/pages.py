@@ -21,8 +21,6 @@ PAGES = sorted(
 FENCE = re.compile(
     r"^(?P<indent> *)```+\{?(?P<kind>[\w-]*)\}?[^\n]*\n(?P<text>.*?)^(?P=indent)```+ *$", re.M | re.S
 )
-    r"^(?P<indent> *)```+\{?(?P<kind>[\w-]*)\}?[^\n]*\n(?P<text>.*?)^(?P=indent)```+ *$", re.M | re.S
-)
 PROMPT = re.compile(r"^In \[\d+\]: ")
 
 
