@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from speckle_plugin.display import LiveFigure, NoDisplayError, Place, Wanted, choose_place
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.unknown_keys import UnknownKeys
 from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
@@ -52,13 +53,23 @@ class Session:
     store : Store
     saver : RunSaver
         Its `failures` name the runs that are not whole in Tiled.
+    live_figure : LiveFigure or None
+        None where there is none, see :meth:`figure`.
     """
 
-    def __init__(self, run_engine: RunEngine, live: LiveClassifier, store: Store, saver: RunSaver) -> None:
+    def __init__(
+        self,
+        run_engine: RunEngine,
+        live: LiveClassifier,
+        store: Store,
+        saver: RunSaver,
+        place: Place | None = None,
+    ) -> None:
         self.RE = run_engine
         self.live = live
         self.store = store
         self.saver = saver
+        self.live_figure = None if place is None else self._make_figure(place)
         self._token = run_engine.subscribe(live)
         self._metadata: MutableMapping[str, Any] = getattr(run_engine, "md", {})
         self._keeper = JournalKeeper(
@@ -75,6 +86,42 @@ class Session:
         """All stored runs, the newest last."""
         return self.store.runs
 
+    def figure(self, live_figure: Wanted = "auto") -> None:
+        """Open the live figure, also one whose window was closed.
+
+        Parameters
+        ----------
+        live_figure : {"auto", "window", "inline", "none"}
+            Where it is to be; "none" closes it.
+
+        Raises
+        ------
+        NoDisplayError
+            If there is no place for it.
+        """
+        place = choose_place(live_figure)
+        if place is None and live_figure == "auto":
+            place = choose_place("window")  # somebody asks for it: it is an error where that can't be
+        if self.live_figure is not None and self.live_figure.place != place:
+            self._close_figure()
+        if place is not None:
+            if self.live_figure is None:
+                self.live_figure = self._make_figure(place)
+            self.live_figure.open()
+
+    def _make_figure(self, place: Place) -> LiveFigure:
+        figure = LiveFigure(place, self.live.backlog)
+        self._figure_token = self.live.subscribe(figure)
+        self.live.watch(figure.see)
+        return figure
+
+    def _close_figure(self) -> None:
+        figure, self.live_figure = self.live_figure, None
+        if figure is not None:
+            self.live.watch(None)
+            self.live.unsubscribe(self._figure_token)
+            figure.close()
+
     def close(self) -> None:
         """End a scan that is paused, deliver and save what is queued, and close the store."""
         self.store.close()
@@ -86,6 +133,7 @@ class Session:
         self.RE.unsubscribe(self._token)
         self._metadata.pop(CLASSIFIED_HERE, None)
         self.live.close()
+        self._close_figure()
         self.saver.close()
         self._keeper.close()
 
@@ -113,6 +161,7 @@ def start_session(
     run_engine: RunEngine | None = None,
     profile: str | None = None,
     table: bool | None = None,
+    live_figure: Wanted | None = None,
 ) -> Session:
     """Open the storage, begin to load the classifier, and join both to a RunEngine.
 
@@ -146,6 +195,9 @@ def start_session(
         runs in other processes while the session is open; an empty one for none.
     table : bool, optional
         Print a row for each classified frame.
+    live_figure : {"auto", "window", "inline", "none"}, optional
+        Where the newest frame and the results are drawn, in a process of its own; where there is no display,
+        that is told, and the session goes on without.
 
     Raises
     ------
@@ -166,6 +218,7 @@ def start_session(
         engine=engine,
         profile=profile,
         table=table,
+        live_figure=live_figure,
         second_opinion=asked,
     )
     frames = chosen.frames() if frames is None else check_frames(frames)
@@ -192,13 +245,22 @@ def start_session(
         live.subscribe(UnknownKeys(frames))
         if chosen.table:
             live.subscribe(LiveTable())
-        session = Session(run_engine, live, store, saver)
+        session = Session(run_engine, live, store, saver, _place(chosen.live_figure))
         if chosen.engine != "none" and hasattr(run_engine, "md"):
             run_engine.md[CLASSIFIED_HERE] = True
         return session
     except BaseException:
         store.close()
         raise
+
+
+def _place(wanted: Wanted) -> Place | None:
+    """Tell where the live figure is to be; a session without a display measures all the same."""
+    try:
+        return choose_place(wanted)
+    except NoDisplayError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _classifier(bundle: Bundle, settings: Settings) -> Future[Classifier]:

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         Of which frames the disks are computed beside the network.
     table : bool
         Whether sessions print a row for each frame.
+    live_figure : {"auto", "window", "inline", "none"}
+        Where sessions draw the newest frame and the results: `auto` is a window in IPython where there is a
+        display, the output in Jupyter, and none in scripts and workers.
     """
 
     model_config = SettingsConfigDict(
@@ -114,6 +117,7 @@ class Settings(BaseSettings):
     mask_polarity: Literal["left-out", "used"] = "left-out"
     second_opinion: Literal["none", "unsure", "all"] = "none"
     table: bool = True
+    live_figure: Literal["auto", "window", "inline", "none"] = "auto"
 
     @field_validator("data")
     @classmethod

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.documents.routing import OpenRuns
@@ -36,13 +38,16 @@ from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, Secon
 from speckle_plugin.live.served_folder import ServedFolder
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
-from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.schema import SUMMARY
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["LiveClassifier"]
+__all__ = ["LiveClassifier", "Watcher"]
 
 logger = logging.getLogger(__name__)
+
+Watcher = Callable[[str, FrameReference, NDArray[Any], FrameResult], object]
+"""Is shown frames: the uid of their run, where the frame is from, its pixels and its result."""
 
 
 @dataclass(eq=False)
@@ -99,6 +104,7 @@ class LiveClassifier:
         self._outbox = Outbox(self._delivery)
         self._delivery.subscribe(self.reports)
         self._delivery.on_flush(self.reports.note_stored)
+        self._watcher: Watcher | None = None
         self._runs: OpenRuns[_Run] = OpenRuns()
         self._lock = threading.Condition()
         self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
@@ -122,6 +128,23 @@ class LiveClassifier:
     def unsubscribe(self, token: int) -> None:
         """Remove a subscriber."""
         self._delivery.unsubscribe(token)
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Show the newest frames to somebody, with their results; one of each batch.
+
+        Parameters
+        ----------
+        watcher : callable or None
+            Called on the classifying thread, which waits for it: it is to put the frame down, and to go on.
+            If it fails, that is logged, and it is not called again. None for nobody.
+        """
+        self._watcher = watcher
+
+    def backlog(self) -> tuple[int, float]:
+        """Give the number of frames that wait for the network, and the seconds that the oldest has waited."""
+        with self._lock:
+            waiting = len(self._waiting)
+            return waiting, time.monotonic() - self._waiting[0][2] if waiting else 0.0
 
     def close(self) -> None:
         """End the threads; what is queued is still delivered."""
@@ -317,3 +340,25 @@ class LiveClassifier:
                         if run.opinions is not None:
                             run.opinions.ask(reference, result, frame)
             self._outbox.hand_over()
+            self._show_newest(group, pixels, [result for result, _ in labelled])
+
+    def _show_newest(
+        self,
+        group: Sequence[tuple[_Run, FrameReference]],
+        pixels: Sequence[NDArray[Any] | OSError],
+        results: Sequence[FrameResult],
+    ) -> None:
+        watcher = self._watcher
+        if watcher is None:
+            return
+        for (run, reference), frame, result in zip(*map(reversed, (group, pixels, results)), strict=True):
+            if isinstance(frame, OSError):
+                continue
+            try:
+                watcher(run.uid, reference, frame, result)
+            except Exception:
+                self._watcher = None
+                logger.exception(
+                    "%r failed on a frame, and is shown no more of them; the scan goes on", watcher
+                )
+            return

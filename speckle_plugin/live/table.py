@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from speckle_plugin.documents.readings import Readings
 from speckle_plugin.documents.routing import RunCallback
 from speckle_plugin.schema import (
     CLASSIFICATION_STREAM,
@@ -48,7 +49,7 @@ class _RunTable:
     def __init__(self, start: Mapping[str, Any], console: Console) -> None:
         self._console = console
         self._motors: list[str] = list(start.get("motors") or ())
-        self._readings: dict[int, dict[str, Any]] = {}
+        self._readings = Readings()
         self._results = ""
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -58,8 +59,8 @@ class _RunTable:
             self._results = doc["uid"]
         elif name == "event" and doc["descriptor"] == self._results:
             self._print_result(doc["data"])
-        elif name == "event":
-            self._readings[doc["seq_num"]] = doc["data"]
+        elif name in ("descriptor", "event", "event_page"):
+            self._readings.add(name, doc)
         elif name == "stop" and SUMMARY in doc:
             self._print_summary(doc[SUMMARY])
             self._print_opinions(doc.get(STRUCTURE_SUMMARY) or {})
@@ -74,10 +75,7 @@ class _RunTable:
         )
 
     def _print_result(self, result: dict[str, Any]) -> None:
-        reading = self._readings.get(result["primary_seq_num"], {})
-        # Results come in order: what lies behind is not needed again.
-        for seq_num in [n for n in self._readings if n < result["primary_seq_num"]]:
-            del self._readings[seq_num]
+        reading = self._readings.find(result["image_key"], result["primary_seq_num"])
         row = Text(f"{result['frame_index']:5d}")
         for motor in self._motors:
             position = reading.get(motor)
