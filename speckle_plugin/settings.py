@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -207,8 +207,13 @@ class Settings(BaseSettings):
                 )
         return masks
 
-    def open_store(self) -> Store:
+    def open_store(self, meanwhile: Callable[[], object] = lambda: None) -> Store:
         """Open the data directory, or connect to the server.
+
+        Parameters
+        ----------
+        meanwhile : callable
+            Called while the server of a data directory starts, if it has to.
 
         Raises
         ------
@@ -219,7 +224,7 @@ class Settings(BaseSettings):
 
         if self.server is not None:
             return connect(self.server, directory=self.data)
-        return TiledStore(self.data)
+        return TiledStore(self.data, meanwhile=meanwhile)
 
 
 class _File(TomlConfigSettingsSource):

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["TIME", "Axis", "Course", "course_of"]
+from speckle_plugin.documents.dimensions import TIME, dimension_fields
 
-TIME = "time"
-"""Name of the axis of a run in which nothing moves."""
+__all__ = ["Axis", "Course", "course_of"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def course_of(start: Mapping[str, Any], descriptor: Mapping[str, Any]) -> Course
         Time, where two axes are not enough, or the documents make no sense.
     """
     try:
-        fields = _fields(start, descriptor)
+        fields = dimension_fields(start, descriptor)
         axes = [_axis(start, descriptor, field, number) for number, field in enumerate(fields)]
     except (TypeError, ValueError, KeyError, IndexError, AttributeError):
         axes = []
@@ -74,23 +73,6 @@ def course_of(start: Mapping[str, Any], descriptor: Mapping[str, Any]) -> Course
         case [slow, fast]:
             return Course("map" if slow.step and fast.step else "points", fast, slow)
     return Course("time", Axis(TIME, "time since the start (s)"))
-
-
-def _fields(start: Mapping[str, Any], descriptor: Mapping[str, Any]) -> list[str]:
-    dimensions = (start.get("hints") or {}).get("dimensions")
-    if dimensions is None:
-        dimensions = [([motor], "primary") for motor in start.get("motors") or ()]
-    named = [fields[0] for fields, _ in dimensions if fields]
-    return [_field(name, descriptor) for name in named if name != TIME]
-
-
-def _field(name: str, descriptor: Mapping[str, Any]) -> str:
-    """Give the data key of a motor, which may be named by its object."""
-    if name in descriptor.get("data_keys", {}):
-        return name
-    hinted = (descriptor.get("hints") or {}).get(name, {}).get("fields")
-    fields = hinted or descriptor.get("object_keys", {}).get(name) or [name]
-    return str(fields[0])
 
 
 def _axis(start: Mapping[str, Any], descriptor: Mapping[str, Any], field: str, number: int) -> Axis:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from speckle_plugin.display.course import TIME, Course, course_of
+from speckle_plugin.display.course import Course, course_of
 from speckle_plugin.display.view import Point, ScanHead
+from speckle_plugin.documents.dimensions import TIME
 from speckle_plugin.documents.readings import Readings
 from speckle_plugin.schema import (
     CLASSES,
