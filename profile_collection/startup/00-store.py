@@ -4,7 +4,12 @@ First, since its server takes seconds to start, in a process of its own. What th
 imported meanwhile.
 """
 
+import os
 from importlib import import_module
+
+# The devices of this profile are simulated. Leave this line out for devices with EPICS channels: ophyd then
+# looks for a client library, which takes a second.
+os.environ.setdefault("OPHYD_CONTROL_LAYER", "dummy")
 
 from speckle_plugin.settings import read_settings
 

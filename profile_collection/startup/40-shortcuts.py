@@ -1,4 +1,4 @@
-"""Short names for what is typed often: the newest run, the figure, and one call for all settings of a scan."""
+"""Short names for what is typed often: the newest run, the figure, and one call for all settings."""
 
 from dataclasses import replace as _replace
 from pathlib import Path as _Path
@@ -66,7 +66,7 @@ def configure(*, family=None, photons=None, exposure=None, mask=None, beam_cente
     if photons is not None:
         if not isinstance(det, SpeckleDetector):
             raise ValueError(
-                "photons of the detector of ophyd-async are set in 30-devices.py, when it is made"
+                "photons of the detector of ophyd-async are set where it is made, in 30-devices.py"
             )
         response = _replace(det.response, photons=float(photons) or None)
     if mask is not None or beam_center is not None:
@@ -92,7 +92,5 @@ def _masks(mask):
     if shape is not None and values.shape != tuple(shape):
         raise ValueError(f"the mask has the shape {values.shape}, and the frames of det have {tuple(shape)}")
     if _looks_inverted(values):
-        raise ValueError(
-            f"the mask leaves out {values.mean():.0%} of the pixels: it looks inverted, give ~mask"
-        )
+        raise ValueError(f"the mask leaves out {values.mean():.0%} of the pixels: it looks inverted (~mask)")
     return {key: values}

@@ -1,4 +1,4 @@
-"""`%mov`, `%movr` and `%wa` of bluesky, on the session's RunEngine. Without IPython there is nothing to do."""
+"""`%mov`, `%movr` and `%wa` of bluesky, on the session's RunEngine. Nothing to do without IPython."""
 
 import sys as _sys
 

@@ -26,7 +26,7 @@ from speckle_plugin.cli.frame_options import (
     mask_of,
     turned,
 )
-from speckle_plugin.cli.options import new_file
+from speckle_plugin.cli.options import EngineName, new_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def classify(
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Table of results to make: .csv.", show_default="summary only")
     ] = None,

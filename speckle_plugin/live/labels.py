@@ -50,7 +50,7 @@ def label_frames(
     -------
     list of (FrameResult, str)
         For each frame its result, and the reason if it can have no label for want of a
-        geometry or of pixels.
+        geometry or of pixels, or since it has another shape.
     """
     nothing = np.zeros(len(classifier.bundle.classes), np.float32)
     if (problem := _geometry_problem(classifier, detector)) or detector.geometry is None:
@@ -75,5 +75,16 @@ def label_frames(
         if isinstance(frame, OSError):
             labelled.append((FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,)), str(frame)))
             continue
-        labelled.append((next(results), ""))
+        result = next(results)
+        labelled.append((result, _shape_problem(frame, detector, result)))
     return labelled
+
+
+def _shape_problem(frame: NDArray[Any], detector: Detector, result: FrameResult) -> str:
+    if Flag.WRONG_SHAPE not in result.flags or detector.geometry is None:
+        return ""
+    return (
+        f"{detector.image_key}: {frame.dtype} of the shape {frame.shape} came, where numbers of the shape "
+        f"{detector.geometry.shape} were described: has the detector's region of interest or binning changed "
+        "since then?"
+    )

@@ -10,7 +10,7 @@ from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.reprocess.label import Results
+from speckle_plugin.reprocess.parts import Results
 from speckle_plugin.reprocess.task import Frame, Task
 from speckle_plugin.schema import NO_DISK_NUMBER, STRUCTURE_SUMMARY, join_flags
 from speckle_plugin.stage_times import StageTimes

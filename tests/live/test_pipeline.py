@@ -251,7 +251,11 @@ def test_bad_frames(
     assert [row["status"] for row in rows] == ["classified", status, "classified"]
     assert rows[1]["flags"] == flags
     assert rows[1]["disk_number"] == (7 if status == "classified" else 0)
-    assert documents.frame_counts()[0]["frames"] == 3
+    (summary,) = documents.frame_counts()
+    assert summary["frames"] == 3
+    if flags == "wrong_shape":
+        reason = summary["problems"][0]["reason"]
+        assert f"of the shape {frame.shape[1:]} came" in reason and "(65, 65) were described" in reason
 
 
 def test_a_classifier_that_raises_does_not_stop_the_scan(

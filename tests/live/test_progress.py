@@ -64,7 +64,13 @@ def test_a_move_has_a_bar(run_engine: RunEngine) -> None:
     assert not run_engine.waiting_hook.pbar, "the wait is over"
 
 
-@pytest.mark.parametrize("told", [{"current": "here", "initial": 0, "target": 1}, {"current": [1, 2], "initial": 0, "target": None}])  # fmt: skip
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"current": "here", "initial": 0, "target": 1},
+        {"current": [1, 2], "initial": 0, "target": None},
+    ],
+)
 def test_what_makes_no_sense_does_not_reach_the_plan(told, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     shown, status = console(), Status()

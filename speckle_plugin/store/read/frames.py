@@ -7,7 +7,7 @@ columns of their result tables, then the frames themselves, in contiguous slices
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
     from pandas import DataFrame
 
-__all__ = ["FRAME_COLUMNS", "find_frames", "locate_frames", "read_frames"]
+__all__ = ["FRAME_COLUMNS", "find_frames", "frames_of", "locate_frames", "read_frames"]
 
 FRAME_COLUMNS = {
     "run_uid": "str",
@@ -138,15 +138,9 @@ def find_frames(
     tables: list[DataFrame] = []
     numbers: set[str] = set()
     for run in candidates:
-        stored = StoredRun(run)
-        results = stored.result_columns(_RESULTS, stream)
-        if results is None:
+        table = frames_of(StoredRun(run), stream, conditions.mask, tuple(bounds))
+        if table is None:
             continue
-        results = with_opinions(stored, results)
-        results = results[conditions.mask(results)]
-        if results.empty:
-            continue
-        table = _with_circumstances(stored, results, tuple(bounds))
         numbers.update(table.columns)
         if set(bounds) <= set(table.columns):
             inside = [table[key].between(low, high) for key, (low, high) in bounds.items()]
@@ -161,6 +155,38 @@ def find_frames(
         frames = dict(read_frames(candidates, table))
         table["frame"] = pd.Series([frames[label] for label in table.index], index=table.index, dtype=object)
     return table
+
+
+def frames_of(
+    stored: StoredRun,
+    stream: str | None = None,
+    mask: Callable[[DataFrame], NDArray[np.bool_]] | None = None,
+    more: tuple[str, ...] = (),
+) -> DataFrame | None:
+    """Give the table of one run's frames, of the columns of :func:`find_frames`.
+
+    Parameters
+    ----------
+    stored : StoredRun
+    stream : str, optional
+        A result stream; by default the newest.
+    mask : callable, optional
+        Tells by the results which frames are wanted.
+    more : tuple of str
+        Numbers of the frames' events to give besides.
+
+    Returns
+    -------
+    DataFrame or None
+        None if there are no results, or none is wanted.
+    """
+    results = stored.result_columns(_RESULTS, stream)
+    if results is None:
+        return None
+    results = with_opinions(stored, results)
+    if mask is not None:
+        results = results[mask(results)]
+    return None if results.empty else _with_circumstances(stored, results, more)
 
 
 def read_frames(
@@ -303,4 +329,4 @@ def _with_circumstances(stored: StoredRun, results: DataFrame, more: tuple[str, 
     table.insert(0, "run_uid", stored.uid)
     table.insert(1, "scan_id", stored.start.get("scan_id", pd.NA))
     others = [key for key in table.columns if key not in FRAME_COLUMNS]
-    return table[[*FRAME_COLUMNS, *others]]
+    return table[[*FRAME_COLUMNS, *others]].astype(FRAME_COLUMNS)

@@ -111,13 +111,15 @@ class StoredImages:
 
     # Their pixels
 
-    def read(self, indices: ArrayLike) -> Iterator[NDArray[Any]]:
+    def read(self, indices: ArrayLike, region: tuple[slice, slice] | None = None) -> Iterator[NDArray[Any]]:
         """Read frames, one after the other, so that any number fits in memory.
 
         Parameters
         ----------
         indices : array of int
             Of the frames, ascending.
+        region : (slice, slice), optional
+            Rows and columns, if not all are wanted: the server then gives only these.
 
         Yields
         ------
@@ -131,11 +133,16 @@ class StoredImages:
         """
         wanted = np.asarray(indices, np.int64)
         self.check(wanted)
-        most = max(1, BYTES_AT_ONCE // (self.shape[0] * self.shape[1] * self.dtype.itemsize))
+        rows, columns = region or (slice(None), slice(None))
+        shape = tuple(
+            len(range(*part.indices(n))) for part, n in zip((rows, columns), self.shape, strict=True)
+        )
+        most = max(1, BYTES_AT_ONCE // max(1, shape[0] * shape[1] * self.dtype.itemsize))
         for span in cut_spans(wanted, most):
             per_row = int(np.prod(self._array.shape[1:-2]))
             first, last = int(span[0]) // per_row, int(span[-1]) // per_row
-            block = np.asarray(self._array[first : last + 1]).reshape(-1, *self.shape)
+            cut = (slice(first, last + 1), *[slice(None)] * (len(self._array.shape) - 3), rows, columns)
+            block = np.asarray(self._array[cut if region else cut[0]]).reshape(-1, *shape)
             for index in span:
                 # A copy, or one wanted frame would keep the whole block in memory.
                 yield block[index - first * per_row].copy()

@@ -21,10 +21,11 @@ from speckle_plugin.schema import (
     newest_stream,
     newest_structure_stream,
     split_image_key,
+    structure_keys,
 )
-from speckle_plugin.store.read.events import StreamEvents, read_columns
+from speckle_plugin.store.read.events import ReadColumns, StreamEvents, read_columns
 from speckle_plugin.store.read.images import StoredImages
-from speckle_plugin.store.read.results import StoredResults, read_model, read_results
+from speckle_plugin.store.read.results import StoredResults, read_array_row, read_model, read_results
 from speckle_plugin.store.read.structures import StoredStructures, read_structures, structure_streams
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class StoredRun:
     Parameters
     ----------
     run : BlueskyRun
+    read : callable
+        What reads columns of tables; who follows a run that grows gives one that keeps them.
 
     Attributes
     ----------
@@ -65,8 +68,9 @@ class StoredRun:
     >>> first, = stored.images["det_image"].read([0])
     """
 
-    def __init__(self, run: BlueskyRun) -> None:
+    def __init__(self, run: BlueskyRun, read: ReadColumns = read_columns) -> None:
         self.run = run
+        self._read = read
         self.start: Mapping[str, Any] = run.start
         self.uid = str(self.start["uid"])
         self.stop: Mapping[str, Any] | None = run.metadata.get("stop")
@@ -80,7 +84,8 @@ class StoredRun:
     @cached_property
     def streams(self) -> dict[str, StreamEvents]:
         """The events of all streams, results too."""
-        return {name: StreamEvents(self.run, name, node.metadata) for name, node in self.run.base.items()}
+        nodes = self.run.base.items()
+        return {name: StreamEvents(self.run, name, node.metadata, self._read) for name, node in nodes}
 
     @cached_property
     def images(self) -> dict[str, StoredImages]:
@@ -133,7 +138,7 @@ class StoredRun:
     def events(self, stream: str) -> StreamEvents | None:
         """Give the events of a stream; None if the run has no such stream."""
         try:
-            return StreamEvents(self.run, stream, self.run.base[stream].metadata)
+            return StreamEvents(self.run, stream, self.run.base[stream].metadata, self._read)
         except KeyError:
             return None
 
@@ -156,7 +161,11 @@ class StoredRun:
 
     def result_columns(self, columns: Sequence[str], stream: str | None = None) -> DataFrame | None:
         """Read columns of the newest results, or of a certain result stream; None if there are none."""
-        return read_columns(self.run, stream or self.result_stream, columns)
+        return self._read(self.run, stream or self.result_stream, columns)
+
+    def probabilities(self, image_key: str, frame_index: int) -> list[float] | None:
+        """Read the probabilities of one frame in the newest results, by class; None without a row of it."""
+        return self._array_row(self.result_stream, "probabilities", image_key, frame_index)
 
     # Second opinions
 
@@ -172,4 +181,22 @@ class StoredRun:
 
     def structure_columns(self, columns: Sequence[str]) -> DataFrame | None:
         """Read columns of the newest second opinions; None if there are none."""
-        return read_columns(self.run, self.structure_stream, columns)
+        return self._read(self.run, self.structure_stream, columns)
+
+    def structure_row(self, image_key: str, frame_index: int) -> dict[str, Any] | None:
+        """Read the newest second opinion on one frame, whole; None if there is none."""
+        keys = list(structure_keys(1))
+        table = self.structure_columns([key for key in keys if key != "disks"])
+        disks = self._array_row(self.structure_stream, "disks", image_key, frame_index)
+        if table is None or disks is None:
+            return None
+        of_frame = (table["image_key"] == image_key) & (table["frame_index"] == frame_index)
+        return {**table[of_frame].iloc[-1].to_dict(), "disks": disks}
+
+    def _array_row(self, stream: str, array: str, image_key: str, frame_index: int) -> list[Any] | None:
+        table = self._read(self.run, stream, ["seq_num", "image_key", "frame_index", array])
+        if table is None:
+            return None
+        of_frame = (table["image_key"] == image_key) & (table["frame_index"] == frame_index)
+        rows = table[of_frame].to_dict("records")
+        return read_array_row(self.run, stream, array, rows[-1]) if rows else None
