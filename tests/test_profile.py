@@ -54,8 +54,9 @@ def completed(text):
 for text in ('sample.fam', 'configure(pho', 'las', 'det.expos'):
     print('TAB', completed(text))
 from inspect import getdoc
-typed = ['RE', 'catalog', 'det', 'sample', 'session', 'bec', 'bp', 'bps', 'last', 'figure',
-         'configure', 'count', 'scan', 'grid_scan', 'classify_count', 'classify_scan', 'classify_grid_scan', 'classify_fly',
+typed = ['RE', 'catalog', 'det', 'sample', 'session', 'last', 'figure',
+         'configure', 'count', 'scan', 'grid_scan', 'classify_count', 'classify_scan',
+         'classify_grid_scan', 'classify_fly',
          'find_runs', 'find_frames', 'frames_to_xarray', 'export_table', 'solve_frame']
 print('HELP', [name for name in typed if not getdoc(globals()[name])])
 try:

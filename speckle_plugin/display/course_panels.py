@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from speckle_plugin.display.course import Axis, Course
 from speckle_plugin.display.view import Point
+from speckle_plugin.explain.style import BLUE, CONFIDENCE_COLORS, DISK_COLORS, ORANGE
 from speckle_plugin.schema import Status
 
 __all__ = ["CoursePanel"]
 
-LABEL_COLORS, CONFIDENCE_COLORS = "viridis", "cividis"
-POINT_COLOR, UNLABELLED_COLOR = "#0072b2", "#d55e00"
+POINT_COLOR, UNLABELLED_COLOR = BLUE, ORANGE
 
 MOST_CELLS = 1000
 """Rows and columns of a map at most: positions that leave the plan's grid by far are drawn as points."""
@@ -37,7 +37,7 @@ class CoursePanel:
 
     def __init__(self, axes: Axes, course: Course, name: str, limits: tuple[float, float]) -> None:
         self._axes, self._course, self._limits = axes, course, limits
-        self._colors = LABEL_COLORS if name == "disk number" else CONFIDENCE_COLORS
+        self._colors = DISK_COLORS if name == "disk number" else CONFIDENCE_COLORS
         self._labels = name == "disk number"
         self._drawn: Any = None
         self._bar: Any = None

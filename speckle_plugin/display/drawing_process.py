@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -18,7 +17,8 @@ from typing import IO
 
 from speckle_plugin.display.answers import DRAWING, NO_WINDOW, Image, Trouble
 from speckle_plugin.display.figure import SIZE, ScanFigure
-from speckle_plugin.display.view import ScanView, Update
+from speckle_plugin.display.view import ScanView
+from speckle_plugin.display.wire import pack_answer, read_update
 
 __all__ = ["Inbox", "main"]
 
@@ -44,12 +44,12 @@ class Inbox:
         """Add updates from a stream, until it ends."""
         try:
             while True:
-                update: Update = pickle.load(stream)
+                update = read_update(stream)
                 with self._changed:
                     self._view.add(update)
                     self._new = True
                     self._changed.notify_all()
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError, ValueError):
             with self._changed:
                 self.ended = True
                 self._changed.notify_all()
@@ -152,7 +152,7 @@ def _draw_images(inbox: Inbox, answers: IO[bytes]) -> None:
 
 
 def _answer(answers: IO[bytes], answer: Image | Trouble) -> None:
-    pickle.dump(answer, answers)
+    answers.write(pack_answer(answer))
     answers.flush()
 
 

@@ -67,13 +67,12 @@ class ScanFigure:
         figure.clear()
         figure.set_layout_engine("constrained")
         figure.suptitle(head.title, fontsize=12)
-        axes = figure.subplot_mosaic(
-            [["frame", "probabilities", "probabilities"], ["frame", "labels", "confidence"]],
-            width_ratios=[1.5, 1, 1],
-            height_ratios=[1, 1.35],
+        left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])
+        axes = right.subplot_mosaic(
+            [["probabilities", "probabilities"], ["labels", "confidence"]], height_ratios=[1, 1.35]
         )
         classes = head.classes or (0, 1)
-        self._frame = FramePanel(axes["frame"])
+        self._frame = FramePanel(left.subplots())
         self._probabilities = ProbabilityPanel(axes["probabilities"], head.classes)
         numbers = float(min(classes)), float(max(classes))
         self._labels = CoursePanel(axes["labels"], head.course, "disk number", numbers)

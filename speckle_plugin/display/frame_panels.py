@@ -9,20 +9,14 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from numpy.typing import NDArray
 
 from speckle_plugin.display.view import Picture
+from speckle_plugin.explain.style import BLUE, FRAME_COLORS, NO_VALUE, ORANGE, k_scale_bar, log_norm
 from speckle_plugin.schema import Status
 
 __all__ = ["FramePanel", "ProbabilityPanel", "name_result"]
 
-FRAME_COLORS = "magma"
-MASKED_COLOR = "0.6"
-BEAM_COLOR = "#56b4e9"
-PREDICTED_COLOR, OTHER_COLOR = "#d55e00", "#0072b2"
-
-DARKEST, BRIGHTEST = 2.0, 99.9
-"""Percentiles of the pixels above 0 between which the colours run."""
+PREDICTED_COLOR, OTHER_COLOR = ORANGE, BLUE
 
 
 def name_result(picture: Picture) -> str:
@@ -47,7 +41,7 @@ class FramePanel:
         self._image: Any = None
         self._bar: Any = None
         self._shape: tuple[int, ...] = ()
-        self._beam: Any = None
+        self._beam: list[Any] = []
         axes.set(title="no frame yet", xticks=[], yticks=[])
 
     def draw(self, picture: Picture) -> None:
@@ -56,12 +50,14 @@ class FramePanel:
         if self._image is None or shape != self._shape:
             self._begin(picture)
             self._shape = shape
-        low, high = _limits(picture.pixels)
+        norm = log_norm(picture.pixels)
+        low, high = float(norm.vmin or 0.1), float(norm.vmax or 1.0)
         self._image.set_data(np.maximum(picture.pixels, low))  # NaN stays NaN
         self._image.set_clim(low, high)
         self._bar.update_normal(self._image)
         center = picture.center
-        self._beam.set_data(([], []) if center is None else ([center[1]], [center[0]]))
+        for cross in self._beam:
+            cross.set_data(([], []) if center is None else ([center[1]], [center[0]]))
         place = "" if center is not None else " (beam centre not known)"
         which = f"{picture.image_key}, frame {picture.frame_index}{place}"
         self._axes.set_title(f"{which}\n{name_result(picture)}", fontsize=10)
@@ -70,7 +66,7 @@ class FramePanel:
         axes, step = self._axes, picture.step
         rows, columns = picture.pixels.shape
         axes.clear()
-        colors = colormaps[FRAME_COLORS].with_extremes(bad=MASKED_COLOR)
+        colors = colormaps[FRAME_COLORS].with_extremes(bad=NO_VALUE)
         edges = (-0.5, columns * step - 0.5, rows * step - 0.5, -0.5)
         image = axes.imshow(
             np.ones((rows, columns), np.float32),
@@ -85,18 +81,14 @@ class FramePanel:
                 image, ax=axes, location="bottom", shrink=0.8, aspect=30, label="intensity (grey: masked)"
             )
         self._image = image
-        (self._beam,) = axes.plot([], [], "+", color=BEAM_COLOR, markersize=14, markeredgewidth=1.8)
+        self._beam = [
+            axes.plot([], [], "+", color=color, markersize=12, markeredgewidth=width)[0]
+            for color, width in (("black", 3.0), ("white", 1.4))
+        ]
         axes.set(xlim=edges[:2], ylim=edges[2:])
         thinned = f"; every {step}th is drawn" if step > 1 else ""
         axes.set(xlabel=f"column (pixels{thinned})", ylabel="row (pixels)")
-
-
-def _limits(pixels: NDArray[np.float32]) -> tuple[float, float]:
-    positive = pixels[np.isfinite(pixels) & (pixels > 0)]
-    if not positive.size:
-        return 0.1, 1.0
-    low, high = np.percentile(positive, [DARKEST, BRIGHTEST])
-    return float(low), max(float(high), float(low) * 1.01)
+        k_scale_bar(axes, picture.k_step)
 
 
 class ProbabilityPanel:

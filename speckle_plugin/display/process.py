@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from contextlib import suppress
 from speckle_plugin.display.answers import Image, Trouble
 from speckle_plugin.display.place import Place
 from speckle_plugin.display.view import Update
+from speckle_plugin.display.wire import pack_update, read_answer
 
 __all__ = ["DrawingProcess", "drawing_command"]
 
@@ -97,7 +97,7 @@ class DrawingProcess:
             raise BrokenPipeError("the figure is being closed")
         self._sending_since = time.monotonic()
         try:
-            pickle.dump(update, stream)
+            stream.write(pack_update(update))
             stream.flush()
         finally:
             self._sending_since = None
@@ -118,9 +118,9 @@ class DrawingProcess:
 
     def _read(self) -> None:
         output = self._process.stdout
-        with suppress(EOFError, OSError, pickle.UnpicklingError):
+        with suppress(EOFError, OSError, ValueError):
             while output is not None:
-                match pickle.load(output):
+                match read_answer(output):
                     case Image(png):
                         self._on_image(png)
                     case Trouble(message):

@@ -55,6 +55,7 @@ def make_picture(reference: FrameReference, thinned: NDArray[Any], step: int, re
         pixels,
         step,
         detector.beam_center,
+        detector.k_step,
         str(result.status),
         int(result.disk_number),
         float(result.confidence),

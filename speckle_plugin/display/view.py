@@ -75,6 +75,8 @@ class Picture:
         Every how many-th row and column was taken.
     center : (row, column) or None
         Where the beam is, in pixels of the detector; None if nobody says it.
+    k_step : float or None
+        Wave number per pixel, if the detector states it.
     status, disk_number, confidence, flags
         As in the result.
     probabilities : array, shape (classes,)
@@ -85,6 +87,7 @@ class Picture:
     pixels: NDArray[np.float32]
     step: int
     center: tuple[float, float] | None
+    k_step: float | None
     status: str
     disk_number: int
     confidence: float

@@ -36,7 +36,7 @@ def picture(disk_number: int = 7, mask: bool = True, label: bool = True) -> Pict
     status, flags = ("classified", "saturated") if label else ("flagged", "non_finite")
     center = grid.beam_center if mask else None
     return Picture(
-        "det_image", 63, pixels, 1, center, status, disk_number if label else 0,
+        "det_image", 63, pixels, 1, center, grid.pitch, status, disk_number if label else 0,
         float(probabilities.max()) if label else 0.0, flags, probabilities,
     )  # fmt: skip
 

@@ -12,10 +12,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from speckle_plugin.display.answers import Image, Trouble
 from speckle_plugin.display.course import course_of
 from speckle_plugin.display.figure import SIZE, ScanFigure, footer, frame_rate
 from speckle_plugin.display.thinning import MOST_PIXELS, make_picture, thin
 from speckle_plugin.display.view import MOST_POINTS, Progress, ScanView, Update
+from speckle_plugin.display.wire import pack_answer, pack_update, read_answer, read_update
 from speckle_plugin.documents.descriptors import FrameSettings, describe_detector
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.network.classifier import FrameResult
@@ -84,8 +86,8 @@ def test_masked_pixels_are_grey_and_the_beam_is_marked() -> None:
     assert picture is not None and picture.center is not None
     drawn = image.to_rgba(image.get_array())
     masked = np.isnan(picture.pixels)
-    assert masked.any() and np.ptp(drawn[masked][:, :3]) == 0 and drawn[masked][0, 0] == pytest.approx(0.6)
-    (beam,) = axes.lines
+    assert masked.any() and np.ptp(drawn[masked][:, :3]) == 0 and drawn[masked][0, 0] == pytest.approx(0.75)
+    beam = axes.lines[1]
     assert (beam.get_xdata()[0], beam.get_ydata()[0]) == picture.center[::-1]
 
 
@@ -199,3 +201,21 @@ def test_a_frame_is_thinned_with_mask_marks_and_centre() -> None:
     assert np.isfinite(picture.pixels[10:, 2:]).all()
     assert (picture.status, picture.flags, picture.frame_index) == ("flagged", "empty", 5)
     assert picture.pixels.nbytes < 2**20
+
+
+def test_updates_come_out_of_the_wire_as_they_went_in() -> None:
+    view = scan(MAP)
+    view.points.append(view.points[0]._replace(x=math.nan))
+    sent = Update(view.head, list(view.points), view.picture, Progress(50, 3, 0.5, 0.1, "aborted"))
+    stream = io.BytesIO(pack_update(sent) + pack_update(Update()))
+    found = read_update(stream)
+    assert found.head == sent.head and found.progress == sent.progress
+    assert found.points[:-1] == sent.points[:-1] and math.isnan(found.points[-1].x)
+    assert found.picture is not None and sent.picture is not None
+    for name, value in vars(sent.picture).items():
+        np.testing.assert_array_equal(getattr(found.picture, name), value)
+    assert read_update(stream).head is None
+    with pytest.raises(EOFError):
+        read_update(stream)
+    answers = io.BytesIO(pack_answer(Image(b"png")) + pack_answer(Trouble("no window")))
+    assert (read_answer(answers), read_answer(answers)) == (Image(b"png"), Trouble("no window"))
