@@ -1,7 +1,7 @@
 """The picture of the live figure: a real scan, and the last image that its drawing process made.
 
-Run it with ``python docs/pictures/live_figure.py``: it scans a simulated sample with a mask over the beam stop,
-and writes ``docs/pictures/live_figure.webp``.
+Run it with ``python docs/pictures/live_figure.py``: it scans a simulated sample with a mask over the beam
+stop, and writes ``docs/pictures/live_figure.webp``.
 """
 
 from __future__ import annotations
