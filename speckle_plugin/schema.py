@@ -157,7 +157,27 @@ class Flag(StrEnum):
     ASSUMED_CENTER = "assumed_center"
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"
-    """The network's features lie far from those of all that it was trained on."""
+    """The frame is unlike all that the network was trained on. One of the next says in what, and which
+    detector of oddness spoke."""
+    ODD_FEATURES = "odd_features"
+    """The network's features lie far from those of known frames."""
+    ODD_STATISTICS = "odd_statistics"
+    """Profile, contrast, neighbours, lines and map together lie far from those of known frames."""
+    ODD_NUMBER = "odd_number"
+    """Fewer or more disks than the network tells apart."""
+    ODD_K_STEP = "odd_k_step"
+    ODD_PIXELS = "odd_pixels"
+    """Hot or dead pixels."""
+    ODD_LINES = "odd_lines"
+    """Rows or columns without counts, or a step of gain."""
+    ODD_BEAM = "odd_beam"
+    """The beam is not where it is said to be."""
+    ODD_CONTRAST = "odd_contrast"
+    """Blur, motion or partial coherence."""
+    ODD_NOISE = "odd_noise"
+    """Other noise than that of photons, a background, or saturation."""
+    ODD_SHAPE = "odd_shape"
+    """No disks, or disks of other radii."""
 
 
 UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY, Flag.UNREADABLE, Flag.UNUSABLE_GEOMETRY})

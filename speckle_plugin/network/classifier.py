@@ -13,6 +13,7 @@ from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
+from speckle_plugin.network.trust import Look, Verdict, find_trust, frame_statistics, range_of, views_of
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
@@ -92,11 +93,17 @@ class Classifier:
         The bundle, the name of a shipped one, or the path of one; None for the default.
     engine : str or Engine
         Name of the engine, or an engine of one's own.
+
+    Attributes
+    ----------
+    trust : Trust or None
+        What was fitted beside the bundle to tell odd frames, if there is such a file.
     """
 
     def __init__(self, bundle: Bundle | str | None = None, engine: str | Engine = "auto") -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
+        self.trust = find_trust(self.bundle)
 
     def prepare(
         self, frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry
@@ -106,6 +113,9 @@ class Classifier:
 
     def infer(self, inputs: NDArray[np.float32]) -> Posterior:
         """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`."""
+        return self.posterior(self._run(inputs), inputs.shape[1])
+
+    def _run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         count, views = inputs.shape[:2]
         output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
         if output.logits.shape != (count * views, len(self.bundle.classes)):
@@ -113,7 +123,7 @@ class Classifier:
                 f"the engine {self.engine.name!r} gave logits of shape {output.logits.shape}, "
                 f"not {(count * views, len(self.bundle.classes))}"
             )
-        return self.posterior(output, views)
+        return output
 
     def posterior(self, output: NetworkOutput, views: int) -> Posterior:
         """Join what the network gave for the views of each frame, one frame after the other."""
@@ -187,8 +197,9 @@ class Classifier:
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
                 inputs = self.prepare([frames[i] for i in fit], of_frames)
             with times("classify"):
-                posterior = self.infer(inputs)
-            unknown = self._is_unknown(posterior)
+                output = self._run(inputs)
+                posterior = self.posterior(output, inputs.shape[1])
+                odd = self._odd_flags([frames[i] for i in fit], inputs, output, posterior, of_frames)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -197,15 +208,63 @@ class Classifier:
                     float(posterior.confidence[row]),
                     float(posterior.entropy[row]),
                     float(posterior.novelty[row]),
-                    (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
+                    (*flags[i], *odd[row]),
                 )
         if center_assumed:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
 
-    def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
+    def judge(
+        self,
+        frames: Sequence[NDArray[Any]],
+        inputs: NDArray[np.float32],
+        output: NetworkOutput,
+        geometry: FrameGeometry,
+    ) -> Verdict | None:
+        """Judge how odd raw frames are; None if nothing was fitted for frames of their size.
+
+        Parameters
+        ----------
+        frames : sequence of N arrays, shape `geometry.shape`
+        inputs : array, shape (N, views, rows, columns)
+            Of these frames.
+        output : NetworkOutput
+            Of these inputs.
+        geometry : FrameGeometry
+        """
+        settings = self.bundle.preprocessing
+        size = range_of(geometry, settings) if self.trust else None
+        oddness = self.trust.oddness.get(size) if self.trust and size else None
+        if oddness is None or size is None or not frames:
+            return None
+        views = views_of(geometry, settings, size)
+        count = len(frames)
+        look = Look(
+            np.stack([frame_statistics(f, i, views) for f, i in zip(frames, inputs, strict=True)]),
+            output.features.reshape(count, -1, output.features.shape[1]).mean(axis=1),
+            output.logits.reshape(count, -1, output.logits.shape[1]),
+        )
+        return oddness.judge(look, self.bundle.feature_statistics)
+
+    def _odd_flags(
+        self,
+        frames: Sequence[NDArray[Any]],
+        inputs: NDArray[np.float32],
+        output: NetworkOutput,
+        posterior: Posterior,
+        geometry: FrameGeometry,
+    ) -> list[tuple[Flag, ...]]:
+        """Give for each frame the flags of an odd one, or none."""
+        verdict = self.judge(frames, inputs, output, geometry)
+        if verdict is not None:
+            return [
+                (Flag.OUT_OF_DISTRIBUTION, flag) if score > 1 else ()
+                for score, flag in zip(verdict.score, verdict.flags, strict=True)
+            ]
         statistics = self.bundle.feature_statistics
-        return posterior.novelty > (statistics.threshold if statistics else np.inf)
+        threshold = statistics.threshold if statistics else np.inf
+        far = (Flag.OUT_OF_DISTRIBUTION, Flag.ODD_FEATURES)
+        return [far if novelty > threshold else () for novelty in posterior.novelty]
 
     def _inspect(
         self,
