@@ -39,8 +39,8 @@ class DetectorResponse:
         Expected number of photons in a whole frame. The counts are drawn from Poisson
         distributions, in proportion to the intensity. None leaves the intensity as it is.
     charge_sharing : float
-        Standard deviation, in pixels, of the cloud of charge of a photon that hits a pixel anywhere. What falls
-        into a neighbour is read there; so pixels are no whole numbers of photons any more. 0 is off.
+        Standard deviation, in pixels, of the cloud of charge of a photon that hits a pixel anywhere. What
+        falls into a neighbour is read there; so pixels are no whole numbers of photons any more. 0 is off.
     panel_size : int
         Rows and columns of the panels (modules) of which the detector is made. 0 is one panel.
     panel_gap : int
@@ -221,8 +221,8 @@ def share_charge(counts: NDArray[np.float64], deviation: float) -> NDArray[np.fl
 
     Notes
     -----
-    The share of a pixel at the distance m is the integral over that pixel of a box of one pixel convolved with
-    the Gaussian, ``G(m + 1) - 2 G(m) + G(m - 1)``, G being the second integral of the Gaussian.
+    The share of a pixel at the distance m is the integral over that pixel of a box of one pixel convolved
+    with the Gaussian, ``G(m + 1) - 2 G(m) + G(m - 1)``, G being the second integral of the Gaussian.
     """
     reach = math.ceil(5.0 * deviation) + 1
     m = np.arange(-reach, reach + 1)

@@ -1,8 +1,8 @@
-"""What is less ideal in the real world than disks at rest in a plane, coherent wave; each effect off by default.
+"""What is less ideal in the real world than disks at rest in coherent light; each effect off by default.
 
-Use :class:`World` with a detector or :func:`simulated_devices.simulate_frame`: it says of what shape the particles
-are, how they move during an exposure, and what the beam is like. The settings are plain numbers, which are
-recorded beside the frames, so that these can be made again from them.
+Use :class:`World` with a detector or :func:`simulated_devices.simulate_frame`: it says of what shape the
+particles are, how they move during an exposure, and what the beam is like. The settings are plain numbers,
+which are recorded beside the frames, so that these can be made again from them.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class World:
     ----------
     shape : Shape or str
     coherence_length : float, optional
-        Transverse coherence length of the beam, in the units of the box: two points at the distance d have the
-        degree of coherence ``exp(-d^2 / (2 coherence_length^2))``. None is a fully coherent beam.
+        Transverse coherence length of the beam, in the units of the box: two points at the distance d have
+        the degree of coherence ``exp(-d^2 / (2 coherence_length^2))``. None is a fully coherent beam.
     beam_width : float, optional
         Standard deviation of the Gaussian intensity of the beam on the sample, in the units of the box; the
         beam is on the middle of the box, and each particle scatters by the amplitude at its centre. None is a
@@ -119,7 +119,8 @@ def draw_intensity(
         How many particles.
     grid : PixelGrid
     rng : numpy.random.Generator
-        The configuration comes first, so that disks at rest are those of :func:`simulated_devices.draw_system`.
+        The configuration comes first, so that disks at rest are those of
+        :func:`simulated_devices.draw_system`.
 
     Returns
     -------

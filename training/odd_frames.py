@@ -1,7 +1,7 @@
 """Odd frames, such as no bundle is made for: to fit what tells them, and to see how well it does.
 
-Each way to be odd draws how odd a frame is, too. The kinds of :mod:`training.evaluation.unknowns` are fixed cases
-from the same range, of other seeds.
+Each way to be odd draws how odd a frame is, too. The kinds of :mod:`training.evaluation.unknowns` are fixed
+cases from the same range, of other seeds.
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ def calibrate(
 ) -> None:
     """Fit what tells frames that a network was not made for.
 
-    Draws known frames, as the network was trained on, and odd ones (other numbers, k steps and shapes, faults of
-    the detector, a beam that is off, less coherence), and fits detectors of oddness. The network itself stays as it
-    is. The file is found by itself beside the network's file; frames that are odd get the flag
-    **out_of_distribution**, and one that says in what they are odd, such as **odd_beam**.
+    Draws known frames, as the network was trained on, and odd ones (other numbers, k steps and shapes,
+    faults of the detector, a beam that is off, less coherence), and fits detectors of oddness. The network
+    itself stays as it is. The file is found by itself beside the network's file; frames that are odd get the
+    flag **out_of_distribution**, and one that says in what they are odd, such as **odd_beam**.
 
     **Example**
 

@@ -1,4 +1,4 @@
-"""How disks, spheres and squares scatter: the physics that the simulated devices and the structure solution share."""
+"""How disks, spheres and squares scatter: physics that simulated devices and structure solution share."""
 
 from speckle_plugin.scattering.coherence import partially_coherent
 from speckle_plugin.scattering.compilation import compiled

@@ -1,9 +1,9 @@
 """Partial transverse coherence: a frame of less contrast, as a Gaussian source of finite size gives.
 
-With the degree of coherence ``exp(-d^2 / (2 xi^2))`` of two points at the distance d, the frame is the coherent
-one convolved in k with a Gaussian of standard deviation 1 / xi. Sampled at the k step of the model system the
-autocorrelation of the sample just fits; so a convolution of the samples would mix in its copies. The samples
-are combined by a kernel whose Fourier transform ends where the autocorrelation does.
+With the degree of coherence ``exp(-d^2 / (2 xi^2))`` of two points at the distance d, the frame is the
+coherent one convolved in k with a Gaussian of standard deviation 1 / xi. Sampled at the k step of the model
+system the autocorrelation of the sample just fits; so a convolution of the samples would mix in its copies.
+The samples are combined by a kernel whose Fourier transform ends where the autocorrelation does.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ def partially_coherent(
     Parameters
     ----------
     coherent : callable
-        Gives the intensity in coherent light on a pixel grid, shape `grid.shape`, of a sample no larger than the
-        box. It is asked for a larger and, where the k step needs it, finer grid.
+        Gives the intensity in coherent light on a pixel grid, shape `grid.shape`, of a sample no larger than
+        the box. It is asked for a larger and, where the k step needs it, finer grid.
     grid : PixelGrid
         Where each pixel looks.
     coherence_length : float
-        The transverse coherence length xi, in the units of the box. At infinity the frame is the coherent one.
+        The transverse coherence length xi, in the units of the box. At infinity the frame is the coherent
+        one.
 
     Returns
     -------
@@ -55,8 +56,8 @@ def partially_coherent(
 
     Notes
     -----
-    Source: van Cittert and Zernike's theorem with Schell's model, in Goodman, Statistical Optics, 2nd edition,
-    chapter 5. Summed over k the intensity stays, but for what crosses the edge of the frame.
+    Source: van Cittert and Zernike's theorem with Schell's model, in Goodman, Statistical Optics, 2nd
+    edition, chapter 5. Summed over k the intensity stays, but for what crosses the edge of the frame.
     """
     if not coherence_length > 0:
         raise ValueError(f"the coherence length must be above 0, not {coherence_length!r}")

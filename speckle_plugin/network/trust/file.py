@@ -1,9 +1,9 @@
 """Trust files: what was fitted beside a bundle, of which it needs no new weights.
 
-A trust file is an .npz of plain arrays and a manifest: for which bundle it is (by SHA-256) and how it was made. It
-holds :class:`~speckle_plugin.network.trust.oddness.Oddness` for each range of k that frames may have. Those of
-shipped bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name and the suffix
-`.trust.npz`.
+A trust file is an .npz of plain arrays and a manifest: for which bundle it is (by SHA-256) and how it was
+made. It holds :class:`~speckle_plugin.network.trust.oddness.Oddness` for each range of k that frames may
+have. Those of shipped bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name
+and the suffix `.trust.npz`.
 """
 
 from __future__ import annotations

@@ -53,26 +53,40 @@ def ring_sums(values, ring, rings):  # type: ignore[no-untyped-def]
 def zone_sums(values, ring, zone, mean, slope, cosine, sine, unit, zones):  # type: ignore[no-untyped-def]
     """Sum, over zones of rings, moments and angular harmonics of the intensity over its ring's mean.
 
-    Columns: pixels, y^2 less what photons add, y / (1 + y), 1 / (1 + 8 y), (y - 1) times cos 2p, sin 2p and cos 4p of
-    the angle p, and (y - 1) times the slope of the logarithm of the mean times cos p and sin p.
+    Columns: pixels, y^2 less what photons add, y / (1 + y), 1 / (1 + 8 y), (y - 1) times cos 2p, sin 2p and
+    cos 4p of the angle p, and (y - 1) times the slope of the logarithm of the mean times cos p and sin p.
     """
     sums = np.zeros((zones, 9))
+    inverse = np.zeros(mean.size, np.float32)
+    for r in range(mean.size):
+        if mean[r] > 0.0:
+            inverse[r] = 1.0 / mean[r]
+    n = m2 = low = dark = c2s = s2s = c4s = along = across = 0.0
+    last = 0
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
             r = ring[i, j]
-            if r >= 0 and mean[r] > 0.0:
-                y = min(max(values[i, j], 0.0) / mean[r], MOST)
-                c, s, z, w = cosine[i, j], sine[i, j], zone[r], slope[r]
-                c2, s2 = c * c - s * s, 2.0 * s * c
-                sums[z, 0] += 1.0
-                sums[z, 1] += y * y - unit / mean[r]
-                sums[z, 2] += y / (1.0 + y)
-                sums[z, 3] += 1.0 / (1.0 + 8.0 * y)
-                sums[z, 4] += (y - 1.0) * c2
-                sums[z, 5] += (y - 1.0) * s2
-                sums[z, 6] += (y - 1.0) * (c2 * c2 - s2 * s2)
-                sums[z, 7] += (y - 1.0) * w * c
-                sums[z, 8] += (y - 1.0) * w * s
+            if r < 0 or inverse[r] == 0.0:
+                continue
+            z = zone[r]
+            if z != last:  # zones change rarely along a row
+                sums[last] += np.array((n, m2, low, dark, c2s, s2s, c4s, along, across))
+                n = m2 = low = dark = c2s = s2s = c4s = along = across = 0.0
+                last = z
+            y = max(values[i, j], np.float32(0.0)) * inverse[r]
+            y = min(y, np.float32(MOST))
+            c, s, over = cosine[i, j], sine[i, j], y - np.float32(1.0)
+            c2, s2 = c * c - s * s, np.float32(2.0) * s * c
+            n += 1.0
+            m2 += y * y - unit * inverse[r]
+            low += y / (np.float32(1.0) + y)
+            dark += np.float32(1.0) / (np.float32(1.0) + np.float32(8.0) * y)
+            c2s += over * c2
+            s2s += over * s2
+            c4s += over * (c2 * c2 - s2 * s2)
+            along += over * slope[r] * c
+            across += over * slope[r] * s
+    sums[last] += np.array((n, m2, low, dark, c2s, s2s, c4s, along, across))
     return sums
 
 
@@ -80,28 +94,32 @@ def zone_sums(values, ring, zone, mean, slope, cosine, sine, unit, zones):  # ty
 def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     """Compare pixels with the largest and the smallest of the eight around them.
 
-    In counts (`unit` above 0) in deviations of photons, else in logarithms. Gives, for brighter and for darker
-    pixels, the largest difference and the numbers of those above 1, 2, 4 and 8.
+    In counts (`unit` above 0) in deviations of photons, else in logarithms. Gives, for brighter and for
+    darker pixels, the largest difference and the numbers of those above 1, 2, 4 and 8.
     """
     rows, columns = values.shape
     found = np.zeros((2, 5))
-    # The largest and the smallest of three in a row; a pixel that is left out lets none beside it stand out.
-    high, low = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
-    clean_high, clean_low = np.empty_like(high), np.empty_like(low)
-    for i in range(rows):
+    # Of three rows at a time: values, and the largest and the smallest of each three in a row. A pixel that is
+    # left out lets none beside it stand out.
+    top, bottom = np.empty((3, columns), np.float32), np.empty((3, columns), np.float32)
+    high, low = np.empty((3, columns), np.float32), np.empty((3, columns), np.float32)
+    for new in range(rows):
+        n = new % 3
         for j in range(columns):
-            out = ring[i, j] < 0
-            v = max(values[i, j], np.float32(0.0))
-            clean_high[i, j] = np.float32(1e38) if out else v
-            clean_low[i, j] = np.float32(-1.0) if out else v
+            out = ring[new, j] < 0
+            v = max(values[new, j], np.float32(0.0))
+            top[n, j] = np.float32(1e38) if out else v
+            bottom[n, j] = np.float32(-1.0) if out else v
         for j in range(1, columns - 1):
-            high[i, j] = max(clean_high[i, j - 1], max(clean_high[i, j], clean_high[i, j + 1]))
-            low[i, j] = min(clean_low[i, j - 1], min(clean_low[i, j], clean_low[i, j + 1]))
-    for i in range(1, rows - 1):
+            high[n, j] = max(top[n, j - 1], max(top[n, j], top[n, j + 1]))
+            low[n, j] = min(bottom[n, j - 1], min(bottom[n, j], bottom[n, j + 1]))
+        if new < 2:
+            continue
+        above, here, below = (new - 2) % 3, (new - 1) % 3, n
         for j in range(1, columns - 1):
-            v = clean_low[i, j]
-            most = max(max(high[i - 1, j], high[i + 1, j]), max(clean_high[i, j - 1], clean_high[i, j + 1]))
-            least = min(min(low[i - 1, j], low[i + 1, j]), min(clean_low[i, j - 1], clean_low[i, j + 1]))
+            v = bottom[here, j]
+            most = max(max(high[above, j], high[below, j]), max(top[here, j - 1], top[here, j + 1]))
+            least = min(min(low[above, j], low[below, j]), min(bottom[here, j - 1], bottom[here, j + 1]))
             if v > np.float32(1.3) * most:
                 side, bright, dark = 0, v, most
             elif v >= 0.0 and least > np.float32(1.3) * v:
@@ -136,7 +154,7 @@ def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
 
 @compiled()
 def beam_likelihoods(values, ring, candidates, rings):  # type: ignore[no-untyped-def]
-    """Give, for rings about each candidate of the beam, the log-likelihood of exponential intensities a pixel.
+    """Give the log-likelihood of exponential intensities, a pixel, for rings about candidates of the beam.
 
     Of intensities that are exponentially distributed about the means m of their rings it is -sum(log m) - 1,
     if these are estimated from the same pixels.

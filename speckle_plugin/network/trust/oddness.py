@@ -1,8 +1,9 @@
 """Detectors of oddness, joined: which frames a network was not made for, and in what they are odd.
 
-Three look at a frame. The distance of the network's features from those of known frames, and the distance of the
-frame's statistics, need to have seen known frames only. A small perceptron of both has seen odd frames of several
-kinds, and names the kind. Each gives a score that is 1 where it alone would flag; the largest of them counts.
+Three look at a frame. The distance of the network's features from those of known frames, and the distance of
+the frame's statistics, need to have seen known frames only. A small perceptron of both has seen odd frames
+of several kinds, and names the kind. Each gives a score that is 1 where it alone would flag; the largest of
+them counts.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ FARTHEST = 6.0
 """Standard deviations to which the inputs of the perceptron are cut."""
 
 COUNTED = 1
-"""Place, among the statistics, of whether the frame is one of counts: these are known by statistics of their own."""
+"""Place, among the statistics, of whether a frame is one of counts: such frames are standardized apart."""
 
 
 class Look(NamedTuple):
-    """What there is to be seen of N frames: statistics (N, n), features (N, m) and logits (N, views, classes)."""
+    """What is seen of N frames: statistics (N, n), features (N, m) and logits (N, views, classes)."""
 
     statistics: NDArray[np.float32]
     features: NDArray[np.floating]

@@ -1,8 +1,8 @@
 """Numbers of a frame by which odd ones are told: rings, contrast, neighbours, lines, beam, map of distances.
 
 They are taken from the quadrants that the network sees, but of a larger range of k where the frame has it.
-None depends on the scale of the intensity. Counts of photons are known by their steps, whatever the gain: then
-photon noise is allowed for.
+None depends on the scale of the intensity. Counts of photons are known by their steps, whatever the gain:
+then photon noise is allowed for.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _smooth_slope(logs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _lines(values: NDArray[np.float32], view: View) -> NDArray[np.float64]:
-    """Give how much rows and columns stand out: steps, and single lines brighter or darker than both beside."""
+    """Tell how rows and columns stand out: steps, and single lines brighter or darker than those beside."""
     roots = np.sqrt(np.maximum(values[FIRST_LINE:, FIRST_LINE:], 0.0))
     found = []
     for axis in (0, 1):
