@@ -12,16 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
-from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
-from speckle_plugin.network.trust import Look, Verdict, find_trust, frame_statistics, range_of, views_of
+from speckle_plugin.network.trust import find_trust
+from speckle_plugin.network.trust.judge import judge, odd_flags
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
+from speckle_plugin.preprocessing.resampling import SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
-
-K_STEP_TOLERANCE = 0.01
-"""Relative difference in k step from which on a frame is flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +151,12 @@ class Classifier:
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
+        dark: NDArray[np.float32] | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
         Pixels that a frame marks as without a value are left out; see
-        :mod:`speckle_plugin.network.marked_pixels`.
+        :mod:`speckle_plugin.preprocessing.marked_pixels`.
 
         Parameters
         ----------
@@ -166,11 +166,14 @@ class Classifier:
             Value from which on a pixel is saturated; by default the largest value of an
             integer dtype, and none for floating point.
         k_step : float, optional
-            Wave number per pixel of the detector, if known.
+            Wave number per pixel of the detector, if known. Where it differs from the network's by up to
+            30 %, frames are resampled, see :mod:`speckle_plugin.preprocessing.resampling`.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
         center_assumed : bool
             Whether nobody said where the beam is; then each frame is flagged for it.
+        dark : array, shape (rows, columns), optional
+            Subtracted from each frame that is fit; flags are those of the frame as it was measured.
 
         Returns
         -------
@@ -195,11 +198,15 @@ class Classifier:
                 alike.setdefault(geometries[i], []).append(i)
         for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self.prepare([frames[i] for i in fit], of_frames)
+                inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, dark)
             with times("classify"):
                 output = self._run(inputs)
                 posterior = self.posterior(output, inputs.shape[1])
-                odd = self._odd_flags([frames[i] for i in fit], inputs, output, posterior, of_frames)
+                # Noise that was combined or subtracted is not that of a frame as it is measured.
+                as_measured = dark is None and self.resampling(of_frames, k_step) is None
+                judged = [frames[i] for i in fit] if as_measured else []
+                verdict = judge(self.trust, self.bundle, judged, inputs, output, of_frames)
+                odd = odd_flags(verdict, posterior.novelty, self.bundle)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -214,57 +221,25 @@ class Classifier:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
 
-    def judge(
+    def _prepare_fit(
         self,
-        frames: Sequence[NDArray[Any]],
-        inputs: NDArray[np.float32],
-        output: NetworkOutput,
+        frames: list[NDArray[Any]],
         geometry: FrameGeometry,
-    ) -> Verdict | None:
-        """Judge how odd raw frames are; None if nothing was fitted for frames of their size.
+        k_step: float | None,
+        dark: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Prepare frames that are fit: without the dark frame, on pixels of the network's k step."""
+        if dark is not None:
+            frames = [frame.astype(np.float32) - dark for frame in frames]
+        if resampling := self.resampling(geometry, k_step):
+            return self.prepare([resampling(frame) for frame in frames], resampling.geometry)
+        return self.prepare(frames, geometry)
 
-        Parameters
-        ----------
-        frames : sequence of N arrays, shape `geometry.shape`
-        inputs : array, shape (N, views, rows, columns)
-            Of these frames.
-        output : NetworkOutput
-            Of these inputs.
-        geometry : FrameGeometry
-        """
-        settings = self.bundle.preprocessing
-        size = range_of(geometry, settings) if self.trust else None
-        oddness = self.trust.oddness.get(size) if self.trust and size else None
-        if oddness is None or size is None or not frames:
+    def resampling(self, geometry: FrameGeometry, k_step: float | None) -> Resampling | None:
+        """Give how frames are brought to the network's k step; None if they are taken as they are."""
+        if not k_step or not self.bundle.pitch:
             return None
-        views = views_of(geometry, settings, size)
-        count = len(frames)
-        look = Look(
-            np.stack([frame_statistics(f, i, views) for f, i in zip(frames, inputs, strict=True)]),
-            output.features.reshape(count, -1, output.features.shape[1]).mean(axis=1),
-            output.logits.reshape(count, -1, output.logits.shape[1]),
-        )
-        return oddness.judge(look, self.bundle.feature_statistics)
-
-    def _odd_flags(
-        self,
-        frames: Sequence[NDArray[Any]],
-        inputs: NDArray[np.float32],
-        output: NetworkOutput,
-        posterior: Posterior,
-        geometry: FrameGeometry,
-    ) -> list[tuple[Flag, ...]]:
-        """Give for each frame the flags of an odd one, or none."""
-        verdict = self.judge(frames, inputs, output, geometry)
-        if verdict is not None:
-            return [
-                (Flag.OUT_OF_DISTRIBUTION, flag) if score > 1 else ()
-                for score, flag in zip(verdict.score, verdict.flags, strict=True)
-            ]
-        statistics = self.bundle.feature_statistics
-        threshold = statistics.threshold if statistics else np.inf
-        far = (Flag.OUT_OF_DISTRIBUTION, Flag.ODD_FEATURES)
-        return [far if novelty > threshold else () for novelty in posterior.novelty]
+        return resampling_to(self.bundle.pitch, k_step, geometry, self.bundle.preprocessing)
 
     def _inspect(
         self,
@@ -292,8 +267,8 @@ class Classifier:
         if least < 0:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
-        if k_step and known and abs(k_step / known - 1.0) > K_STEP_TOLERANCE:
-            flags.append(Flag.OTHER_PITCH)
+        if k_step and known and abs(k_step / known - 1.0) > SAME_K_STEP:
+            flags.append(Flag.RESAMPLED if self.resampling(geometry, k_step) else Flag.OTHER_PITCH)
         return tuple(flags)
 
 

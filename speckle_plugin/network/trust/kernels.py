@@ -99,8 +99,8 @@ def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     """
     rows, columns = values.shape
     found = np.zeros((2, 5))
-    # Of three rows at a time: values, and the largest and the smallest of each three in a row. A pixel that is
-    # left out lets none beside it stand out.
+    # Of three rows at a time: values, and the largest and the smallest of each three in a row. A pixel
+    # that is left out lets none beside it stand out.
     top, bottom = np.empty((3, columns), np.float32), np.empty((3, columns), np.float32)
     high, low = np.empty((3, columns), np.float32), np.empty((3, columns), np.float32)
     for new in range(rows):
@@ -154,7 +154,7 @@ def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
 
 @compiled()
 def beam_likelihoods(values, ring, candidates, rings):  # type: ignore[no-untyped-def]
-    """Give the log-likelihood of exponential intensities, a pixel, for rings about candidates of the beam.
+    """Give the log-likelihood, a pixel, of exponential intensities in rings about candidates of the beam.
 
     Of intensities that are exponentially distributed about the means m of their rings it is -sum(log m) - 1,
     if these are estimated from the same pixels.
