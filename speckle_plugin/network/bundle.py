@@ -50,7 +50,7 @@ FORMAT = 1
 SUFFIX = ".bundle"
 DEFAULT_BUNDLE = "quadrant"
 STATISTICS = "feature_statistics/"
-NOT_IN_MANIFEST = ("weights", "graph", "form", "sha256", "preprocessing", "feature_statistics")
+NOT_IN_MANIFEST = ("weights", "graph", "form", "sha256", "preprocessing", "feature_statistics", "path")
 BUNDLE_FOLDER = Path(__file__).parents[1] / "models" / "bundles"
 WEIGHTS, GRAPH = "weights.npz", "network.onnx"
 LARGEST = {"manifest.json": 64 << 20, WEIGHTS: 1 << 30, GRAPH: 1 << 30, "SHA256": 1 << 10}
@@ -93,6 +93,8 @@ class Bundle:
         SHA-256 of the bundle that it was fine-tuned from, or empty.
     sha256 : str
         Hash of manifest and weights; set by loading and saving.
+    path : Path or None
+        The file that it was loaded from.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Bundle:
     form: GraphForm | None = None
     graph: bytes = field(default=b"", repr=False)
     sha256: str = ""
+    path: Path | None = None
 
     def build_network(self) -> keras.Model:
         """Build the Keras network with this bundle's weights; it returns logits.
@@ -240,14 +243,14 @@ def load_bundle(path: Path | str) -> Bundle:
             raise ValueError(f"its architecture is {manifest.get('architecture')!r}, and it holds {part}")
         if part == GRAPH:
             manifest["form"] = typed_values(GraphForm, manifest["form"])
-            return Bundle(weights={}, graph=packed, sha256=actual, **manifest)
+            return Bundle(weights={}, graph=packed, sha256=actual, path=path, **manifest)
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             _check_sizes(arrays.zip)
             weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
         parts = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
         statistics = _statistics(parts) if parts else None
         check_weights(manifest.get("architecture", "resnet50"), weights, manifest["classes"])
-        return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, **manifest)
+        return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, path=path, **manifest)
     except (
         AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error
     ) as error:  # fmt: skip
