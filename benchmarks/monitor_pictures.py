@@ -32,8 +32,8 @@ SEED = 20261128
 WIDTHS = {1280: 1000, 1920: 1130}
 """Widths of the browser, and heights."""
 
-COLORS = 128
-"""Of a picture, so that it stays small."""
+LARGEST, COLORS = 290_000, 256
+"""Bytes of a picture; one that is larger gets so many colours only."""
 
 
 def main() -> None:
@@ -58,7 +58,8 @@ def main() -> None:
                             f"monitor-{name}-{width}.png" if (name, width) != MAIN else "monitor.png"
                         )
                         page.screenshot(path=small)
-                        Image.open(small).convert("RGB").quantize(COLORS).save(small, optimize=True)
+                        if small.stat().st_size > LARGEST:
+                            Image.open(small).convert("RGB").quantize(COLORS).save(small, optimize=True)
                         print(small, f"{small.stat().st_size / 1e3:.0f} kB")
                         page.close()
             browser.close()
@@ -70,7 +71,7 @@ MAIN = ("map", 1280)
 @contextmanager
 def session_in(data: Path) -> Iterator[Session]:
     """Open a session with second opinions on the frames of which the network is not sure."""
-    opinion = SecondOpinion("unsure", workers=1, wait=30.0, max_confidence=0.97)
+    opinion = SecondOpinion("unsure", workers=1, wait=2.0, max_confidence=0.97)
     engine = RunEngine({}, context_managers=[])  # scans run beside the main thread, which is the browser's
     with start_session(data, run_engine=engine, second_opinion=opinion, table=False, profile="") as session:
         yield session
@@ -98,7 +99,7 @@ def monitor_of(data: Path) -> Iterator[str]:
             running.terminate()
 
 
-def detector_in(session: Session, photons: float | None = 3e4, **settings: Any) -> Any:
+def detector_in(session: Session, photons: float | None = 1e6, **settings: Any) -> Any:
     """Make a detector with photon noise over a sample of patches."""
     sample_map = SampleMap("patches", seed=SEED, parts=12)
     sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=SEED)

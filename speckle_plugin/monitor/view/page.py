@@ -258,6 +258,8 @@ class Page:
         self._frames.show(state)
         self._sample_card.visible = state.has_structures
         self._mark()
+        if self._shown is not None:
+            self._line.object = frame_line(state, self._shown)
         if self._shown is not None and not self._shown.probabilities and state.is_open:
             self._want_frame()  # it may have a label by now
 
