@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,8 @@ from speckle_plugin.plans import classify_grid_scan
 from speckle_plugin.session import Session, start_session
 
 SEED = 20261128
-WIDTHS = {1280: 1000, 1920: 1130}
-"""Widths of the browser, and heights."""
+HEIGHTS = {1280: 1000, 1920: 1130}
+"""Of the browser, by its width."""
 
 LARGEST, COLORS = 290_000, 256
 """Bytes of a picture; one that is larger gets so many colours only."""
@@ -40,28 +41,24 @@ def main() -> None:
     """Measure, open pages, and take pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
-    parser.add_argument("--only", choices=["map", "line", "time", "large"], help="one picture only")
+    parser.add_argument("--only", choices=["map", "line", "time"], help="one picture only")
     parser.add_argument("--points", type=int, default=12, help="positions along each side of the map")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, session_in(Path(folder) / "data") as session:
         with monitor_of(Path(folder) / "data") as url, sync_playwright() as driver:
             path = shutil.which("chromium") or shutil.which("google-chrome")
             browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-            for name, take in PICTURES.items():
-                if options.only in (None, name):
-                    for width, height in WIDTHS.items():
-                        page = browser.new_page(viewport={"width": width, "height": height})
-                        page.goto(url)
-                        take(session, page, options.points)
-                        page.wait_for_timeout(1500)
-                        small = options.out / (
-                            f"monitor-{name}-{width}.png" if (name, width) != MAIN else "monitor.png"
-                        )
-                        page.screenshot(path=small)
-                        if small.stat().st_size > LARGEST:
-                            Image.open(small).convert("RGB").quantize(COLORS).save(small, optimize=True)
-                        print(small, f"{small.stat().st_size / 1e3:.0f} kB")
-                        page.close()
+            for name in PICTURES if options.only is None else [options.only]:
+                pages = {width: open_page(browser, url, width) for width in HEIGHTS}
+                running = PICTURES[name](session, list(pages.values()), options.points)
+                for width, page in pages.items():
+                    save(
+                        page,
+                        options.out
+                        / ("monitor.png" if (name, width) == MAIN else f"monitor-{name}-{width}.png"),
+                    )
+                    page.close()
+                running.join()
             browser.close()
 
 
@@ -114,34 +111,68 @@ def detector_in(session: Session, photons: float | None = 1e6, **settings: Any) 
     )
 
 
-def on_map(session: Session, page: Page, points: int) -> None:
-    """Take a picture of a grid scan that is two thirds through."""
+def on_map(session: Session, pages: list[Page], points: int) -> threading.Thread:
+    """Have the pages show a grid scan that is two thirds through."""
     det = detector_in(session)
     axes = (det.sample.y, -1, 1, points, det.sample.x, -1, 1, points)
     plan = classify_grid_scan([det], *axes, snake_axes=True, md={"sample": "patches of disks", "user": "ada"})
-    wanted = points * points * 2 // 3
-    measure(session, plan, lambda: page.wait_for_function(TAKEN, arg=wanted, timeout=120_000), page)
+    return measure(session, plan, pages, points * points * 2 // 3)
 
 
-def on_line(session: Session, page: Page, points: int) -> None:
-    """Take a picture of a scan along x that has ended, with one frame chosen."""
+def on_line(session: Session, pages: list[Page], points: int) -> threading.Thread:
+    """Have the pages show a scan along x that has ended."""
     det = detector_in(session)
-    session.RE(bp.scan([det], det.sample.x, -1, 1, 2 * points, md={"sample": "wedge"}))
-    page.wait_for_timeout(4000)
-    page.locator(".tabulator-row").first.click()
-    page.wait_for_timeout(3000)
+    plan = bp.scan([det], det.sample.x, -1, 1, 2 * points, md={"sample": "wedge"})
+    running = measure(session, plan, pages, 2 * points)
+    running.join()
+    for page in pages:
+        page.wait_for_timeout(3000)
+    return running
 
 
-def in_time(session: Session, page: Page, points: int) -> None:
-    """Take a picture of frames without a position, one of them explained."""
+def in_time(session: Session, pages: list[Page], points: int) -> threading.Thread:
+    """Have the pages show frames without a position, the last of them explained."""
     det = detector_in(session)
-    session.RE(bp.count([det], points, delay=0.2))
-    page.wait_for_timeout(4000)
-    page.locator(".tabulator-row").first.click()
-    page.wait_for_timeout(2000)
-    page.locator("button", has_text="hold").click()
-    page.locator("button", has_text="saliency").click()
-    page.wait_for_timeout(25_000)
+    running = measure(session, bp.count([det], points, delay=0.2), pages, points)
+    running.join()
+    for page in pages:
+        page.wait_for_timeout(3000)
+        page.locator("button", has_text="hold").click()
+        page.locator("button", has_text="saliency").click()
+    for page in pages:
+        page.wait_for_function(EXPLAINED, timeout=120_000)
+    return running
+
+
+def measure(session: Session, plan: Any, pages: list[Page], wanted: int) -> threading.Thread:
+    """Run a plan on a thread, choose its run on the pages, and wait until they show so many frames."""
+    running = threading.Thread(target=session.RE, args=(plan,), daemon=True)
+    before = len(session.catalog)
+    running.start()
+    while len(session.catalog) == before:
+        time.sleep(0.1)
+    newest = str(session.catalog.values().last().start["scan_id"])
+    for page in pages:
+        page.locator(".tabulator-row", has_text=newest).first.click(timeout=60_000)
+    for page in pages:
+        page.wait_for_function(TAKEN, arg=wanted, timeout=120_000)
+    return running
+
+
+def open_page(browser: Any, url: str, width: int) -> Page:
+    """Open the page in a window of some width."""
+    page: Page = browser.new_page(viewport={"width": width, "height": HEIGHTS[width]})
+    page.goto(url)
+    return page
+
+
+def save(page: Page, path: Path) -> None:
+    """Take a picture."""
+    page.wait_for_timeout(1500)
+    page.screenshot(path=path)
+    if path.stat().st_size > LARGEST:
+        Image.open(path).convert("RGB").quantize(COLORS).save(path, optimize=True)
+    print(path, f"{path.stat().st_size / 1e3:.0f} kB")
 
 
 TAKEN = """(wanted) => {
@@ -149,17 +180,18 @@ TAKEN = """(wanted) => {
   return figure && figure.renderers[0].data_source.data.x.length >= wanted
 }"""
 
-
-def measure(session: Session, plan: Any, watch: Callable[[], object], page: Page) -> None:
-    """Run a plan on a thread, and choose its run on the page."""
-    threading.Thread(target=session.RE, args=(plan,), daemon=True).start()
-    page.wait_for_selector(".tabulator-row")
-    page.wait_for_timeout(4000)
-    page.locator(".tabulator-row").first.click()
-    watch()
+EXPLAINED = """() => {
+  const figure = Bokeh.documents[0].get_model_by_name("frame")
+  const overlays = figure ? figure.renderers.filter((one) => one.glyph.type === "ImageRGBA") : []
+  return overlays.some((one) => one.data_source.data.image.length)
+}"""
 
 
-PICTURES: dict[str, Callable[[Session, Page, int], None]] = {"map": on_map, "line": on_line, "time": in_time}
+PICTURES: dict[str, Callable[[Session, list[Page], int], threading.Thread]] = {
+    "map": on_map,
+    "line": on_line,
+    "time": in_time,
+}
 
 if __name__ == "__main__":
     main()

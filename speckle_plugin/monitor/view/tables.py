@@ -33,8 +33,8 @@ LOOKS: dict[str, Any] = {
     "stylesheets": [
         ".tabulator { font-size: 12px; } "
         ".tabulator-row { cursor: pointer; min-height: 26px !important; } "
-        ".tabulator-cell { padding: 5px 6px !important; height: 27px !important; } "
-        ".tabulator-header .tabulator-col-content { padding: 5px 6px !important; } "
+        ".tabulator-cell { padding: 5px 4px !important; height: 27px !important; font-size: 12px; } "
+        ".tabulator-header .tabulator-col-content { padding: 5px 4px !important; } "
         ".tabulator-col-title { font-size: 11px; padding-right: 0 !important; }"
     ],
 }
