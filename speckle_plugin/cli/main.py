@@ -25,6 +25,7 @@ from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
 from speckle_plugin.cli.monitor import monitor
 from speckle_plugin.cli.query import query, replay
+from speckle_plugin.cli.report import report
 from speckle_plugin.cli.retrain import retrain
 from speckle_plugin.cli.serve import serve
 from speckle_plugin.cli.simulate import simulate
@@ -50,6 +51,7 @@ app.command()(simulate)
 app.command()(classify)
 app.command()(center)
 app.command()(explain)
+app.command()(report)
 app.command()(solve)
 app.command()(train)
 app.command()(evaluate)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
 
     from speckle_plugin.store import Store
+    from speckle_plugin.store.leases import RunLeases
 
-__all__ = ["NOT_COMPLETE", "EverythingOption", "name_of", "named_runs", "replay_journals"]
+__all__ = ["NOT_COMPLETE", "EverythingOption", "leases_of", "name_of", "named_runs", "replay_journals"]
 
 NOT_COMPLETE = 1
 """Exit code when frames are left."""
@@ -23,7 +24,7 @@ EverythingOption = Annotated[bool, typer.Option("--all", help="Do every frame of
 
 
 def named_runs(store: Store, names: Sequence[str]) -> list[BlueskyRun]:
-    """Give runs by uid, its beginning, or scan id; each once.
+    """Give runs by uid, its beginning, scan id, or ``last`` for the newest; each once.
 
     Raises
     ------
@@ -32,6 +33,12 @@ def named_runs(store: Store, names: Sequence[str]) -> list[BlueskyRun]:
     """
     found = {}
     for name in names:
+        if name == "last":
+            if not len(store.runs):
+                raise ValueError("no run is stored yet: there is no last one")
+            run = store.runs.values().last()
+            found[run.start["uid"]] = run
+            continue
         # The beginning of a uid may be all digits, but a scan id of eight is not likely.
         by_scan_id = name.isdecimal() and len(name) < 8
         try:
@@ -51,6 +58,17 @@ def replay_journals(store: Store) -> bool:
     for uid, outcome in outcomes.items():
         remark(f"journal of the run {uid}: {outcome}")
     return not any(outcome.startswith("failed") for outcome in outcomes.values())
+
+
+def leases_of(store: Store) -> RunLeases | None:
+    """Give the leases by which workers and commands leave a run to each other; None without a folder."""
+    from speckle_plugin.store.leases import RunLeases
+
+    try:
+        return RunLeases(store.leases_directory)
+    except OSError as error:
+        remark(f"see to it that no worker labels these runs meanwhile: no lease can be taken ({error})")
+        return None
 
 
 def name_of(run: BlueskyRun) -> str:

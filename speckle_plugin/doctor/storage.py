@@ -10,6 +10,7 @@ from pathlib import Path
 
 from speckle_plugin.doctor.finding import Finding, broken, fine, note
 from speckle_plugin.settings import Settings
+from speckle_plugin.shell import command
 from speckle_plugin.store.lock import lock_file
 
 __all__ = ["examine_storage"]
@@ -28,11 +29,11 @@ def examine_storage(settings: Settings) -> Iterator[Finding]:
     yield from found
     journals = sorted((data / "journal").glob("*.jsonl"))
     if journals:
-        where = f"--data {data}" + (f" --server {settings.server}" if settings.server else "")
+        where = ["--data", data, *(["--server", settings.server] if settings.server else [])]
         yield note(
             "journals",
             f"{len(journals)} runs are not whole in Tiled, or still being measured",
-            f"when no scan runs: speckle replay {where}",
+            f"when no scan runs: {command('speckle', 'replay', *where)}",
         )
     if any(one.remedy and one.level == "BROKEN" for one in found):
         return
@@ -43,31 +44,36 @@ def examine_storage(settings: Settings) -> Iterator[Finding]:
 
 
 def _directory(data: Path) -> Iterator[Finding]:
+    elsewhere = "give another place: SPECKLE_DATA=..., or the setting data"
     existing = data
-    while not existing.exists():
-        existing = existing.parent
+    try:
+        while not existing.exists():
+            existing = existing.parent
+    except OSError as error:  # no right to look
+        yield broken("data directory", f"{data}: {error.strerror}", f"get the right, or {elsewhere}")
+        return
     if not existing.is_dir():
-        yield broken("data directory", f"{existing} is a file", "give another place: SPECKLE_DATA=...")
+        yield broken("data directory", f"{existing} is a file", elsewhere)
         return
-    if not os.access(existing, os.W_OK | os.X_OK):
-        yield broken(
-            "data directory",
-            f"no right to write in {existing}",
-            "get it, or give another place: SPECKLE_DATA=...",
-        )
-        return
+    below = [folder for name in ("frames", "journal", "tiled") if (folder := data / name).exists()]
+    for folder in (existing, *below):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield broken(
+                "data directory",
+                f"no right to write in {folder}, which is needed to read runs, too",
+                f"get it, or copy the directory to a place of your own (cp -r), or {elsewhere}",
+            )
+            return
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
             lock_file(file)
     except OSError as error:
-        yield broken(
-            "data directory", f"{existing}: {error}", "give a place on another disk: SPECKLE_DATA=..."
-        )
+        yield broken("data directory", f"{existing}: {error}", f"make room, or {elsewhere}")
         return
     free = shutil.disk_usage(existing).free
     room = f"{free / (1 << 30):.1f} GiB free"
     if free < TOO_LITTLE:
-        yield broken("data directory", f"{data}: {room}", "make room, or give a place on another disk")
+        yield broken("data directory", f"{data}: {room}", f"make room, or {elsewhere}")
     elif free < LITTLE:
         yield note("data directory", f"{data}: {room}", "make room before a long scan")
     else:
@@ -85,5 +91,7 @@ def _server(settings: Settings) -> Finding:
         return broken(
             "server",
             str(error),
-            "start that server, or correct the setting server" if settings.server else "see its message",
+            "start that server, or correct the setting server"
+            if settings.server
+            else f"do what it says; more is in {settings.data / 'tiled' / 'error.log'}",
         )

@@ -88,7 +88,7 @@ def explain_asked(asked: Asked) -> Saliency:
         made = explain(
             bundle, asked.frame, asked.geometry, k_step=asked.k_step, center_assumed=asked.center_assumed
         )
-    return Saliency(strength_of(made), made.disk_number, made.probability)
+    return Saliency(strength_of(made.saliency), made.disk_number, made.probability)
 
 
 class Explainer:

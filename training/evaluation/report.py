@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speckle_plugin.explain.style import line_styles
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -100,10 +102,10 @@ def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
         ((name, found[name]["accuracy"], found[name]["expected_calibration_error"]) for name in names),
     )
     figure, axes = _axes("confidence", "accuracy")
-    axes.plot([0, 1], [0, 1], color="0.7")
-    for name in names:
+    axes.plot([0, 1], [0, 1], color="0.7", label="as stated")
+    for name, style in zip(names, line_styles(), strict=False):
         curve = found[name]["reliability"]
-        axes.plot(curve["confidence"], curve["accuracy"], "o-", label=name)
+        axes.plot(curve["confidence"], curve["accuracy"], label=name, **style)
     axes.legend()
     yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"), "")
     yield from _solved([("frames as in training", {**found["calibrated"], **found})])
@@ -134,10 +136,9 @@ def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any
         figure, axes = _axes(label, "accuracy")
         if logarithmic:
             axes.set_xscale("log")
-        for family, values in found.items():
-            axes.plot(
-                [float(v) for v in values], [s["accuracy"] for s in values.values()], "o-", label=family
-            )
+        for (family, values), style in zip(found.items(), line_styles(), strict=False):
+            accuracies = [s["accuracy"] for s in values.values()]
+            axes.plot([float(v) for v in values], accuracies, label=family, **style)
         axes.legend()
         yield from ("", _save(figure, folder, f"{label.split()[0]}.png", f"Accuracy against {label}"))
 
