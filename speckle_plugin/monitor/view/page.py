@@ -183,8 +183,10 @@ class Page:
         self._want_frame()
 
     def recolour(self) -> None:
-        """Have the map say something else."""
+        """Have the map say something else, or of another detector."""
         self._run_figure.colour_by(self._controls.colouring.value)
+        if self._state is not None:
+            self._run_figure.show(self._state, self._controls.of_detector(self._state.table))
         self._mark()
 
     def rescale(self) -> None:
@@ -254,7 +256,8 @@ class Page:
         self._head.object = run_head(state, self._monitor.tiled_page(state.uid))
         self._status.object = status_line(state)
         self._controls.of_layout(state.layout)
-        self._run_figure.show(state)
+        self._controls.offer_detectors(state.image_keys)
+        self._run_figure.show(state, self._controls.of_detector(state.table))
         self._frames.show(state)
         self._sample_card.visible = state.has_structures
         self._mark()
@@ -268,8 +271,9 @@ class Page:
         state = self._state
         if state is None or self._controls.hold.value or self._reading is not None:
             return
-        table = state.table[state.table["status"].isin([Status.CLASSIFIED, Status.FLAGGED])]
-        table = state.table if table.empty else table
+        every = self._controls.of_detector(state.table)
+        table = every[every["status"].isin([Status.CLASSIFIED, Status.FLAGGED])]
+        table = every if table.empty else table
         if table.empty:
             return
         newest = (str(table["image_key"].iloc[-1]), int(table["frame_index"].iloc[-1]))
@@ -286,10 +290,9 @@ class Page:
         self._mark()
 
     def _soon(self) -> None:
-        """Draw at once what another thread has ready."""
-        if self._document.session_context is not None and not getattr(
-            self._document.session_context, "destroyed", False
-        ):
+        """Draw at once what another thread has ready, if the page is still open."""
+        context = self._document.session_context
+        if context is not None and not context.destroyed:
             self._document.add_next_tick_callback(self._take_frame)
 
     def _take_frame(self) -> None:
