@@ -62,7 +62,7 @@ class Page:
         self._explaining: Future[Saliency] | None = None
         self._region: RegionMeans | None = None
         self._region_work: Future[bool] | None = None
-        self._ticks = 0
+        self._ticks, self._failed = 0, ""
         self._make()
         self._read_address()
         document.add_periodic_callback(self._tick, TICK)
@@ -220,7 +220,9 @@ class Page:
         try:
             self._draw()
         except Exception as error:  # never a traceback on the page, and the next tick tries again
-            logger.exception("the page can't be drawn")
+            if self._failed != one_line(error):
+                self._failed = one_line(error)
+                logger.exception("the page can't be drawn")
             self._say(f"This page can't be drawn: {one_line(error)}")
 
     def _draw(self) -> None:
@@ -243,8 +245,8 @@ class Page:
         else:
             version = self._monitor.follow(self._uid).version
             if version != self._version:
-                self._version = version
                 self._draw_run(state)
+                self._version = version
             if self._ticks % CLOCK == 0:
                 self._status.object = status_line(state)
             self._follow_newest()
