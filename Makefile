@@ -13,7 +13,7 @@ OUT ?= runs/$(RECIPE)
 MINUTES ?= 60
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-slow test-newest test-oldest check-beside lint bench soak train clean
+.PHONY: help setup demo test test-slow test-newest test-oldest check-beside lint docs bench soak train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,8 +46,16 @@ lint: setup ## check style, types and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: setup ## build the site into docs/_build/html; its notebooks are run, warnings are errors
+	@$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench: setup ## measure speeds, half an hour on two cores; live ones go into benchmarks/latest.json
 	@for name in live engines simulator training_speed; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@for row in no_noise photons_1e5; do \
+	  echo "== structure, $$row"; \
+	  $(BIN)/python benchmarks/structure.py --row $$row --per-number 1 --families poly constant_radius --out "$$(mktemp -d)"; \
+	done
 
 soak: setup ## scans of every kind for an hour (MINUTES=60), with a report in runs/soak
 	@$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
@@ -56,7 +64,7 @@ train: setup ## train RECIPE=quadrant into OUT=runs/quadrant; resumes where it s
 	@$(BIN)/speckle train "$(RECIPE)" --out "$(OUT)"
 
 clean: ## remove caches and build folders; keeps .venv, runs and data
-	@rm -rf build dist *.egg-info .venv-newest .venv-oldest .lower-bounds .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	@rm -rf build dist *.egg-info docs/_build docs/reference/generated .venv-newest .venv-oldest .lower-bounds .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find speckle_plugin simulated_devices training tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # PYTHON=... chooses the interpreter; otherwise the first that is new enough.

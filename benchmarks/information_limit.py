@@ -66,7 +66,9 @@ def main() -> None:
                 f"{grid:10} n {number:2}", *(f"{p:g}: {s:.2f}" for p, s in zip(PHOTONS, share, strict=True))
             )
             shade = plt.get_cmap("viridis")(color / (len(NUMBERS) - 1))
-            axis.semilogx(PHOTONS, share, "o-", color=shade, label=f"{number} disks", markersize=3)
+            axis.semilogx(
+                PHOTONS, share, "osD^v"[color % 5] + "-", color=shade, label=f"{number} disks", markersize=3
+            )
         axis.set_title(grid)
         axis.set_xlabel("photons in a frame")
         axis.grid(alpha=0.3)

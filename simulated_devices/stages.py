@@ -38,6 +38,11 @@ class SampleStage(SynAxis):
         value = min(max(0.0, self.limits[0]), self.limits[1])
         super().__init__(name=name, value=value, delay=delay, readback_func=float, **kwargs)
 
+    def describe(self) -> dict[str, Any]:
+        """Describe position and set point, with their unit."""
+        described: dict[str, Any] = super().describe()
+        return {key: {**spec, "units": self.egu} for key, spec in described.items()}
+
     def check_value(self, value: float) -> None:
         """Check that a position can be reached.
 

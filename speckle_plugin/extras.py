@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from speckle_plugin.shell import command
+
 __all__ = ["EXTRA_OF", "MissingExtraError", "extra_needed"]
 
 EXTRA_OF = {
@@ -12,6 +14,7 @@ EXTRA_OF = {
     "databroker": "databroker",
     "keras": "train",
     "ophyd": "sim",
+    "panel": "monitor",
     "sklearn": "train",
     "tensorboard": "train",
     "tensorflow": "train",
@@ -41,5 +44,5 @@ def extra_needed() -> Iterator[None]:
             raise
         raise MissingExtraError(
             f"the package {package!r} is not installed, which this needs: "
-            f'pip install "speckle-plugin[{EXTRA_OF[package]}]"'
+            + command("pip", "install", f"speckle-plugin[{EXTRA_OF[package]}]")
         ) from error

@@ -90,7 +90,7 @@ def test_a_command_names_the_extra_that_it_needs(
     ended = run(f"from speckle_plugin.cli import app; app({command!r})", extra)
     assert ended.returncode == 2, ended.stderr
     assert f"the package {package!r} is not installed" in ended.stderr
-    assert f'pip install "speckle-plugin[{extra}]"' in ended.stderr
+    assert f"pip install 'speckle-plugin[{extra}]'" in ended.stderr
 
 
 def test_each_package_is_in_the_extra_that_is_named() -> None:

@@ -17,7 +17,7 @@ from speckle_plugin.cli.named_runs import (
     named_runs,
     replay_journals,
 )
-from speckle_plugin.cli.options import parse_beam_center
+from speckle_plugin.cli.options import EngineName, parse_beam_center
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def complete(
             show_default="the one that classified the run, if it is shipped; else quadrant",
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     mask: MaskOption = None,
     beam_center: Annotated[
         str | None,

@@ -10,7 +10,8 @@ import typer
 
 from speckle_plugin.cli.console import remark, stdout
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.options import FamilyName
+from speckle_plugin.cli.options import LARGEST_SEED, EngineName, FamilyName
+from speckle_plugin.shell import command
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,11 +41,11 @@ def demo(
     ),
     points: Annotated[int, typer.Option(min=2, max=64, help="Positions along each stage.")] = 8,
     family: Annotated[FamilyName, typer.Option(help="How the radii of the disks are chosen.")] = "mono",
-    seed: Annotated[int, typer.Option(min=0, help="Of sample and noise.")] = 20261122,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of sample and noise.")] = 20261122,
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
 ) -> None:
     r"""Scan a simulated sample, classify live, store, query back, and draw a picture.
 
@@ -108,8 +109,9 @@ def _draw(session: Session, table: DataFrame, settings: Preprocessing, path: Pat
     import numpy as np
 
     from speckle_plugin.explain.scan_picture import scan_picture
+    from speckle_plugin.explain.style import to_png
     from speckle_plugin.preprocessing import FrameGeometry, prepare
-    from speckle_plugin.store import read_frames
+    from speckle_plugin.store import StoredRun, read_frames
 
     run = session.catalog[table["run_uid"].iloc[0]]
     one_each = table.drop_duplicates("truth_disk_number").sort_values("truth_disk_number")
@@ -129,10 +131,12 @@ def _draw(session: Session, table: DataFrame, settings: Preprocessing, path: Pat
         table["confidence"],
         table["truth_disk_number"].astype(int),
         examples,
+        beam_center=FrameGeometry(frame.shape).beam_center,
+        k_step=StoredRun(run).images["det_image"].describe().k_step,
         title=f"Scan {run.start['scan_id']}: {len(table)} frames of {family!r}, classified live",
         axis_labels=("sample x (mm)", "sample y (mm)"),
     )
-    figure.savefig(path, dpi=110)
+    path.write_bytes(to_png(figure))
     return path
 
 
@@ -180,9 +184,10 @@ def _tell(
     ]
     counts = ", ".join(f"{summary[name]} {name}" for name in ("classified", "flagged", "deferred"))
     console = stdout()
+    label = summary["labels"][0] if summary["labels"] else 7
+    console.print(f"\n[bold]accuracy {right:.1%}[/] against the truth")
     console.print(
-        f"""
-[bold]accuracy {right:.1%}[/] against the truth
+        f"""\
 frames: {summary["frames"]} ({counts})
 model {summary["model"]} {summary["model_version"]} on {summary["engine"]}
 {chr(10).join(times)}
@@ -190,11 +195,13 @@ model {summary["model"]} {summary["model_version"]} on {summary["engine"]}
 picture   {pictures[0]}
 sample    {pictures[1]}
 run       {uid}, in {data.resolve()} (frames/ HDF5, tiled/ catalog)
-IPython   SPECKLE_DATA={data} ipython --profile-dir=profile_collection
+IPython   {command("ipython", "--profile-dir=profile_collection", SPECKLE_DATA=data)}
           then: find_frames(catalog[-1])   catalog[-1].primary["det_image"].read()
-web page  while a session is open: print(session.store.web_url)
-query     speckle query --data {data} --label {summary["labels"][0] if summary["labels"] else 7}""",
+browser   {command("speckle", "monitor", "--data", data, "--show")}
+query     {command("speckle", "query", "--data", data, "--label", label)}
+report    {command("speckle", "report", "last", "--data", data, "--out", "report.html")}""",
         soft_wrap=True,
+        markup=False,
     )
     for run, problem in session.saver.failures.items():
         remark(f"run {run}: {problem}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from speckle_plugin.cli.bench import bench
+from speckle_plugin.cli.calibrate import calibrate
 from speckle_plugin.cli.center import center
 from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.complete import complete
@@ -23,7 +24,9 @@ from speckle_plugin.cli.evaluate import evaluate
 from speckle_plugin.cli.explain import explain
 from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
+from speckle_plugin.cli.monitor import monitor
 from speckle_plugin.cli.query import query, replay
+from speckle_plugin.cli.report import report
 from speckle_plugin.cli.retrain import retrain
 from speckle_plugin.cli.serve import serve
 from speckle_plugin.cli.simulate import simulate
@@ -43,14 +46,17 @@ app = typer.Typer(
 )
 
 app.command()(demo)
+app.command()(monitor)
 app.command()(query)
 app.command()(simulate)
 app.command()(classify)
 app.command()(center)
 app.command()(explain)
+app.command()(report)
 app.command()(solve)
 app.command()(train)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(retrain)
 app.command()(models)
 app.command()(complete)

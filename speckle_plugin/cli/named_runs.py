@@ -24,7 +24,7 @@ EverythingOption = Annotated[bool, typer.Option("--all", help="Do every frame of
 
 
 def named_runs(store: Store, names: Sequence[str]) -> list[BlueskyRun]:
-    """Give runs by uid, its beginning, or scan id; each once.
+    """Give runs by uid, its beginning, scan id, or ``last`` for the newest; each once.
 
     Raises
     ------
@@ -33,6 +33,12 @@ def named_runs(store: Store, names: Sequence[str]) -> list[BlueskyRun]:
     """
     found = {}
     for name in names:
+        if name == "last":
+            if not len(store.runs):
+                raise ValueError("no run is stored yet: there is no last one")
+            run = store.runs.values().last()
+            found[run.start["uid"]] = run
+            continue
         # The beginning of a uid may be all digits, but a scan id of eight is not likely.
         by_scan_id = name.isdecimal() and len(name) < 8
         try:

@@ -10,6 +10,7 @@ import typer
 from speckle_plugin.cli.console import remark, stdout
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption
+from speckle_plugin.shell import command
 
 __all__ = ["serve"]
 
@@ -29,8 +30,9 @@ def serve(
     """Keep the server of a data directory running, until Ctrl-C.
 
     Not needed to measure or to query: sessions and commands start the server by themselves, and share it. Use
-    this for programs that know nothing of data directories, such as a web browser or databroker, and to have
-    the next commands begin at once.
+    this for programs that know nothing of data directories, such as databroker, and to have the next commands
+    begin at once. To look at runs in a browser use speckle monitor: Tiled's own page shows frames and
+    metadata, but no tables, and so no results.
 
     **Example**
 
@@ -44,12 +46,16 @@ def serve(
         if profile is not None:
             write_profile(store, profile)
         console = stdout()
-        console.print(f"serving {data} at {store.uri}, for this machine and user only", soft_wrap=True)
-        console.print(f"join     speckle query --data {data}, or start a session on it", soft_wrap=True)
+        told = f"serving {data} at {store.uri}, for this machine and user only"
+        console.print(told, soft_wrap=True, markup=False)
+        join = command("speckle", "query", "--data", data)
+        console.print(f"join     {join}, or start a session on it", soft_wrap=True, markup=False)
         if profile is not None:
             console.print(f'         databroker.catalog["{profile}"]', markup=False)
         # The address holds the key: who types the command may see it, and the door is theirs anyway.
-        console.print(f"browser  {store.web_url}", soft_wrap=True, markup=False)
+        console.print(f"Tiled    {store.web_url} (frames and metadata)", soft_wrap=True, markup=False)
+        monitor = command("speckle", "monitor", "--data", data, "--show")
+        console.print(f"browser  {monitor}", soft_wrap=True, markup=False)
         remark("Ctrl-C ends it")
         try:
             threading.Event().wait()

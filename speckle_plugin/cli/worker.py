@@ -11,6 +11,7 @@ import typer
 
 from speckle_plugin.cli.console import remark, stdout
 from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import EngineName
 from speckle_plugin.cli.run_selection import SinceOption
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption
 
@@ -40,7 +41,7 @@ def worker(
         str | None,
         typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="that of the settings"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
 ) -> None:
     """Classify the frames that other processes store, and write the labels into the same runs.
 

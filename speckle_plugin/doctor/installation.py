@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 import speckle_plugin
 from speckle_plugin.doctor.finding import Finding, broken, fine, note
 from speckle_plugin.extras import EXTRA_OF
+from speckle_plugin.shell import command
 
 __all__ = ["examine_installation", "known_versions"]
 
@@ -46,7 +47,7 @@ def examine_installation() -> Iterator[Finding]:
             yield note(
                 f"extra {extra}",
                 f"not installed: {', '.join(names)}",
-                f'if wanted: pip install "{NAME}[{extra}]"',
+                f"if wanted: {command('pip', 'install', f'{NAME}[{extra}]')}",
             )
 
 
@@ -62,7 +63,7 @@ def _packages() -> Iterator[Finding]:
         extra = _extra_of(requirement, extras)
         if extra is None or requirement.name == NAME:
             continue
-        wanted = f"pip install '{requirement.name}{requirement.specifier}'"
+        wanted = command("pip", "install", f"{requirement.name}{requirement.specifier}")
         try:
             found = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from speckle_plugin.doctor.finding import Finding, broken, fine, note
 from speckle_plugin.settings import Settings
+from speckle_plugin.shell import command
 from speckle_plugin.store.lock import lock_file
 
 __all__ = ["examine_storage"]
@@ -28,11 +29,11 @@ def examine_storage(settings: Settings) -> Iterator[Finding]:
     yield from found
     journals = sorted((data / "journal").glob("*.jsonl"))
     if journals:
-        where = f"--data {data}" + (f" --server {settings.server}" if settings.server else "")
+        where = ["--data", data, *(["--server", settings.server] if settings.server else [])]
         yield note(
             "journals",
             f"{len(journals)} runs are not whole in Tiled, or still being measured",
-            f"when no scan runs: speckle replay {where}",
+            f"when no scan runs: {command('speckle', 'replay', *where)}",
         )
     if any(one.remedy and one.level == "BROKEN" for one in found):
         return

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from speckle_plugin.explain.style import FRAME_COLORS, NO_VALUE
 from speckle_plugin.frames.center import BeamCenter, turned_frame
 
 __all__ = ["center_picture"]
@@ -37,8 +38,8 @@ def center_picture(
     floor = max(float(np.nanmedian(counts)) * 0.1, float(np.nanmin(counts[counts > 0])))
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     figure.suptitle(
-        f"{title}: beam at row {center.row:.2f}, column {center.column:.2f} "
-        f"(± {center.uncertainty:.2f}), symmetry {center.symmetry:.2f}"
+        f"{f'{title}: ' if title else ''}beam at row {center.row:.2f}, column {center.column:.2f} "
+        f"(± {center.uncertainty:.2f} pixels), symmetry {center.symmetry:.2f} of 1"
     )
     axes = figure.subplots(1, 3)
     limits = np.log10([floor, max(float(np.nanmax(counts)), 10 * floor)])
@@ -52,12 +53,13 @@ def center_picture(
         ("the same, turned by half a turn about it", turned, near),
     )
     for axis, (name, values, around) in zip(axes, pictures, strict=True):
-        image = axis.imshow(np.log10(values + floor), vmin=limits[0], vmax=limits[1], cmap="viridis")
-        axis.set_facecolor("0.7")
-        axis.axhline(center.row, color="red", linewidth=0.6)
-        axis.axvline(center.column, color="red", linewidth=0.6)
-        axis.set(title=name, xlabel="column", ylabel="row")
+        image = axis.imshow(np.log10(values + floor), vmin=limits[0], vmax=limits[1], cmap=FRAME_COLORS)
+        axis.set_facecolor(NO_VALUE)
+        for color, width in (("black", 1.8), ("white", 0.8)):  # seen on bright and on dark
+            axis.axhline(center.row, color=color, linewidth=width)
+            axis.axvline(center.column, color=color, linewidth=width)
+        axis.set(title=name, xlabel="column (pixels)", ylabel="row (pixels)")
         if around is not None:
             axis.set(xlim=around[0], ylim=around[1])
-    figure.colorbar(image, ax=axes, label="log10 of the intensity", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="log10 of the intensity (units of the frame)", shrink=0.8)
     return figure

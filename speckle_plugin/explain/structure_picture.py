@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
+from speckle_plugin.explain.style import FRAME_COLORS, NO_VALUE, k_scale_bar, log_norm, scale_bar
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.structure import Structure
 from speckle_plugin.structure.matching import aligned
@@ -57,7 +57,6 @@ def structure_picture(
     -------
     matplotlib.figure.Figure
     """
-    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(17, 4.6), layout="constrained")
@@ -70,20 +69,21 @@ def structure_picture(
     draw_sample(real, structure, unit, truth)
     known = _known_pixels(frame, geometry, center_half_width)
     shown = np.where(known, frame, np.nan).astype(np.float64)
-    low, high = _limits(shown)
+    norm = log_norm(shown)
     fit = structure.calculated_frame(geometry.shape)
     for axes, values, name in (
         (measured, shown, "frame"),
         (calculated, fit, "calculated from the disks"),
     ):
-        image = axes.imshow(np.maximum(values, low), norm=LogNorm(low, high), cmap="magma")
+        image = axes.imshow(np.maximum(values, norm.vmin or 0.1), norm=norm, cmap=FRAME_COLORS)
         axes.set_title(name, fontsize=11)
-        axes.set_facecolor("0.75")
+        axes.set_facecolor(NO_VALUE)
+        k_scale_bar(axes, structure.k_step)
     figure.colorbar(image, ax=[measured, calculated], shrink=0.75, label="intensity (units of the frame)")
     residual = _residual(shown, fit, known)
     most = float(np.nanpercentile(np.abs(residual), 99.5)) if np.isfinite(residual).any() else 1.0
     image = difference.imshow(residual, vmin=-(most or 1.0), vmax=most or 1.0, cmap="RdBu_r")
-    difference.set_facecolor("0.75")
+    difference.set_facecolor(NO_VALUE)
     difference.set_title("residual; left out: grey", fontsize=11)
     figure.colorbar(image, ax=difference, shrink=0.75, label="(measured - calculated amplitude) / local mean")
     for axes in (measured, calculated, difference):
@@ -91,9 +91,7 @@ def structure_picture(
     return figure
 
 
-def draw_sample(
-    axes: Axes, structure: Structure, unit: str = "", truth: ArrayLike | None = None, scale_bar: bool = True
-) -> None:
+def draw_sample(axes: Axes, structure: Structure, unit: str = "", truth: ArrayLike | None = None) -> None:
     """Draw the disks as the frame is drawn: x, which goes with the rows, downwards.
 
     Parameters
@@ -104,7 +102,6 @@ def draw_sample(
         Of lengths; by default the inverse of the unit of k.
     truth : array, shape (n, 3), optional
         x, y, r of the true disks.
-    scale_bar : bool
     """
     from matplotlib.patches import Circle
 
@@ -139,13 +136,7 @@ def draw_sample(
     axes.set_xlim(center[1] - half, center[1] + half)
     axes.set_ylim(center[0] + half * 1.15, center[0] - half)
     axes.set_box_aspect(2.15 / 2)  # one length along both axes
-    if scale_bar:
-        length = _round_length(half / 2)
-        left, level = center[1] - 0.92 * half, center[0] + 1.06 * half
-        axes.plot([left, left + length], [level, level], color="black", linewidth=3, solid_capstyle="butt")
-        axes.annotate(
-            f"{length:g}", (left + length, level), (4, 0), textcoords="offset points", va="center", fontsize=9
-        )
+    scale_bar(axes, 1.0, unit)
 
 
 def _known_pixels(
@@ -163,14 +154,6 @@ def _known_pixels(
     return np.asarray(known & ~(rows[:, None] & columns[None, :]))
 
 
-def _limits(shown: NDArray[np.float64]) -> tuple[float, float]:
-    positive = shown[np.isfinite(shown) & (shown > 0)]
-    if not positive.size:
-        return 0.1, 1.0
-    low, high = np.percentile(positive, [2, 99.9])
-    return float(low), float(max(high, low * 1.001))
-
-
 def _residual(
     shown: NDArray[np.float64], fit: NDArray[np.float64], known: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
@@ -179,9 +162,3 @@ def _residual(
     floor = max(float(mean.max()) * 1e-9, np.finfo(float).tiny)
     residual = (measured - np.sqrt(np.maximum(fit, 0.0))) / np.maximum(mean, floor)
     return np.where(known, residual, np.nan)
-
-
-def _round_length(length: float) -> float:
-    """Give 1, 2 or 5 times a power of ten, not above a length."""
-    power = 10.0 ** math.floor(math.log10(length))
-    return next(factor for factor in (5, 2, 1) if factor * power <= length) * power

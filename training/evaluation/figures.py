@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simulated_devices import DISK_NUMBERS, DiskSystem, Family, draw_system, intensity, quadrant
 from simulated_devices.grids import BOX_LENGTH
+from speckle_plugin.explain.style import FRAME_COLORS, k_scale_bar, scale_bar
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from training.evaluation.baselines import FIRST_MOMENTS, first_moment
 from training.frames import balanced_set
@@ -65,12 +66,14 @@ def systems_picture(
         view = prepare(frame, SHOWN_PREPROCESSING, geometry)[0, 0]
         real, reciprocal, seen = panels[:, column]
         _draw_disks(real, system)
-        real.set_title(f"n = {disk_number}")
+        real.set_title(f"{disk_number} disks")
         norm = LogNorm(frame.max() * 1e-7, frame.max(), clip=True)
-        reciprocal.imshow(frame, norm=norm, cmap="magma", origin="lower")
+        reciprocal.imshow(frame, norm=norm, cmap=FRAME_COLORS, origin="lower")
         seen.imshow(view, vmin=-2.5, vmax=2.5, cmap="gray", origin="lower")
+        k_scale_bar(reciprocal, grid.pitch)
         for axes in (real, reciprocal, seen):
             axes.set(xticks=[], yticks=[])
+        scale_bar(real, 1.0)
         if report:
             report("figure 2", column + 1, len(disk_numbers), {})
     for axes, name in zip(
@@ -186,10 +189,11 @@ def confusion_picture(matrix: ArrayLike, classes: Sequence[int], title: str = ""
             f"the confusion matrix has the shape {counts.shape}; expected {(len(classes), len(classes))}, "
             "a row and a column for each class"
         )
-    figure = Figure(figsize=(8.5, 8), layout="constrained")
+    figure = Figure(figsize=(9.5, 8), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, origin="lower")
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, origin="lower")
+    figure.colorbar(drawn, ax=axes, shrink=0.8, label="share of the frames of this true disk number")
     for i, j in zip(*np.nonzero(counts), strict=True):
         color = "white" if shares[i, j] > 0.5 else "black"
         axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color=color)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from speckle_plugin.explain.style import line_styles
 from speckle_plugin.network import Bundle
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def _how(bundle: Bundle) -> str:
     recipe, preprocessing = bundle.training["recipe"], bundle.preprocessing
     parts: list[str] = [preprocessing.intensity]
     if preprocessing.radial_rows:
-        parts.append("radial image")
+        parts.append("radial image" if preprocessing.moments == 1 else "radial images of moments")
+    if bundle.architecture != "resnet50":
+        parts.append(bundle.architecture)
     if recipe["optimizer"] != "adamw":
         parts.append(recipe["optimizer"])
     if recipe["ema_momentum"]:
@@ -95,11 +98,16 @@ def curve_picture(points: Iterable[CurvePoint]) -> Figure:
     lines: dict[tuple[str, str], list[CurvePoint]] = {}
     for point in sorted(points):
         lines.setdefault((point.families, point.how), []).append(point)
-    for (families, how), line in lines.items():
+    for ((families, how), line), style in zip(lines.items(), line_styles(), strict=False):
         frames = [p.frames for p in line]
-        (drawn,) = axes.plot(frames, [p.accuracy for p in line], "o-", label=f"{families} ({how})")
-        axes.plot(frames, [p.within_one for p in line], "o--", color=drawn.get_color(), alpha=0.5)
-    axes.set(xscale="log", ylim=(0.0, 1.03), xlabel="training frames", ylabel="accuracy; broken: within one")
+        axes.plot(frames, [p.accuracy for p in line], label=f"{families} ({how})", **style)
+        axes.plot(frames, [p.within_one for p in line], linestyle="--", alpha=0.5, **style)
+    axes.set(
+        xscale="log",
+        ylim=(0.0, 1.03),
+        xlabel="different training frames",
+        ylabel="accuracy; broken: within one",
+    )
     axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

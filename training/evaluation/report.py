@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speckle_plugin.explain.style import line_styles
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -100,10 +102,10 @@ def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
         ((name, found[name]["accuracy"], found[name]["expected_calibration_error"]) for name in names),
     )
     figure, axes = _axes("confidence", "accuracy")
-    axes.plot([0, 1], [0, 1], color="0.7")
-    for name in names:
+    axes.plot([0, 1], [0, 1], color="0.7", label="as stated")
+    for name, style in zip(names, line_styles(), strict=False):
         curve = found[name]["reliability"]
-        axes.plot(curve["confidence"], curve["accuracy"], "o-", label=name)
+        axes.plot(curve["confidence"], curve["accuracy"], label=name, **style)
     axes.legend()
     yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"), "")
     yield from _solved([("frames as in training", {**found["calibrated"], **found})])
@@ -134,10 +136,9 @@ def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any
         figure, axes = _axes(label, "accuracy")
         if logarithmic:
             axes.set_xscale("log")
-        for family, values in found.items():
-            axes.plot(
-                [float(v) for v in values], [s["accuracy"] for s in values.values()], "o-", label=family
-            )
+        for (family, values), style in zip(found.items(), line_styles(), strict=False):
+            accuracies = [s["accuracy"] for s in values.values()]
+            axes.plot([float(v) for v in values], accuracies, label=family, **style)
         axes.legend()
         yield from ("", _save(figure, folder, f"{label.split()[0]}.png", f"Accuracy against {label}"))
 
@@ -151,6 +152,16 @@ def _masked(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     )
     yield ""
     yield from _solved(found.items())
+
+
+def _real_world(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    columns = ("frames", "errors", "accuracy", "within_one", "expected_calibration_error")
+    yield from _table(
+        ("family", "world", *columns),
+        ((f, world, *(s[c] for c in columns)) for f, values in found.items() for world, s in values.items()),
+    )
+    yield ""
+    yield from _solved((f"{f}, {world}", s) for f, values in found.items() for world, s in values.items())
 
 
 def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
@@ -181,15 +192,16 @@ def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
 def _unknown(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     yield (
-        f"Threshold of the novelty {found['threshold']:.3f}; {found['false_alarms']:.1%} of the known "
-        "frames lie above it. Area under the ROC curve of three scores, and share flagged:"
+        f"Of {found['known_frames']} known frames, as in training, {found['false_alarms']:.1%} are flagged. "
+        "Area under the ROC curve of the joined score, of its detectors, and of what a network alone offers; "
+        "share flagged, and what most of these are said to be:"
     )
     yield ""
-    names = ("novelty", "confidence", "energy")
+    names = ("joined", "features", "statistics", "perceptron", "novelty", "confidence", "energy")
     yield from _table(
-        ("frames", *names, "flagged"),
+        ("frames", *names, "flagged", "said to be"),
         (
-            (kind, *(values["area_under_roc"][n] for n in names), values["flagged"])
+            (kind, *(values["area_under_roc"][n] for n in names), values["flagged"], values["said"])
             for kind, values in found["kinds"].items()
         ),
     )
@@ -254,6 +266,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any], Path], Iterable[str]]] = {
     "sizes": _curves("rows and columns"),
     "beam offset": _curves("beam off by pixels"),
     "partly masked": _masked,
+    "real world": _real_world,
     "centred detectors": _centered,
     "unknown frames": _unknown,
     "baselines": _baselines,

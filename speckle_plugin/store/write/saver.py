@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from speckle_plugin.documents.routing import RunCallback
+from speckle_plugin.shell import command
 from speckle_plugin.store.connection import limit_retries
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import Journal
@@ -24,18 +25,15 @@ from speckle_plugin.store.write.plain import to_plain
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
-__all__ = ["REPLAY_COMMAND", "RunSaver", "RunWriter", "SavedRun"]
+__all__ = ["RunSaver", "RunWriter", "SavedRun"]
 
 logger = logging.getLogger(__name__)
-
-REPLAY_COMMAND = "speckle replay --data {data}"
-"""What the user is told to do when a journal was left in a data directory."""
 
 
 def replay_command(data: Path, uri: str) -> str:
     """Give the command that replays the journals of a data directory into the server that has its runs."""
-    command = REPLAY_COMMAND.format(data=data)
-    return command if (data / "tiled").is_dir() or not uri else f"{command} --server {uri}"
+    server = [] if (data / "tiled").is_dir() or not uri else ["--server", uri]
+    return command("speckle", "replay", "--data", data, *server)
 
 
 class RunWriter(Protocol):

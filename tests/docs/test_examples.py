@@ -1,0 +1,132 @@
+"""What README and pages show works: code runs, commands are known with all their options, links lead on."""
+
+from __future__ import annotations
+
+import builtins
+import doctest
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from bluesky import RunEngine
+
+from simulated_devices import FlySpeckleDetector, SampleMap, SpeckleSample, quadrant
+from speckle_plugin import start_session
+from speckle_plugin.cli import app
+from speckle_plugin.live import SecondOpinion
+from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, links
+
+PYTHON = [block for page in PAGES for block in blocks(page) if block.kind == "python"]
+
+NOT_RUN = {
+    "docs/how-to/detectors.md": "an areaDetector; the recipe is run by tests/live/test_area_detector.py",
+    "docs/retraining.md": "it trains for minutes; tests/training/test_retrain.py does so on a small network",
+    "docs/how-to/facility-server.md": "PostgreSQL; tests/store/test_facility_server.py calls the same",
+}
+"""Pages whose code needs what is not here, and where it is run instead. It is compiled all the same."""
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Give the names that the IPython profile has, on a session with two runs."""
+    import bluesky.plans as bp
+
+    from speckle_plugin.plans import classify_scan
+
+    folder = tmp_path_factory.mktemp("examples")
+    before = Path.cwd()
+    os.chdir(folder)
+    opinion = SecondOpinion("none", workers=1)
+    with start_session(folder / "data", profile="", table=False, second_opinion=opinion) as session:
+        sample = SpeckleSample(name="sample", sample_map=SampleMap("steps", disk_numbers=(2, 7)), seed=1)
+        frames_directory = session.store.frames_directory
+        det = FlySpeckleDetector(name="det", sample=sample, data_directory=frames_directory)
+        session.RE(bp.scan([det], sample.x, -1, 1, 3, md={"sample": "A7"}))
+        session.RE(classify_scan([det], sample.x, -1, 1, 4, second_opinion="all"))
+        frame = session.catalog[-1].primary["det_image"][0]
+        store, saver, live = session.store, session.saver, session.live
+        given = {**vars(builtins), **locals()}
+        yield {**given, "RE": session.RE, "catalog": session.catalog, "k_step": quadrant().pitch}
+    os.chdir(before)
+
+
+def run(block: Block, given: dict[str, Any], folder: Path) -> None:
+    """Run a block in names of its own, in an empty folder, with a RunEngine and frames of its own."""
+    names = {**given, "mask": np.zeros((257, 257), bool), "frame": np.asarray(given["frame"])}
+    if "run_engine=RE" in block.text:
+        names["RE"] = RunEngine({})
+    exec(compile(block.text, str(block), "exec"), names)
+    if names["session"] is not given["session"]:
+        names["session"].close()
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_code_runs(
+    block: Block, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compile(block.text, str(block), "exec")
+    page = str(block.page.relative_to(ROOT))
+    if page in NOT_RUN:
+        pytest.skip(NOT_RUN[page])
+    if "databroker" in block.text:
+        pytest.skip("it needs a profile that is written; tests/store/test_databroker.py")
+    if "scan.h5" in block.text:
+        np.save(tmp_path / "scan.npy", np.repeat(np.asarray(names["frame"])[None], 8, axis=0))
+        block = Block(block.page, block.line, block.kind, block.text.replace("scan.h5", "scan.npy"))
+    run(block, names, tmp_path)
+
+
+def _command_lines() -> Iterator[Any]:
+    for page in PAGES:
+        for line, words in commands(page):
+            yield pytest.param(words, id=f"{page.relative_to(ROOT)}:{line}")
+
+
+@pytest.mark.parametrize("words", list(_command_lines()))
+def test_commands_are_known(words: list[str]) -> None:
+    """Parsed as the command line does, but not run: a name or option that is not there is an error."""
+    group = typer.main.get_command(app)
+    end = next((i for i, word in enumerate(words) if word in ("|", ">", "&&", "||")), len(words))
+    with group.make_context("speckle", [], resilient_parsing=True) as context:
+        name, command, rest = group.resolve_command(context, words[:end])  # type: ignore[attr-defined]
+        assert command is not None, f"there is no command {name}"
+        # Variables of the shell in docs/retraining.md and docs/results.md: a number, and more options.
+        given = [word.replace("$seed", "1") for word in rest if word != "$LOG"]
+        command.make_context(name, given, parent=context)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    for path, _ in links(page):
+        if path:
+            assert (page.parent / path).exists(), path
+
+
+def _modules_with_examples() -> Iterator[str]:
+    for path in sorted((ROOT / "speckle_plugin").rglob("*.py")):
+        if ">>>" in path.read_text():
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("name", list(_modules_with_examples()))
+def test_examples_of_docstrings_run(
+    name: str, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they show is not compared: numbers are of a run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "displayhook", repr)
+    module = importlib.import_module(name)
+    given = {**names, **vars(module)}
+    for test in doctest.DocTestFinder(recurse=True).find(module, name):
+        for example in test.examples:
+            exec(compile(example.source, f"{name}, {test.name}", "single"), given)
+    if "live" in given and given["live"] is not names["live"]:
+        names["RE"].unsubscribe_all()
+        given["live"].close()
