@@ -1,7 +1,7 @@
 """Pictures of the monitor, for docs/how-to/monitor.md: real scans, a real Chromium at 1280 and 1920 pixels.
 
-Run it with ``python benchmarks/monitor_pictures.py --out docs/how-to``. It takes some minutes. The scans are the
-same each time; times and uids are not. ``--only map`` makes one of the pictures.
+Run it with ``python benchmarks/monitor_pictures.py --out docs/how-to``. It takes some minutes. The scans are
+the same each time; times and uids are not. ``--only map`` makes one of the pictures.
 """
 
 from __future__ import annotations

@@ -62,8 +62,6 @@ def monitor(
 
         speckle monitor --server https://tiled.facility.org --port 5007
     """
-    # Whatever is computed for a page gives way to the scan on this machine.
-    os.nice(10)
     from speckle_plugin.extras import extra_needed
     from speckle_plugin.settings import read_settings
 
@@ -75,8 +73,10 @@ def monitor(
     key = os.environ.get("SPECKLE_MONITOR_KEY") or secrets.token_urlsafe(16)
     if len(key) < SHORTEST_KEY:
         raise ValueError(f"SPECKLE_MONITOR_KEY has {len(key)} characters: give {SHORTEST_KEY} or more")
+    masks = settings.read_masks()
     with open_store(data, server) as store:
-        shown = Monitor(store, settings.read_masks(), settings.model)
+        os.nice(10)  # whatever is computed for a page gives way to the scan on this machine
+        shown = Monitor(store, masks, settings.model)
         try:
             pages = _listen(shown, key, port, address)
             stdout().print(f"monitor  {pages.url}", soft_wrap=True, markup=False)

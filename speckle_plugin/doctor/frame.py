@@ -13,8 +13,9 @@ from speckle_plugin.doctor.finding import Finding, broken, fine, note
 from speckle_plugin.frames.center import center_disagrees
 from speckle_plugin.frames.files import FrameFile, open_frames
 from speckle_plugin.frames.hot_pixels import hot_pixel_advice
-from speckle_plugin.network.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
+from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.settings import Settings, SettingsError
 
@@ -32,6 +33,7 @@ REMEDIES = {
     Flag.EMPTY: "is the shutter open, and the mask the right way round?",
     Flag.NON_FINITE: "mask the pixels that are not finite",
     Flag.OTHER_PITCH: "speckle models NAME tells for which k step a network is; take another network",
+    Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
 }
@@ -142,8 +144,10 @@ def _k_step(stated: float | None, known: float | None) -> Finding:
             f"{stated or 'not stated'}; the network is for {known or 'any'}",
             "have the detector state it (NAME_pitch): then frames that do not fit are flagged",
         )
-    if abs(stated / known - 1) > 0.01:
-        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[Flag.OTHER_PITCH])
+    change = abs(stated / known - 1)
+    if change > SAME_K_STEP:
+        flag = Flag.RESAMPLED if change <= LARGEST_CHANGE else Flag.OTHER_PITCH
+        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[flag])
     return fine("k step", f"{stated:g}, that of the network")
 
 

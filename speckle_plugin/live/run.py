@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.live.delivery import Channel
+from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.live.second_opinion import RunOpinions
 from speckle_plugin.network.classifier import Classifier
@@ -26,6 +28,7 @@ class Run:
     classifier: Classifier | Future[Classifier]
     when_full: str
     seconds_writing: float
+    detectors: dict[Detector, KnownDetector] = field(default_factory=dict)
     channel: Channel = field(default_factory=dict)
     closed: bool = False
 

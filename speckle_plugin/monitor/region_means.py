@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.network.marked_pixels import marked_pixels
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.store import StoredRun
 
 __all__ = ["MOST_POINTS", "RegionMeans"]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector, FrameSettings
-from speckle_plugin.network.marked_pixels import marked_pixels
 from speckle_plugin.preprocessing import hash_mask
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.schema import CLASSES, MASKS, Opinion
 from speckle_plugin.solving.rows import structure_of_row
 from speckle_plugin.store import StoredRun

@@ -12,15 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
-from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
+from speckle_plugin.network.trust import find_trust
+from speckle_plugin.network.trust.judge import judge, odd_flags
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
+from speckle_plugin.preprocessing.resampling import SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
-
-K_STEP_TOLERANCE = 0.01
-"""Relative difference in k step from which on a frame is flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +92,17 @@ class Classifier:
         The bundle, the name of a shipped one, or the path of one; None for the default.
     engine : str or Engine
         Name of the engine, or an engine of one's own.
+
+    Attributes
+    ----------
+    trust : Trust or None
+        What was fitted beside the bundle to tell odd frames, if there is such a file.
     """
 
     def __init__(self, bundle: Bundle | str | None = None, engine: str | Engine = "auto") -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
+        self.trust = find_trust(self.bundle)
 
     def prepare(
         self, frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry
@@ -106,6 +112,9 @@ class Classifier:
 
     def infer(self, inputs: NDArray[np.float32]) -> Posterior:
         """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`."""
+        return self.posterior(self._run(inputs), inputs.shape[1])
+
+    def _run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         count, views = inputs.shape[:2]
         output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
         if output.logits.shape != (count * views, len(self.bundle.classes)):
@@ -113,7 +122,7 @@ class Classifier:
                 f"the engine {self.engine.name!r} gave logits of shape {output.logits.shape}, "
                 f"not {(count * views, len(self.bundle.classes))}"
             )
-        return self.posterior(output, views)
+        return output
 
     def posterior(self, output: NetworkOutput, views: int) -> Posterior:
         """Join what the network gave for the views of each frame, one frame after the other."""
@@ -142,11 +151,12 @@ class Classifier:
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
+        dark: NDArray[np.float32] | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
         Pixels that a frame marks as without a value are left out; see
-        :mod:`speckle_plugin.network.marked_pixels`.
+        :mod:`speckle_plugin.preprocessing.marked_pixels`.
 
         Parameters
         ----------
@@ -156,11 +166,14 @@ class Classifier:
             Value from which on a pixel is saturated; by default the largest value of an
             integer dtype, and none for floating point.
         k_step : float, optional
-            Wave number per pixel of the detector, if known.
+            Wave number per pixel of the detector, if known. Where it differs from the network's by up to
+            30 %, frames are resampled, see :mod:`speckle_plugin.preprocessing.resampling`.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
         center_assumed : bool
             Whether nobody said where the beam is; then each frame is flagged for it.
+        dark : array, shape (rows, columns), optional
+            Subtracted from each frame that is fit; flags are those of the frame as it was measured.
 
         Returns
         -------
@@ -185,10 +198,15 @@ class Classifier:
                 alike.setdefault(geometries[i], []).append(i)
         for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self.prepare([frames[i] for i in fit], of_frames)
+                inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, dark)
             with times("classify"):
-                posterior = self.infer(inputs)
-            unknown = self._is_unknown(posterior)
+                output = self._run(inputs)
+                posterior = self.posterior(output, inputs.shape[1])
+                # Noise that was combined or subtracted is not that of a frame as it is measured.
+                as_measured = dark is None and self.resampling(of_frames, k_step) is None
+                judged = [frames[i] for i in fit] if as_measured else []
+                verdict = judge(self.trust, self.bundle, judged, inputs, output, of_frames)
+                odd = odd_flags(verdict, posterior.novelty, self.bundle)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -197,15 +215,31 @@ class Classifier:
                     float(posterior.confidence[row]),
                     float(posterior.entropy[row]),
                     float(posterior.novelty[row]),
-                    (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
+                    (*flags[i], *odd[row]),
                 )
         if center_assumed:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
 
-    def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
-        statistics = self.bundle.feature_statistics
-        return posterior.novelty > (statistics.threshold if statistics else np.inf)
+    def _prepare_fit(
+        self,
+        frames: list[NDArray[Any]],
+        geometry: FrameGeometry,
+        k_step: float | None,
+        dark: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Prepare frames that are fit: without the dark frame, on pixels of the network's k step."""
+        if dark is not None:
+            frames = [frame.astype(np.float32) - dark for frame in frames]
+        if resampling := self.resampling(geometry, k_step):
+            return self.prepare([resampling(frame) for frame in frames], resampling.geometry)
+        return self.prepare(frames, geometry)
+
+    def resampling(self, geometry: FrameGeometry, k_step: float | None) -> Resampling | None:
+        """Give how frames are brought to the network's k step; None if they are taken as they are."""
+        if not k_step or not self.bundle.pitch:
+            return None
+        return resampling_to(self.bundle.pitch, k_step, geometry, self.bundle.preprocessing)
 
     def _inspect(
         self,
@@ -233,8 +267,8 @@ class Classifier:
         if least < 0:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
-        if k_step and known and abs(k_step / known - 1.0) > K_STEP_TOLERANCE:
-            flags.append(Flag.OTHER_PITCH)
+        if k_step and known and abs(k_step / known - 1.0) > SAME_K_STEP:
+            flags.append(Flag.RESAMPLED if self.resampling(geometry, k_step) else Flag.OTHER_PITCH)
         return tuple(flags)
 
 

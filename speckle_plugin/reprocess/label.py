@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 
 from speckle_plugin.documents.descriptors import Detector
-from speckle_plugin.live.labels import label_frames
+from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.network.classifier import Classifier, FrameResult
+from speckle_plugin.reprocess.darks import StoredDarks
 from speckle_plugin.reprocess.parts import PART, Part, Results, SharedRun, cut_into_parts
 from speckle_plugin.reprocess.pixels import batches, read_batch
 from speckle_plugin.reprocess.task import Task
@@ -112,12 +113,15 @@ def _label_part(
     report: Callable[[int], None],
 ) -> Results:
     key, results = part.image_key, Results()
+    images = task.images[key]
+    known, darks = KnownDetector(detectors[key]), StoredDarks(task, images)
     for batch in batches(part.indices, detectors[key].frame_bytes):
-        with times("read"):
-            frames = read_batch(task.images[key], batch)
-        labelled = label_frames(classifier, detectors[key], frames, times)
-        results.update(((key, index), result) for index, result in zip(batch, labelled, strict=True))
-        report(len(results))
+        for some, dark in darks.split(batch):
+            with times("read"):
+                frames = read_batch(images, some)
+            labelled = known.label(classifier, frames, times, dark)
+            results.update(((key, index), result) for index, result in zip(some, labelled, strict=True))
+            report(len(results))
     return results
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.scattering import Pixels
 from speckle_plugin.structure.settings import SolveSettings
 from speckle_plugin.structure.targets import Amplitudes, Counts, Normal
@@ -151,8 +152,9 @@ def observe(frame: ArrayLike, geometry: FrameGeometry, k_step: float, settings: 
     _check(raw, geometry, k_step, settings)
     values = raw.astype(np.float64)
     known = np.isfinite(values)
-    if geometry.mask is not None:
-        known &= ~geometry.mask
+    for left_out in (geometry.mask, marked_pixels(raw)):
+        if left_out is not None:
+            known &= ~left_out
     integers = raw.dtype.kind in "iu"
     saturation = settings.saturation_level
     if saturation is None and integers:

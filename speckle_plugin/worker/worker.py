@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.network import Bundle, find_bundle, shipped_bundles
 from speckle_plugin.network.classifier import Classifier
@@ -208,8 +209,9 @@ class Worker:
         return complete_run(run, classifier, masks=self._frames.masks, beam_center=center, shared=shared)
 
     def _has_frames(self, stored: StoredRun) -> bool:
-        keys = self._frames.image_keys
-        return any(keys is None or images.data_key in keys for images in stored.images.values())
+        role_of = self._frames.role_of
+        every = stored.images.values()
+        return any(role_of(images.stream, images.data_key) is Role.LIGHT for images in every)
 
     def _end_live_runs(self) -> None:
         """Publish the summaries of scans that have ended, as soon as their sessions have stored them."""

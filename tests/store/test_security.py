@@ -269,7 +269,8 @@ def test_no_file_outside_is_read(target: Target, outside: Path, attack: str, man
     assert "1234.5" not in answer.text
     if answer.status_code != 500:  # Tiled's own refusal of a plain path outside is a 500 without a reason
         assert answer.status_code == 403
-        assert "outside of the folders" in answer.text or "lies in another file" in answer.text
+        reasons = "outside of the folders", "lies in another file", "in another folder", "no HDF5 file"
+        assert any(reason in answer.text for reason in reasons)
     else:
         assert attack == "a file outside"
 

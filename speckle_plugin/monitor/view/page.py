@@ -6,6 +6,7 @@ import logging
 import math
 from concurrent.futures import Future
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 
@@ -51,7 +52,7 @@ class Page:
     """
 
     def __init__(self, monitor: Monitor, document: Any) -> None:
-        self._monitor, self._document = monitor, document
+        self._monitor, self._document, self._location = monitor, document, pn.state.location
         self._uid, self._asked_uid = "", ""
         self._version = -1
         self._frame: tuple[str, int] | None = None
@@ -95,6 +96,7 @@ class Page:
             pn.Column(_pane(one), **side) for one in (self._probabilities, self._region_figure, self._sample)
         ]
         self._sample_card = below[-1]
+        self._sample_card.visible = False
         main = pn.Column(
             pn.Column(self._head, self._status, styles=CARD, sizing_mode="stretch_width", margin=(0, 4)),
             pn.Row(
@@ -130,11 +132,15 @@ class Page:
             self._choose_frame(key, int(index))
 
     def _write_address(self) -> None:
-        location = pn.state.location
-        if location is not None:
-            hold = self._controls.hold.value and self._frame is not None
-            frame = f"{self._frame[0]}:{self._frame[1]}" if hold and self._frame else None
-            location.update_query(run=self._uid or None, frame=frame)
+        location = self._location
+        if location is None:
+            return
+        query = {name: value for name, value in location.query_params.items() if name not in ("run", "frame")}
+        if self._uid:
+            query["run"] = self._uid
+        if self._controls.hold.value and self._frame is not None:
+            query["frame"] = f"{self._frame[0]}:{self._frame[1]}"
+        location.search = f"?{urlencode(query)}"
 
     # What is chosen
 

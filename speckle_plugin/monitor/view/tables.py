@@ -28,6 +28,7 @@ LOOKS: dict[str, Any] = {
     "selectable": 1,
     "theme": "simple",
     "layout": "fit_columns",
+    "sortable": False,
     "sizing_mode": "stretch_width",
     "stylesheets": [
         ".tabulator { font-size: 12px; } "

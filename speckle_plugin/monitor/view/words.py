@@ -73,9 +73,8 @@ def status_line(state: RunState) -> str:
     elif waiting:
         parts.append(f"{waiting} without a result: <code>speckle complete</code> labels them")
     if state.latency is not None:
-        parts.append(
-            f"frame to label {state.latency[0] * 1e3:.0f} ms (latest, at most {state.latency[1] * 1e3:.0f})"
-        )
+        median, largest = (f"{value * 1e3:.0f}" for value in state.latency)
+        parts.append(f"frame to label {median} ms, at most {largest}")
     parts.append(_model(state.model))
     return _line(parts)
 

@@ -74,6 +74,7 @@ def find_frames(
     disagrees: bool | None = None,
     mean_radius: tuple[float, float] | None = None,
     radius_spread: tuple[float, float] | None = None,
+    with_odd: bool = False,
 ) -> DataFrame:
     """Find the frames for which all that is given holds.
 
@@ -83,7 +84,8 @@ def find_frames(
         Where to look. In a catalog, finished runs that cannot hold such a frame are left
         out by the server, and runs that are still open are looked through.
     label : int
-        The disk number that the frame got: one that a network gives.
+        The disk number that the frame got: one that a network gives. Frames that are out of distribution,
+        whose label is not to be trusted, are left out, unless `flag` or `with_odd` says otherwise.
     min_confidence, max_confidence : float
         The frame was classified with at least the one and less than the other, 0 to 1.
     flag : Flag or str
@@ -105,6 +107,8 @@ def find_frames(
     mean_radius, radius_spread : (lowest, highest)
         Bounds, both included, of mean and standard deviation of the radii of a certified frame, in the
         inverse of the unit of k.
+    with_odd : bool
+        Whether frames out of distribution are found by their label too.
 
     Returns
     -------
@@ -132,6 +136,7 @@ def find_frames(
         None if status is None else Status(status),
         image_key,
         OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread),
+        with_odd or flag is not None,
     )
     bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
     candidates = list(_candidates(runs, conditions, pruned=stream is None))
@@ -251,14 +256,16 @@ class _Conditions:
         status: Status | None,
         image_key: str | None,
         opinions: OpinionSearch,
+        with_odd: bool,
     ) -> None:
+        self.with_odd = with_odd
         self.opinions = opinions
         self.label, self.flag, self.status, self.image_key = label, flag, status, image_key
         self.min_confidence, self.max_confidence = min_confidence, max_confidence
 
     def prune(self, catalog: CatalogOfBlueskyRuns) -> CatalogOfBlueskyRuns:
         """Leave out finished runs that hold no such frame."""
-        if self.label is not None:
+        if self.label is not None and not self.with_odd:  # summaries count odd frames apart
             catalog = catalog.search(has_label(self.label))
         for query in self.opinions.of_frames():
             catalog = catalog.search(query)
@@ -274,6 +281,9 @@ class _Conditions:
         keep = self.opinions.mask(results)
         if self.label is not None:
             keep &= (results["disk_number"] == self.label).to_numpy()
+            if not self.with_odd:
+                odd = Flag.OUT_OF_DISTRIBUTION
+                keep &= np.array([odd not in text.split(",") for text in results["flags"]], dtype=bool)
         # Frames without a label have a confidence of no meaning.
         if self.min_confidence is not None or self.max_confidence is not None:
             keep &= (results["status"] == Status.CLASSIFIED).to_numpy()

@@ -13,11 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.descriptors import FrameSettings, holds_images
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.schema import (
     PRIMARY,
+    STATED_BY_FILES,
     STRUCTURE_STREAM,
     STRUCTURE_SUMMARY,
     SUMMARY,
+    image_key_of,
     newest_stream,
     newest_structure_stream,
     split_image_key,
@@ -91,7 +94,7 @@ class StoredRun:
     def images(self) -> dict[str, StoredImages]:
         """The frames of all streams by their image key, classified or not."""
         every = [
-            StoredImages(events, key)
+            self._images_of(events, key)
             for events in self.streams.values()
             for key, spec in events.data_keys.items()
             if holds_images(spec)
@@ -106,17 +109,25 @@ class StoredRun:
         ValueError
             If no stream has it.
         """
+        if image_key in self.__dict__.get("images", {}):  # read already
+            return self.images[image_key]
         stated, data_key = split_image_key(image_key)
         # Older versions name no stream. The most likely one first: listing the others is one more request.
         others = (name for name in self.run.base if name != PRIMARY)
         for stream in [stated] if stated else itertools.chain([PRIMARY], others):
             events = self.events(stream)
             if events is not None and data_key in events.data_keys:
-                return StoredImages(events, data_key)
+                return self._images_of(events, data_key)
         raise ValueError(f"no stream of the run {self.uid} has the image key {image_key!r}")
 
+    def _images_of(self, events: StreamEvents, data_key: str) -> StoredImages:
+        # Where no frame has a label yet, nobody has asked the files; older versions never did.
+        asked = STATED_BY_FILES in self.summary or self.summary.get("classified")
+        stated = self.summary.get(STATED_BY_FILES, {}).get(image_key_of(events.stream, data_key), {})
+        return StoredImages(events, data_key, stated if asked else None)
+
     def choose_images(self, image_key: str | None) -> StoredImages:
-        """Give the frames of an image key; without one, the only frames that the run has.
+        """Give the frames of an image key; without one, the only frames with light that the run has.
 
         Raises
         ------
@@ -124,8 +135,10 @@ class StoredRun:
             If the run has no such key, or several and none is given.
         """
         images = self.images
-        if image_key is None and len(images) == 1:
-            return next(iter(images.values()))
+        if image_key is None:
+            light = [found for found in images.values() if self._is_light(found)]
+            if len(light) == 1:
+                return light[0]
         if image_key in images:
             return images[image_key]
         if not images:
@@ -134,6 +147,9 @@ class StoredRun:
         raise ValueError(
             f"the run {self.uid} has {asked}: choose by `image_key` among {', '.join(sorted(images))}"
         )
+
+    def _is_light(self, images: StoredImages) -> bool:
+        return self.settings.role_of(images.stream, images.data_key) is not Role.DARK
 
     def events(self, stream: str) -> StreamEvents | None:
         """Give the events of a stream; None if the run has no such stream."""
