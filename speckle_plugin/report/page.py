@@ -92,10 +92,10 @@ def write_report(
 
 def _network(stored: StoredRun, given: Bundle | None) -> tuple[Bundle | None, str]:
     """Give the network that labelled the frames, or why it is not here."""
-    weights = stored.model.get("weights_sha256")
-    name = f"{stored.model.get('model')} {stored.model.get('model_version')} (SHA-256 {str(weights)[:12]})"
-    if not weights:
+    if not stored.model:
         return None, "no network labelled a frame of this run"
+    weights = str(stored.model.get("weights_sha256", ""))
+    name = f"{stored.model.get('model')} {stored.model.get('model_version')} (SHA-256 {weights[:12]})"
     if given is not None:
         if given.sha256 == weights:
             return given, ""
@@ -103,7 +103,7 @@ def _network(stored: StoredRun, given: Bundle | None) -> tuple[Bundle | None, st
             f"the run {stored.uid} was labelled by {name}, not by {given.name} {given.version} "
             f"({given.sha256[:12]}): give `model` the bundle of that network, or leave it out"
         )
-    if stored.model["model"] in shipped_bundles():
+    if weights and stored.model["model"] in shipped_bundles():
         shipped = find_bundle(stored.model["model"])
         if shipped.sha256 == weights:
             return shipped, ""
