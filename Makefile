@@ -31,31 +31,14 @@ test-slow: setup ## run all tests, those that take minutes as well
 	@.ci/install-debian
 	@$(BIN)/python -m pytest
 
-# A part of each room, without what needs TensorFlow.
-SMOKE := tests/network tests/preprocessing tests/live/test_pipeline.py tests/store/test_saver.py \
-  tests/store/test_databroker.py tests/test_settings.py tests/cli/test_doctor.py tests/cli/test_options.py \
-  -m "not slow" -k "not engine and not weights_that_do_not_fit"
-
 test-newest: setup ## run a part of the tests with the newest versions that pip finds, in .venv-newest
-	@$(call other_environment,.venv-newest,--upgrade --upgrade-strategy eager)
-	@.venv-newest/bin/python -m pytest -q $(SMOKE)
+	@PYTHON="$(BIN)/python" .ci/test-versions newest
 
 test-oldest: setup ## run the same with the lower bounds of pyproject.toml (warnings do not count)
-	@.ci/lower-bounds > .lower-bounds
-	@$(call other_environment,.venv-oldest,-c .lower-bounds)
-	@.venv-oldest/bin/python -m pytest -q -W default $(SMOKE)
+	@PYTHON="$(BIN)/python" .ci/test-versions oldest
 
 check-beside: setup ## see that ophyd-async, apstools, bluesky-adaptive and blop install beside it
 	@.ci/check-beside "$(BIN)/python"
-
-# Without TensorFlow, which takes as much room and time as all the rest.
-define other_environment
-test -x $(1)/bin/python || $(BIN)/python -m venv $(1); \
-$(1)/bin/python -m pip install -qq --disable-pip-version-check $(2) -e ".[$(OTHER_EXTRAS)]" $(TESTING); \
-$(1)/bin/python -m pip check
-endef
-OTHER_EXTRAS := databroker,ipython,sim,worker
-TESTING := hypothesis pytest pytest-timeout scikit-learn
 
 lint: setup ## check style, types and the import contracts
 	@$(BIN)/ruff check .
@@ -69,6 +52,10 @@ docs: setup ## build the site into docs/_build/html; its notebooks are run, warn
 
 bench: setup ## measure speeds, half an hour on two cores; live ones go into benchmarks/latest.json
 	@for name in live engines simulator training_speed; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@for row in no_noise photons_1e5; do \
+	  echo "== structure, $$row"; \
+	  $(BIN)/python benchmarks/structure.py --row $$row --per-number 1 --families poly constant_radius --out "$$(mktemp -d)"; \
+	done
 
 soak: setup ## scans of every kind for an hour (MINUTES=60), with a report in runs/soak
 	@$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)

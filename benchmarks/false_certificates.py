@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import j1
+from threadpoolctl import threadpool_limits
 
 from simulated_devices import DetectorResponse, DiskSystem, draw_system, grid_by_name, intensity
 from speckle_plugin.preprocessing import FrameGeometry
@@ -212,4 +213,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with threadpool_limits(1):  # threads of a matrix product spin, and processor time counts it
+        main()

@@ -8,8 +8,8 @@ is there: by a session that starts the server, and by one that joins it.
     git worktree add ../old 47df98c
     python benchmarks/server_process.py --old ../old [--rounds 3] [--only prompt] [--without lighter_requests]
 
-`--without` leaves out one of what makes the server quicker (lighter_requests, new_files, priority), to see
-what it is good for. Run it on an idle machine; a round takes a quarter of an hour on two cores.
+`--without` leaves out one of what makes the server quicker (lighter_requests, new_files, frozen, priority),
+to see what it is good for. Run it on an idle machine; a round takes about ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ METRICS = {
 }
 STEPS = {"burst": "engine_and_burst", "paced": "paced", "stored": "stored", "overhead": "overhead"}
 OLD, NEW = "embedded", "process"
+PARTS = ["lighter_requests", "new_files", "frozen", "priority"]
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=2000, help="of the burst")
     parser.add_argument("--only", action="append", choices=[*STEPS, "prompt"])
-    parser.add_argument("--without", action="append", choices=["lighter_requests", "new_files", "priority"])
+    parser.add_argument("--without", action="append", choices=PARTS)
     parser.add_argument("--out", type=Path, help="write the numbers of each round into a JSON file")
     options = parser.parse_args()
     checkouts = {OLD: options.old.resolve(), NEW: HERE}

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from simulated_devices import DetectorResponse, DiskSystem, draw_system, grid_by_name, intensity
 from speckle_plugin.preprocessing import FrameGeometry
@@ -246,4 +247,5 @@ def warm_up() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with threadpool_limits(1):  # threads of a matrix product spin, and processor time counts it
+        main()

@@ -1,8 +1,9 @@
 """How many frames a second one worker labels, and two: `python benchmarks/worker.py --frames 600 --runs 12`.
 
 A session stores runs without labels; then workers (`speckle worker --once`, each a process of its own) label
-them, once by one and once by two. The time is that of the whole command, the loading of the network included:
-give enough frames. On two cores, two workers share them, and a gain shows what one leaves idle.
+them, once by one and once by two; `--runs 1` shows how they share a single run. The time is that of the whole
+command, the loading of the network included: give enough frames. On two cores, two workers share them, and a
+gain shows what one leaves idle.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from simulated_devices import SpeckleDetector, SpeckleSample
 from speckle_plugin.session import start_session
 from speckle_plugin.store import TiledStore, find_frames
 
+BURST = 10
+"""Frames of an event."""
+
 COMMAND = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", "worker", "--once"]
 
 
@@ -32,10 +36,11 @@ def measure(data: Path, runs: int, frames: int) -> None:
             name="det",
             sample=SpeckleSample(name="sample", seed=1),
             data_directory=session.store.frames_directory,
+            frames_per_trigger=BURST,
             seed=1,
         )
         for _ in range(runs):
-            session.RE(bp.count([det], frames // runs))
+            session.RE(bp.count([det], max(1, frames // runs // BURST)))
 
 
 def label(data: Path, workers: int) -> dict[str, float]:
@@ -53,8 +58,10 @@ def label(data: Path, workers: int) -> dict[str, float]:
         rows = find_frames(store.runs)
         summaries = [run.metadata["stop"]["classification"] for run in store.runs.values()]
         labelled = sum(summary["classified"] for summary in summaries)
-        doubled = len(rows) - len(rows.drop_duplicates(["run_uid", "image_key", "frame_index"]))
-    counts = {"workers": workers, "frames": labelled, "doubled": doubled}
+        streams = sum(name.startswith("classification") for run in store.runs.values() for name in run.base)
+    if not labelled == len(rows) == len(rows.drop_duplicates(["run_uid", "image_key", "frame_index"])):
+        raise SystemExit(f"{labelled} labels in {len(rows)} rows")
+    counts = {"workers": workers, "runs": len(summaries), "result_streams": streams, "frames": labelled}
     return counts | {"seconds": whole, "frames_per_second": labelled / whole}
 
 

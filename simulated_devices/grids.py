@@ -50,9 +50,11 @@ def grid_by_name(name: str, size: int | None = None) -> PixelGrid:
     Raises
     ------
     ValueError
-        If the name is none of `quadrant`, `centered`, `published`.
+        If the name is none of `quadrant`, `centered`, `published`, or the size is below 2 pixels.
     """
     makers = {"quadrant": quadrant, "centered": centered, "published": published}
     if name not in makers:
         raise ValueError(f"unknown grid {name!r}: expected one of {', '.join(makers)}")
+    if size is not None and size < 2:
+        raise ValueError(f"the size of a grid must be at least 2 pixels, not {size}")
     return makers[name]() if size is None else makers[name](size)

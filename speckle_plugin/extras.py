@@ -14,6 +14,7 @@ EXTRA_OF = {
     "databroker": "databroker",
     "keras": "train",
     "ophyd": "sim",
+    "panel": "monitor",
     "sklearn": "train",
     "tensorboard": "train",
     "tensorflow": "train",

@@ -18,16 +18,21 @@ __all__ = [
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
     "COUNTS",
+    "DARKS",
     "FLAG_COUNTS",
     "IMAGE_KEYS",
     "LABELS",
+    "LEAVE_OUT",
     "LEFT_OUT",
     "MASKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
+    "ODD_COUNTS",
+    "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
     "STRUCTURE_STREAM",
     "STRUCTURE_SUMMARY",
+    "SUBTRACT_DARKS",
     "SUMMARY",
     "UNFIT",
     "Flag",
@@ -81,6 +86,10 @@ LABELS, COUNTS, FLAG_COUNTS = "labels", "counts", "flags"
 """Keys in the summary: the disk numbers that frames got, the frames of each by its number as text, and
 the frames of each flag by its name."""
 
+ODD_COUNTS = "odd_counts"
+"""Key in the summary: the frames of each disk number that are flagged as out of distribution, which are not
+in `counts`; only where there are any. Until version 0.1.0 they were in `counts`."""
+
 CLASSIFIED_HERE = "classified_by_session"
 """In the metadata of a run whose own session classifies it: others leave it alone while it is measured."""
 
@@ -88,6 +97,13 @@ IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
 classify (none: all), the beam centre of detectors that do not state theirs (none, or row and
 column), and `KEY SHA-256` for each mask."""
+
+LEAVE_OUT, DARKS, SUBTRACT_DARKS = "leave_out", "darks", "subtract_darks"
+"""The same, of images that are not classified: those that the user does not want, dark frames, and 1 if these
+were subtracted."""
+
+STATED_BY_FILES = "stated_by_files"
+"""Key in the summary for what detectors' files said of their frames, by image key."""
 
 SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES)
 """What the summary repeats of the classifier's configuration."""
@@ -153,11 +169,19 @@ class Flag(StrEnum):
     SATURATED = "saturated"
     NEGATIVE = "negative"
     OTHER_PITCH = "other_pitch"
-    """The detector's pixels are of another k step than those that the network was trained on."""
+    """The detector's pixels are of a wholly other k step than those that the network was trained on."""
+    RESAMPLED = "resampled"
+    """The detector's k step is near that of the network, and the frame was brought to it."""
     ASSUMED_CENTER = "assumed_center"
     """The detector does not say where the beam is; pixel (0, 0) was taken."""
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The network's features lie far from those of all that it was trained on."""
+    CENTER_DISAGREES = "center_disagrees"
+    """The detector's frames show the beam elsewhere than where it was taken."""
+    HOT_PIXELS = "hot_pixels"
+    """The detector has pixels that stand out as no speckle does, and no mask leaves them out."""
+    NO_DARK = "no_dark"
+    """A dark frame was to be subtracted, and there is none that fits."""
 
 
 UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY, Flag.UNREADABLE, Flag.UNUSABLE_GEOMETRY})
@@ -271,9 +295,7 @@ def structure_configuration_keys() -> dict[str, dict[str, Any]]:
     """Give the data keys of the solver's configuration in that stream's descriptor."""
     keys = {name: _key("string", "|S128") for name in ("asked", "version", "settings")}
     keys["max_confidence"] = _key("number", "<f8")
-    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
-    keys[BEAM_CENTER] = _key("array", "<f8", (None,))
-    return keys
+    return keys | _frame_settings_keys()
 
 
 def newest_structure_stream(stop: Mapping[str, Any] | None) -> str | None:
@@ -288,13 +310,14 @@ def compose_summary(
     flags: Mapping[str, int],
     lowest_confidence: float | None,
     model: Mapping[str, Any],
+    odd_labels: Mapping[int, int] | None = None,
 ) -> dict[str, Any]:
     """Compose the summary of a stop document, by which runs are searched.
 
     Parameters
     ----------
     labels : mapping of int to int
-        Number of frames of each disk number.
+        Number of frames of each disk number, without those out of distribution.
     statuses : mapping of Status to int
         The frame counts: their sum is the number of frames.
     flags : mapping of str to int
@@ -303,6 +326,8 @@ def compose_summary(
         Of the classified frames; None without any.
     model : mapping
         The classifier's configuration, as in the stream's descriptor; may be empty.
+    odd_labels : mapping of int to int, optional
+        Number of frames of each disk number that are out of distribution: they are not to be found by it.
 
     Returns
     -------
@@ -317,6 +342,8 @@ def compose_summary(
         **{str(status): statuses.get(status, 0) for status in Status},
         **{key: model[key] for key in SUMMARIZED_CONFIGURATION if key in model},
     }
+    if odd_labels:
+        summary[ODD_COUNTS] = {str(n): odd_labels[n] for n in sorted(odd_labels)}
     if lowest_confidence is not None:
         summary["min_confidence"] = lowest_confidence
     return summary
@@ -333,8 +360,13 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
     keys[CLASSES] = _key("array", "<i8", (None,))
-    keys[IMAGE_KEYS] = keys[MASKS] = _key("array", "|S128", (None,))
+    return keys | _frame_settings_keys()
+
+
+def _frame_settings_keys() -> dict[str, dict[str, Any]]:
+    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS)}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
+    keys[SUBTRACT_DARKS] = _key("integer", "<i8")
     return keys
 
 

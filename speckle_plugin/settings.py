@@ -44,6 +44,7 @@ PREFIX = "SPECKLE_"
 
 OTHER_VARIABLES = {
     "SPECKLE_SETTINGS": "the file of settings; empty for none",
+    "SPECKLE_MONITOR_KEY": "the key of the monitor's page; without it a new one at each start",
     "SPECKLE_SERVER_IDLE": "seconds that the server of a data directory stays after its last user has left",
     "SPECKLE_SERVER_WITHOUT": "what a server leaves out, for benchmarks",
     "SPECKLE_SHARED": "the folder of the published frames, for tests",
@@ -93,6 +94,12 @@ class Settings(BaseSettings):
         Files of masks; a single one is for all `image_keys`, which must then be given.
     mask_polarity : {"left-out", "used"}
         What a 1 of a mask says of its pixel.
+    leave_out : tuple of str
+        Images that are not to be classified: a stream, a data key, or `STREAM/KEY`; `*` stands for anything.
+    darks : tuple of str or None
+        Images that are dark frames, in the same way; None for those that are called dark.
+    subtract_darks : bool
+        Whether the newest dark frame of a detector is subtracted from its frames.
     second_opinion : {"none", "unsure", "all"}
         Of which frames the disks are computed beside the network.
     table : bool
@@ -112,6 +119,9 @@ class Settings(BaseSettings):
     beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
     mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None
     mask_polarity: Literal["left-out", "used"] = "left-out"
+    leave_out: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    darks: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
+    subtract_darks: bool = False
     second_opinion: Literal["none", "unsure", "all"] = "none"
     table: bool = True
 
@@ -176,7 +186,14 @@ class Settings(BaseSettings):
                     'table: mask = {det_image = "mask.npy"}; in the environment SPECKLE_MASK=det_image=PATH'
                 )
             masks = dict.fromkeys(self.image_keys, *masks.values())
-        return FrameSettings(self.image_keys, self.beam_center, masks or None)
+        return FrameSettings(
+            self.image_keys,
+            self.beam_center,
+            masks or None,
+            self.leave_out,
+            self.darks,
+            self.subtract_darks,
+        )
 
     def read_masks(self) -> dict[str, NDArray[np.bool_]]:
         """Read the masks by data key; a single one by its path.
@@ -310,6 +327,8 @@ def _line(problem: pydantic_core.ErrorDetails, given: Mapping[str, Any]) -> str:
     wanted = {
         "beam_center": "ROW,COLUMN in pixels, such as 256,255.5",
         "image_keys": "a list of data keys, such as det_image",
+        "leave_out": "a list of streams or data keys, such as baseline",
+        "darks": "a list of streams or data keys, such as dark",
     }.get(name, problem["msg"].removeprefix("Value error, "))
     return f"the setting {name} = {str(value)!r}{place} can't be used: {wanted}"
 
@@ -325,8 +344,9 @@ def check_frames(frames: FrameSettings) -> FrameSettings:
     import numpy as np
 
     keys, center, masks = frames.image_keys, frames.beam_center, frames.masks
-    if keys is not None and (isinstance(keys, str) or not all(isinstance(key, str) for key in keys)):
-        raise SettingsError(f"image_keys must be a tuple of data keys such as ('det_image',), not {keys!r}")
+    for name, names in (("image_keys", keys), ("leave_out", frames.leave_out), ("darks", frames.darks)):
+        if names is not None and (isinstance(names, str) or not all(isinstance(key, str) for key in names)):
+            raise SettingsError(f"{name} must be a tuple of names such as ('det_image',), not {names!r}")
     if center is not None:
         try:
             row, column = (float(value) for value in center)

@@ -178,3 +178,20 @@ def test_a_key_that_no_run_has_is_told_once(
         run_engine(bp.count([make_detector()], 1))
     (message,) = [record.getMessage() for record in caplog.records]
     assert "image_keys names 'det_imge'" in message and "is it 'det_image'?" in message
+
+
+@pytest.mark.parametrize(("key", "told"), [("det1_imge", 1), ("det2_image", 0)])
+def test_a_key_that_is_nearly_right_is_told_at_the_first_frame(
+    run_engine: RunEngine,
+    make_detector: Callable[..., SpeckleDetector],
+    caplog: pytest.LogCaptureFixture,
+    key: str,
+    told: int,
+) -> None:
+    """One of another number may still come, in another stream."""
+    run_engine.subscribe(UnknownKeys(FrameSettings((key,))))
+    seen: list[int] = []
+    run_engine.subscribe(lambda name, doc: seen.append(len(caplog.records)), "event")
+    with caplog.at_level(logging.WARNING, "speckle_plugin"):
+        run_engine(bp.count([make_detector("det1")], 2))
+    assert seen == [told, told] and len(caplog.records) == 1

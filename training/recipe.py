@@ -7,17 +7,22 @@ no test frame is ever trained on, whatever the seeds are.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from simulated_devices import DISK_NUMBERS, Family
+from simulated_devices import DISK_NUMBERS, Family, grid_by_name
 from speckle_plugin.network import Bundle
+from speckle_plugin.network.resnet import STEMS
 from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.typed_values import typed_values
 
 __all__ = ["FrameRecipe", "TrainingRecipe", "load_recipe", "stored_frame_recipe"]
+
+T = TypeVar("T")
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 
@@ -62,7 +67,11 @@ class FrameRecipe:
     def __post_init__(self) -> None:
         for family in self.families:
             Family(family)
-        if self.shares and (len(self.shares) != len(self.families) or min(self.shares) <= 0):
+        if not self.families:
+            raise ValueError("families must name at least one family")
+        if self.shares and (
+            len(self.shares) != len(self.families) or not all(0 < share < math.inf for share in self.shares)
+        ):
             raise ValueError(f"shares must be one positive number for each family, not {self.shares}")
         rising = tuple(sorted(set(self.disk_numbers)))
         if len(rising) < 2 or rising[0] < 1 or self.disk_numbers != rising:
@@ -70,13 +79,14 @@ class FrameRecipe:
                 "disk_numbers must be at least two positive integers in rising order, "
                 f"not {self.disk_numbers}"
             )
-        if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1]):
+        if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1] < math.inf):
             raise ValueError(f"photons must be empty or (least, most), not {self.photons}")
         for name in ("noisy_share", "offset_share", "masked_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
-        if self.beam_offset < 0:
+        if not 0 <= self.beam_offset < math.inf:
             raise ValueError(f"beam_offset must be 0 or more pixels, not {self.beam_offset}")
+        grid_by_name(self.grid, self.size)
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,8 @@ class TrainingRecipe:
     patience : int, optional
         Epochs without a lower validation loss after which training stops, with the weights of
         the best epoch; None is off.
+    architecture : {"resnet50", "resnet50_wide"}
+        See :func:`speckle_plugin.network.build_resnet50`. A `resnet50` may be the parent of a wide one.
     quick : bool
         Train with the faster layers of `training.fast_network`.
     validation_per_class, test_per_class : int
@@ -131,6 +143,7 @@ class TrainingRecipe:
     warmup_steps: int = 60
     ema_momentum: float = 0.0
     patience: int | None = None
+    architecture: str = "resnet50"
     quick: bool = True
     validation_per_class: int = 10
     test_per_class: int = 100
@@ -148,6 +161,17 @@ class TrainingRecipe:
                 "optimizer must be 'adamw' or 'adam' and schedule 'one_cycle' or 'constant', "
                 f"not {self.optimizer!r} and {self.schedule!r}"
             )
+        if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf):
+            raise ValueError(
+                "learning_rate must be positive and weight_decay 0 or more, "
+                f"not {self.learning_rate} and {self.weight_decay}"
+            )
+        if self.warmup_steps < 0 or self.seed < 0:
+            raise ValueError(
+                f"warmup_steps and seed must be 0 or more, not {self.warmup_steps} and {self.seed}"
+            )
+        if self.architecture not in STEMS:
+            raise ValueError(f"architecture must be one of {', '.join(STEMS)}, not {self.architecture!r}")
         if not 0 <= self.ema_momentum < 1:
             raise ValueError(f"ema_momentum must be from 0 to below 1, not {self.ema_momentum}")
         if self.test_per_class < 1 or self.validation_per_class < 1:
@@ -203,13 +227,9 @@ def stored_frame_recipe(bundle: Bundle) -> FrameRecipe | None:
     values = bundle.training.get("recipe", {}).get("frames")
     if not values:
         return None
-    unknown = sorted(set(values) - {f.name for f in fields(FrameRecipe)})
     try:
-        if unknown:
-            raise ValueError(f"unknown keys {unknown}; it may be of a newer version")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return FrameRecipe(**plain)
-    except (TypeError, ValueError) as error:
+        return typed_values(FrameRecipe, values)
+    except ValueError as error:
         raise ValueError(f"the frame recipe of the bundle {bundle.name!r} can't be used: {error}") from error
 
 
@@ -224,15 +244,15 @@ def _change(values: dict[str, Any], change: str) -> None:
         value = text.strip()
     for table in tables:
         values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise ValueError(
+                f"the change {change!r} can't be made: {table} is {values!r}, no table of values"
+            )
     values[name] = value
 
 
-def _make(kind: type, values: dict[str, Any], path: Path) -> Any:
-    known = {f.name for f in fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"{path}: unknown keys {unknown} for {kind.__name__}; known are {sorted(known)}")
+def _make(kind: type[T], values: dict[str, Any], path: Path) -> T:
     try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except (TypeError, ValueError) as error:
+        return typed_values(kind, values)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

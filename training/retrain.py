@@ -271,6 +271,7 @@ def _recipe(
         learning_rate=learning_rate,
         warmup_steps=max(1, epochs * per_epoch // 5),
         test_per_class=test_per_class,
+        architecture=parent.architecture,
         seed=seed,
         **inherited,
     )

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from speckle_plugin.network import Bundle
-from speckle_plugin.network.classifier import K_STEP_TOLERANCE
 from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.preprocessing import usable_pixels, view_shape
+from speckle_plugin.preprocessing.resampling import SAME_K_STEP
 from training.frames import frame_geometry
 from training.progress import Report
 from training.recipe import FrameRecipe
@@ -95,7 +95,7 @@ def check_geometry(parent: Bundle, labelled: LabelledFrames, simulated: FrameRec
             + ("" if wanted is None else ", or take no simulated frames (share 0)")
         )
     known = parent.pitch or next(iter(steps), None)
-    others = {p: uids for p, uids in steps.items() if known and abs(p / known - 1.0) > K_STEP_TOLERANCE}
+    others = {p: uids for p, uids in steps.items() if known and abs(p / known - 1.0) > SAME_K_STEP}
     if others:
         source = f"the parent {parent.name!r} was trained on" if parent.pitch else "other runs have"
         raise ValueError(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing.marked_pixels import without_marked_pixels
 from speckle_plugin.schema import Opinion, Status
 from speckle_plugin.store import StoredRun, find_frames, read_frames
 from training.frames import DrawnFrame
@@ -71,6 +72,10 @@ class LabelledFrame:
     center_assumed: bool = False
 
 
+_Pixels = tuple[NDArray[np.float32], FrameGeometry]
+"""A frame, and its geometry without the pixels that the detector marks in it."""
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledFrames:
     """Labelled frames, and the runs from which they can be read.
@@ -90,7 +95,7 @@ class LabelledFrames:
     frames: tuple[LabelledFrame, ...]
     left_out: int = 0
     why_left_out: str = ""
-    _kept: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[int, _Pixels] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -122,7 +127,8 @@ class LabelledFrames:
         Yields
         ------
         DrawnFrame
-            Pixels of shape (rows, columns), float32, geometry and disk number.
+            Pixels of shape (rows, columns), float32, geometry and disk number. Pixels that the detector
+            marks as without a value are masked.
 
         Raises
         ------
@@ -140,10 +146,9 @@ class LabelledFrames:
             if missing:
                 pixels.update(self._read(missing))
             for i in block:
-                frame = self.frames[i]
-                yield DrawnFrame(pixels[i], frame.geometry, frame.disk_number)
+                yield DrawnFrame(*pixels[i], self.frames[i].disk_number)
 
-    def _read(self, positions: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def _read(self, positions: Sequence[int]) -> Iterator[tuple[int, _Pixels]]:
         import pandas as pd
 
         chosen = [self.frames[i] for i in positions]
@@ -151,9 +156,11 @@ class LabelledFrames:
             name: [getattr(f, name) for f in chosen] for name in ("run_uid", "image_key", "frame_index")
         }
         table = pd.DataFrame(columns, index=[int(i) for i in positions])
-        for position, frame in read_frames(list(self.runs.values()), table):
+        for label, frame in read_frames(list(self.runs.values()), table):
+            position = int(label)  # type: ignore[call-overload]
+            geometry = without_marked_pixels(frame, self.frames[position].geometry)
             with np.errstate(over="ignore"):  # what overflows is not finite, and told by who looks at it
-                yield position, frame.astype(np.float32)  # type: ignore[misc]
+                yield position, (frame.astype(np.float32), geometry)
 
 
 def frames_of_truth(runs: CatalogOfBlueskyRuns, mask: NDArray[np.bool_] | None = None) -> LabelledFrames:

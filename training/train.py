@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices import grid_by_name
-from speckle_plugin.network import Bundle, build_resnet50, save_bundle, weights_of
+from speckle_plugin.network import Bundle, build_resnet50, save_bundle, weights_of, widened
 from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.preprocessing import prepare, view_shape
 from training.calibrate import calibrate
@@ -158,7 +158,10 @@ def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
 
     from training.fast_network import quicken
 
-    model = build_resnet50(len(recipe.frames.disk_numbers)) if parent is None else parent.build_network()
+    if parent is None:
+        model = build_resnet50(len(recipe.frames.disk_numbers), recipe.architecture)
+    else:
+        model = _grown(parent, recipe.architecture).build_network()
     if recipe.quick:
         model = quicken(model)
     averaging = (
@@ -180,6 +183,24 @@ def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
         jit_compile=False,
     )
     return model
+
+
+def _grown(parent: Bundle, architecture: str) -> Bundle:
+    """Give the parent in the recipe's architecture.
+
+    Raises
+    ------
+    ValueError
+        If it can't be had from the parent's.
+    """
+    if parent.architecture == architecture:
+        return parent
+    if (parent.architecture, architecture) != ("resnet50", "resnet50_wide"):
+        raise ValueError(
+            f"the parent {parent.name!r} is a {parent.architecture}, the recipe is for a {architecture}: "
+            "take another parent, or set architecture"
+        )
+    return replace(parent, architecture=architecture, weights=widened(parent.weights))
 
 
 def _prepared(
@@ -364,6 +385,7 @@ def _bundle(
         classes=recipe.frames.disk_numbers,
         preprocessing=recipe.preprocessing,
         weights=weights_of(model),
+        architecture=recipe.architecture,
         pitch=grid_by_name(recipe.frames.grid, recipe.frames.size).pitch,
         parent="" if parent is None else parent.sha256,
         training={

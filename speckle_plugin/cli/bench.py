@@ -11,6 +11,7 @@ import typer
 
 from speckle_plugin.cli.console import print_table, remark, stdout, table
 from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import EngineName
 
 if TYPE_CHECKING:
     from speckle_plugin.speeds import LiveSpeed
@@ -28,7 +29,7 @@ def bench(
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the numbers to a JSON file.")] = None,
 ) -> None:
     r"""Measure how fast this machine classifies live, and what bounds it.

@@ -52,7 +52,7 @@ def center(
     """
     from speckle_plugin.frames.center import find_center
     from speckle_plugin.frames.files import open_frames
-    from speckle_plugin.network.marked_pixels import marked_pixels
+    from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 
     frames = turned(open_frames(file, dataset), orientation)
     left_out = mask_of(mask, mask_polarity, frames.statements.mask, frames.shape[1:])

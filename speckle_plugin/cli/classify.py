@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ from speckle_plugin.cli.frame_options import (
     mask_of,
     turned,
 )
-from speckle_plugin.cli.options import new_file
+from speckle_plugin.cli.options import EngineName, new_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from speckle_plugin.frames.files import FrameFile
     from speckle_plugin.network.classifier import Classifier, FrameResult
     from speckle_plugin.preprocessing import FrameGeometry
+    from speckle_plugin.schema import Flag
 
 __all__ = ["classify"]
 
@@ -56,7 +58,7 @@ def classify(
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Table of results to make: .csv.", show_default="summary only")
     ] = None,
@@ -123,27 +125,34 @@ def _label(
 ) -> Iterator[FrameResult]:
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
     saturation_level = frames.statements.saturation_level
+    flags: tuple[Flag, ...] = ()
     for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
         if not number:
-            _advise(list(block), geometry)
-        yield from classifier.label(
+            flags = _advise(list(block), geometry)
+        for result in classifier.label(
             list(block), geometry, saturation_level, k_step=k_step, center_assumed=assumed
-        )
+        ):
+            yield replace(result, flags=(*result.flags, *flags)) if result.disk_number else result
 
 
-def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> None:
+def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> tuple[Flag, ...]:
     """Tell what the first frames show that the options do not say: hot pixels, the beam elsewhere."""
     from speckle_plugin.frames.center import center_disagrees
     from speckle_plugin.frames.hot_pixels import hot_pixel_advice
+    from speckle_plugin.schema import Flag
 
+    flags = []
     if advice := hot_pixel_advice(frames, geometry):
+        flags.append(Flag.HOT_PIXELS)
         remark(f"WARNING: {advice}; see --mask")
     if found := center_disagrees(frames[0], geometry.beam_center, geometry.mask):
+        flags.append(Flag.CENTER_DISAGREES)
         row, column = geometry.beam_center
         remark(
             f"WARNING: the beam is taken at row {row:g}, column {column:g}, but the first frame shows it "
             f"near row {found.row:.0f}, column {found.column:.0f}: see speckle center and --beam-center-order"
         )
+    return tuple(flags)
 
 
 @contextlib.contextmanager

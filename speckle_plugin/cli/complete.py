@@ -12,11 +12,12 @@ from speckle_plugin.cli.frame_options import MaskOption
 from speckle_plugin.cli.named_runs import (
     NOT_COMPLETE,
     EverythingOption,
+    leases_of,
     name_of,
     named_runs,
     replay_journals,
 )
-from speckle_plugin.cli.options import parse_beam_center
+from speckle_plugin.cli.options import EngineName, parse_beam_center
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def complete(
             show_default="the one that classified the run, if it is shipped; else quadrant",
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     mask: MaskOption = None,
     beam_center: Annotated[
         str | None,
@@ -71,7 +72,7 @@ def complete(
     The labels go into a new stream of the run, classification_2 and so on, which holds all earlier results
     too; nothing is overwritten, and queries read the newest. Model and masks must be those of the session, as
     must a beam centre, if one is given; with **--all** every frame of the runs is classified again, by any
-    model. Stopped, the run that it was at stays as it was.
+    model. Stopped, the run that it was at stays as it was. A run that a worker is at is left to it.
 
     **Examples**: whatever is left; two runs; every frame of a run by another network.
 
@@ -116,6 +117,7 @@ def complete(
                     beam_center=center,
                     everything=everything,
                     report=report,
+                    leases=leases_of(store),
                 )
             )
             without_label = {run.start["uid"]: _count_unlabelled(run) for run in chosen}

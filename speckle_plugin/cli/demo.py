@@ -10,7 +10,7 @@ import typer
 
 from speckle_plugin.cli.console import remark, stdout
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.options import FamilyName
+from speckle_plugin.cli.options import LARGEST_SEED, EngineName, FamilyName
 from speckle_plugin.shell import command
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def demo(
     ),
     points: Annotated[int, typer.Option(min=2, max=64, help="Positions along each stage.")] = 8,
     family: Annotated[FamilyName, typer.Option(help="How the radii of the disks are chosen.")] = "mono",
-    seed: Annotated[int, typer.Option(min=0, help="Of sample and noise.")] = 20261122,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of sample and noise.")] = 20261122,
     model: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
 ) -> None:
     r"""Scan a simulated sample, classify live, store, query back, and draw a picture.
 
@@ -197,7 +197,7 @@ sample    {pictures[1]}
 run       {uid}, in {data.resolve()} (frames/ HDF5, tiled/ catalog)
 IPython   {command("ipython", "--profile-dir=profile_collection", SPECKLE_DATA=data)}
           then: find_frames(catalog[-1])   catalog[-1].primary["det_image"].read()
-browser   {command("speckle", "monitor", "--data", data)}
+browser   {command("speckle", "monitor", "--data", data, "--show")}
 query     {command("speckle", "query", "--data", data, "--label", label)}
 report    {command("speckle", "report", "last", "--data", data, "--out", "report.html")}""",
         soft_wrap=True,

@@ -100,8 +100,8 @@ def explain(
     if (file is None) == (run is None):
         raise ValueError("give either a file of frames or --run UID with --data or --server")
     from speckle_plugin.network import find_bundle
-    from speckle_plugin.network.marked_pixels import without_marked_pixels
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.preprocessing.marked_pixels import without_marked_pixels
     from speckle_plugin.schema import ASSUMED_CENTER
 
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)

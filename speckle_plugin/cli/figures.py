@@ -9,7 +9,7 @@ import typer
 
 from speckle_plugin.cli.console import progress_bar, reporter, stdout
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.options import new_file
+from speckle_plugin.cli.options import LARGEST_SEED, new_file
 
 __all__ = ["FigureName", "figures"]
 
@@ -23,7 +23,9 @@ DOTS_PER_INCH = 150
 def figures(
     out: Annotated[Path, typer.Option(help="Folder for the PNG files; made if need be.", show_default=False)],
     only: Annotated[FigureName | None, typer.Option(help="Draw this one.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same figures.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed makes the same figures.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Draw the paper's figures anew from simulated frames.

@@ -23,6 +23,7 @@ from speckle_plugin.cli.evaluate import evaluate
 from speckle_plugin.cli.explain import explain
 from speckle_plugin.cli.figures import figures
 from speckle_plugin.cli.models import models
+from speckle_plugin.cli.monitor import monitor
 from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.report import report
 from speckle_plugin.cli.retrain import retrain
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 
 app.command()(demo)
+app.command()(monitor)
 app.command()(query)
 app.command()(simulate)
 app.command()(classify)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
 
     from speckle_plugin.store import Store
+    from speckle_plugin.store.leases import RunLeases
 
-__all__ = ["NOT_COMPLETE", "EverythingOption", "name_of", "named_runs", "replay_journals"]
+__all__ = ["NOT_COMPLETE", "EverythingOption", "leases_of", "name_of", "named_runs", "replay_journals"]
 
 NOT_COMPLETE = 1
 """Exit code when frames are left."""
@@ -57,6 +58,17 @@ def replay_journals(store: Store) -> bool:
     for uid, outcome in outcomes.items():
         remark(f"journal of the run {uid}: {outcome}")
     return not any(outcome.startswith("failed") for outcome in outcomes.values())
+
+
+def leases_of(store: Store) -> RunLeases | None:
+    """Give the leases by which workers and commands leave a run to each other; None without a folder."""
+    from speckle_plugin.store.leases import RunLeases
+
+    try:
+        return RunLeases(store.leases_directory)
+    except OSError as error:
+        remark(f"see to it that no worker labels these runs meanwhile: no lease can be taken ({error})")
+        return None
 
 
 def name_of(run: BlueskyRun) -> str:

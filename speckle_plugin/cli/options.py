@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 __all__ = [
+    "LARGEST_SEED",
     "CenterOrder",
+    "EngineName",
     "FamilyName",
     "GridName",
+    "check_room",
     "new_file",
     "parse_beam_center",
     "parse_disk_numbers",
@@ -21,6 +25,16 @@ __all__ = [
 # The library's own lists, said again: importing them takes seconds, and the help must not. A test compares.
 FamilyName = Literal["mono", "poly", "poly_published", "constant_radius"]
 GridName = Literal["quadrant", "centered", "published"]
+
+EngineName = Literal["auto", "openvino", "tensorflow"]
+
+LARGEST_SEED = 2**63 - 1
+"""What a file can hold beside its frames."""
+
+LARGEST_NUMBER = 10**9
+MOST_NUMBERS = 10**7
+MOST_DISKS = 1000
+"""More would not find room in the box, whatever their radii."""
 
 CenterOrder = Literal["row-column", "x-y"]
 """In which order the two numbers of a beam centre stand; x is the column, y the row."""
@@ -32,31 +46,41 @@ def parse_disk_numbers(text: str) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If it is none of these, or a number is below 1.
+        If it is none of these, or a number is below 1 or above 1000.
     """
-    return parse_numbers(text, "disk numbers", least=1)
+    return parse_numbers(text, "disk numbers", least=1, largest=MOST_DISKS)
 
 
-def parse_numbers(text: str, what: str, least: int = 0) -> tuple[int, ...]:
+def parse_numbers(text: str, what: str, least: int = 0, largest: int = LARGEST_NUMBER) -> tuple[int, ...]:
     """Read `2-20`, `2,5,9` or `2-5,9`, in rising order; `what` names them in errors.
 
     Raises
     ------
     ValueError
-        If it is none of these, or a number is below the least.
+        If it is none of these, they are too many, or a number is out of bounds.
     """
     numbers: set[int] = set()
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            numbers |= set(range(int(first), int(last or first) + 1)) or _nothing(part)
+            span = range(int(first), int(last or first) + 1)
+            if span and (span[0] < least or span[-1] > largest):
+                beyond = span[0] if span[0] < least else span[-1]
+                raise _BoundsError(f"{what} must be from {least} to {largest}, not {beyond}")
+            if len(span) > MOST_NUMBERS:
+                raise _BoundsError(f"{what} {part!r} are {len(span)}: give at most {MOST_NUMBERS}")
+            numbers |= set(span) or _nothing(part)
+    except _BoundsError:
+        raise
     except ValueError:
         raise ValueError(
             f"the {what} {text!r} can't be read: give a range such as 2-20 or a list such as 2,5,9"
         ) from None
-    if min(numbers) < least:
-        raise ValueError(f"{what} must be at least {least}, not {min(numbers)}")
     return tuple(sorted(numbers))
+
+
+class _BoundsError(ValueError):
+    pass
 
 
 def _nothing(part: str) -> set[int]:
@@ -77,6 +101,24 @@ def parse_beam_center(text: str, order: CenterOrder = "row-column") -> tuple[flo
             return (first, second) if order == "row-column" else (second, first)
     wanted = "ROW,COLUMN" if order == "row-column" else "X,Y"
     raise ValueError(f"the beam centre {text!r} can't be read: give {wanted} in pixels, such as 256,255.5")
+
+
+def check_room(path: Path, size: int) -> None:
+    """See that a file of this size, in bytes, finds room where it is to be made.
+
+    Known before, since a disk that becomes full while HDF5 writes ends the process.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise ValueError(
+            f"{path} would take {size / 1e9:.3g} GB, and there are {free / 1e9:.3g} GB free: "
+            "ask for fewer or smaller frames, or write it elsewhere"
+        )
 
 
 @contextlib.contextmanager

@@ -88,7 +88,8 @@ def query(
         max_confidence=max_confidence,
         flag=flag,
         certificate=certificate,
-        disagrees=disagrees,
+        # Beside a frame that disagrees there may be others that agree.
+        disagrees=(disagrees or None) if frames else disagrees,
         model=model,
         since=since,
         until=until,

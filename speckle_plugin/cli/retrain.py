@@ -10,6 +10,7 @@ import typer
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import LARGEST_SEED
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
     FlagOption,
@@ -95,7 +96,9 @@ def retrain(
     test_per_class: Annotated[
         int, typer.Option(min=1, help="Simulated frames of each disk number to measure on.")
     ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of split, order and simulated frames.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of split, order and simulated frames.")
+    ] = 0,
 ) -> None:
     r"""Train a network further, on stored frames with labels, and measure it beside its parent.
 

@@ -30,8 +30,9 @@ def serve(
     """Keep the server of a data directory running, until Ctrl-C.
 
     Not needed to measure or to query: sessions and commands start the server by themselves, and share it. Use
-    this for programs that know nothing of data directories, such as a web browser or databroker, and to have
-    the next commands begin at once.
+    this for programs that know nothing of data directories, such as databroker, and to have the next
+    commands begin at once. To look at runs in a browser use speckle monitor: Tiled's page shows frames and
+    metadata, but no tables, and so no results.
 
     **Example**
 
@@ -52,11 +53,9 @@ def serve(
         if profile is not None:
             console.print(f'         databroker.catalog["{profile}"]', markup=False)
         # The address holds the key: who types the command may see it, and the door is theirs anyway.
-        console.print(
-            f"browser  {store.web_url} (frames and metadata; no tables)", soft_wrap=True, markup=False
-        )
-        monitor = command("speckle", "monitor", "--data", data)
-        console.print(f"results  {monitor}", soft_wrap=True, markup=False)
+        console.print(f"Tiled    {store.web_url} (frames and metadata)", soft_wrap=True, markup=False)
+        monitor = command("speckle", "monitor", "--data", data, "--show")
+        console.print(f"browser  {monitor}", soft_wrap=True, markup=False)
         remark("Ctrl-C ends it")
         try:
             threading.Event().wait()

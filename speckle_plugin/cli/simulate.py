@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from speckle_plugin.cli.console import progress_bar, stdout
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.options import FamilyName, GridName, new_file, parse_disk_numbers
-
-if TYPE_CHECKING:
-    pass
+from speckle_plugin.cli.options import (
+    LARGEST_SEED,
+    FamilyName,
+    GridName,
+    check_room,
+    new_file,
+    parse_disk_numbers,
+)
 
 __all__ = ["simulate"]
 
@@ -25,11 +29,16 @@ def simulate(
         GridName, typer.Option(help="Where the beam is: in the corner, in the middle, or as published.")
     ] = "quadrant",
     size: Annotated[
-        int | None, typer.Option(help="Rows and columns of a frame.", show_default="the grid's: 257 or 513")
+        int | None,
+        typer.Option(
+            min=2, max=16384, help="Rows and columns of a frame.", show_default="the grid's: 257 or 513"
+        ),
     ] = None,
     disk_numbers: Annotated[str, typer.Option(help="A range, 2-20, or a list, 2,5,9.")] = "2-20",
     count: Annotated[int, typer.Option(min=1, help="Frames for each disk number.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same frames.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed makes the same frames.")
+    ] = 0,
     photons: Annotated[
         float | None, typer.Option(help="Mean photons per frame (Poisson).", show_default="no noise")
     ] = None,
@@ -63,6 +72,7 @@ def simulate(
 
         recipe = FrameRecipe(families=(family,), photons=() if photons is None else (photons, photons))
         pixels = grid_by_name(grid, size)
+        check_room(out, 4 * len(numbers) * count * pixels.shape[0] * pixels.shape[1])
         geometry = FrameGeometry(pixels.shape, pixels.beam_center)
         progress.update(task, total=len(numbers) * count)
 

@@ -119,11 +119,13 @@ def solve(
     if file is not None:
         from speckle_plugin.cli.solve_file import open_file, solve_file
         from speckle_plugin.preprocessing import FrameGeometry
+        from speckle_plugin.structure import check_geometry
 
         opened, center, step = open_file(Path(file), dataset, beam, k_step)
         geometry = FrameGeometry(
             opened.shape[1:], center, mask_of(mask, mask_polarity, opened.statements.mask)
         )
+        check_geometry(geometry, step, settings)
         with structure_files(out, disks, pictures, force) as files:
             truth = solve_file(opened, geometry, step, frames, settings, processes, files)
         print_structures(files.rows, truth)

@@ -35,7 +35,7 @@ def open_file(
     """
     opened = turned(open_frames(file, dataset), beam.orientation)
     center, stated = beam.of_file(opened)
-    step = k_step or stated
+    step = stated if k_step is None else k_step
     if step is None:
         raise ValueError(
             f"{file} does not say its wave number per pixel, which the lengths come from: give `k_step`, "

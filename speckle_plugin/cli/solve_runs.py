@@ -10,7 +10,7 @@ import typer
 from bluesky_tiled_plugins import BlueskyRun
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, table
-from speckle_plugin.cli.named_runs import name_of, named_runs, replay_journals
+from speckle_plugin.cli.named_runs import leases_of, name_of, named_runs, replay_journals
 from speckle_plugin.cli.structure_output import StructureFiles
 from speckle_plugin.reprocess.given import Masks
 from speckle_plugin.reprocess.solve import Solution, solve_run
@@ -44,6 +44,7 @@ def solve_runs(
         remark("nothing to do: no run has frames left to solve")
     solutions: list[Solution] = []
     failed = False
+    leases = leases_of(store)
     with SolverPool(workers) as pool, progress_bar() as progress:
         task = progress.add_task("solving", total=None, numbers="")
         for run in runs:
@@ -62,6 +63,7 @@ def solve_runs(
                     beam_center=beam_center,
                     everything=everything,
                     report=report,
+                    leases=leases,
                 )
             except ValueError as error:
                 failed = True

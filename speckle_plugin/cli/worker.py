@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speckle_plugin.cli.console import remark, stdout
 from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.options import EngineName
 from speckle_plugin.cli.run_selection import SinceOption
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption
 
@@ -39,14 +41,15 @@ def worker(
         str | None,
         typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="that of the settings"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino or tensorflow.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
 ) -> None:
     """Classify the frames that other processes store, and write the labels into the same runs.
 
     For a machine with a GPU beside the beamline: the session there measures with the setting engine = "none",
     and stores its runs; workers see them in the catalog and label them. Masks and beam centre come from the
-    settings. Any number of workers share a data directory (with **--server**, that of --data, for their
-    leases), and no frame is done twice. One that is killed loses nothing: another one does its runs.
+    settings. Any number of workers share the runs of a data directory (with **--server**, that of --data, for
+    their leases), and the frames of a long run; none is done twice. One that is killed loses nothing: the
+    others do its part.
 
     **Examples**: on the machine of the data; on another one, which sees the same folder, during the scans.
 
@@ -62,12 +65,16 @@ def worker(
     frames = settings.frames()
     bundle = find_bundle(settings.model)
     with settings.open_store() as store:
-        working = Worker(store, settings.data / "workers", bundle, engine, frames, since=since, report=_tell)
+        working = Worker(store, store.leases_directory, bundle, engine, frames, since=since, report=_tell)
         chosen = working.classifier.engine
         remark(f"{bundle.name} {bundle.version} on {chosen.name}, {chosen.device}; runs of {store.uri}")
         try:
             if once:
-                remark(f"{working.work()} runs done")
+                done = working.work()
+                while working.shares:  # another one may be killed at its last part
+                    time.sleep(0.2)
+                    done += working.work()
+                remark(f"{done} runs done")
                 return
             signal.signal(signal.SIGTERM, lambda number, frame: working.end())
             if documents is not None:

@@ -10,33 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.doctor.finding import Finding, broken, fine, note
-from speckle_plugin.doctor.network import load_classifier
 from speckle_plugin.frames.center import center_disagrees
 from speckle_plugin.frames.files import FrameFile, open_frames
 from speckle_plugin.frames.hot_pixels import hot_pixel_advice
-from speckle_plugin.network import find_bundle
-from speckle_plugin.network.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
+from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from speckle_plugin.network.classifier import FrameResult
+    from speckle_plugin.network.classifier import Classifier, FrameResult
 
 __all__ = ["examine_frame"]
 
 REMEDIES = {
+    Flag.WRONG_SHAPE: "give a dataset of numbers with rows and columns: --dataset",
+    Flag.UNREADABLE: "can another program open the file? Copy it again",
+    Flag.UNUSABLE_GEOMETRY: "mask and beam centre leave too little of the frame: correct them",
+    Flag.NEGATIVE: "was too much subtracted as dark? If negative values mark pixels, mask these",
     Flag.SATURATED: "shorten the exposure, or attenuate the beam",
     Flag.EMPTY: "is the shutter open, and the mask the right way round?",
     Flag.NON_FINITE: "mask the pixels that are not finite",
     Flag.OTHER_PITCH: "speckle models NAME tells for which k step a network is; take another network",
+    Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
 }
 
 
-def examine_frame(path: Path, settings: Settings, dataset: str | None = None) -> Iterator[Finding]:
-    """Look at the first frame of a file."""
+def examine_frame(
+    path: Path, settings: Settings, classifier: Classifier | None, dataset: str | None = None
+) -> Iterator[Finding]:
+    """Look at the first frame of a file; without a classifier, as far as that goes."""
     try:
         frames = open_frames(path, dataset)
         pixels = frames.read_frame(0)
@@ -57,10 +63,13 @@ def examine_frame(path: Path, settings: Settings, dataset: str | None = None) ->
     yield found
     center, where = _center(frames, settings)
     geometry = FrameGeometry((rows, columns), center, mask)
-    bundle = find_bundle(settings.model)
     yield _beam(pixels, geometry, where)
     if advice := hot_pixel_advice([pixels], geometry):
         yield note("hot pixels", advice, "add them to the mask")
+    if classifier is None:
+        yield note("label", "none, since there is no network", "mend the network first: see above")
+        return
+    bundle = classifier.bundle
     yield _k_step(frames.statements.k_step, bundle.pitch)
     geometry = without_marked_pixels(pixels, geometry, bundle.preprocessing)
     try:
@@ -70,7 +79,7 @@ def examine_frame(path: Path, settings: Settings, dataset: str | None = None) ->
             "network", f"{bundle.name} can't use these frames: {error}", "take another network or mask"
         )
         return
-    (result,) = load_classifier(settings).label(
+    (result,) = classifier.label(
         [pixels], geometry, frames.statements.saturation_level, k_step=frames.statements.k_step
     )
     yield from _label(result, bundle.name)
@@ -135,14 +144,16 @@ def _k_step(stated: float | None, known: float | None) -> Finding:
             f"{stated or 'not stated'}; the network is for {known or 'any'}",
             "have the detector state it (NAME_pitch): then frames that do not fit are flagged",
         )
-    if abs(stated / known - 1) > 0.01:
-        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[Flag.OTHER_PITCH])
+    change = abs(stated / known - 1)
+    if change > SAME_K_STEP:
+        flag = Flag.RESAMPLED if change <= LARGEST_CHANGE else Flag.OTHER_PITCH
+        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[flag])
     return fine("k step", f"{stated:g}, that of the network")
 
 
 def _label(result: FrameResult, name: str) -> Iterator[Finding]:
     for flag in result.flags:
-        yield note("flag", str(flag), REMEDIES.get(flag, ""))
+        yield note("flag", str(flag), REMEDIES[flag])
     if result.status == Status.CLASSIFIED:
         text = f"{result.disk_number} disks ({result.confidence:.1%}) by {name}"
         if Flag.OUT_OF_DISTRIBUTION in result.flags:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,21 +55,29 @@ def _packages() -> Iterator[Finding]:
     known = known_versions()
     others: list[str] = []
     unfit = 0
+    about = metadata.metadata(NAME)
+    extras = about.get_all("Provides-Extra") or []
     needed = [Requirement(text) for text in metadata.requires(NAME) or ()]
     # An editable installation says what it needed when it was installed.
     for requirement in needed:
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        extra = _extra_of(requirement, extras)
+        if extra is None or requirement.name == NAME:
             continue
         wanted = command("pip", "install", f"{requirement.name}{requirement.specifier}")
         try:
             found = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            unfit += 1
-            yield broken("packages", f"{requirement.name} is not installed", wanted)
+            if not extra:  # what an extra lacks is told below
+                unfit += 1
+                yield broken("packages", f"{requirement.name} is not installed", wanted)
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             unfit += 1
-            yield broken("packages", f"{requirement.name} {found}, not {requirement.specifier}", wanted)
+            unlike = f"{requirement.name} {found}, not {requirement.specifier}"
+            if extra:
+                yield note("packages", f"{unlike}, as the extra {extra} wants it", wanted)
+            else:
+                yield broken("packages", unlike, wanted)
         tested = known.get(canonicalize_name(requirement.name))
         if tested is not None and tested != found:
             others.append(f"{requirement.name} {found} ({tested})")
@@ -81,6 +89,13 @@ def _packages() -> Iterator[Finding]:
         )
     elif not unfit:
         yield fine("packages", "all those that are needed, in the versions that the tests ran with")
+
+
+def _extra_of(requirement: Requirement, extras: Sequence[str]) -> str | None:
+    """Give the extra that a requirement is of, "" for all; None where it is not for this machine."""
+    if requirement.marker is None:
+        return ""
+    return next((extra for extra in ("", *extras) if requirement.marker.evaluate({"extra": extra})), None)
 
 
 def known_versions() -> dict[str, str]:

@@ -5,28 +5,24 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.util import find_spec
 
 import numpy as np
 
 from speckle_plugin.doctor.finding import Finding, broken, fine, note
+from speckle_plugin.network import find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.settings import Settings
 
-__all__ = ["examine_network", "load_classifier"]
+__all__ = ["examine_network"]
 
 
-def load_classifier(settings: Settings) -> Classifier:
-    """Load the network of the settings; one that sessions leave to a worker as well."""
-    from speckle_plugin.network import find_bundle
+def examine_network(settings: Settings) -> Generator[Finding, None, Classifier | None]:
+    """Look for a GPU, load the network, and have it classify a frame; give what classifies, if anything does.
 
-    engine = "auto" if settings.engine == "none" else settings.engine
-    return Classifier(find_bundle(settings.model), engine)
-
-
-def examine_network(settings: Settings) -> Iterator[Finding]:
-    """Look for a GPU, load the network, and have it classify a frame."""
+    A network that sessions leave to a worker is loaded as well.
+    """
     yield _gpu()
     if settings.engine == "none":
         yield note(
@@ -36,7 +32,8 @@ def examine_network(settings: Settings) -> Iterator[Finding]:
         )
     try:
         started = time.perf_counter()
-        classifier = load_classifier(settings)
+        engine = "auto" if settings.engine == "none" else settings.engine
+        classifier = Classifier(find_bundle(settings.model), engine)
         loaded = time.perf_counter() - started
         # Of a size that every crop of the network fits into.
         crop = classifier.bundle.preprocessing.crop or 129
@@ -50,29 +47,37 @@ def examine_network(settings: Settings) -> Iterator[Finding]:
             f"{settings.model or 'the default one'} on {settings.engine}: {error}",
             'speckle models lists the networks; the setting engine = "openvino" runs on any CPU',
         )
-        return
-    bundle, engine = classifier.bundle, classifier.engine
+        return None
+    bundle, chosen = classifier.bundle, classifier.engine
     yield fine(
         "network",
-        f"{bundle.name} {bundle.version} ({bundle.sha256[:12]}) on {engine.name} {engine.precision}, "
-        f"{engine.device}; loaded in {loaded:.1f} s; a frame of noise is {result.status}",
+        f"{bundle.name} {bundle.version} ({bundle.sha256[:12]}) on {chosen.name} {chosen.precision}, "
+        f"{chosen.device}; loaded in {loaded:.1f} s; a frame of noise is {result.status}",
     )
+    return classifier
 
 
 def _gpu() -> Finding:
     program = shutil.which("nvidia-smi")
     if program is None:
         return fine("GPU", "none of NVIDIA's is found: networks run on the CPU, by OpenVINO")
-    told = subprocess.run(
-        [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    if told.returncode or not told.stdout.strip():
-        reason = " ".join((told.stdout + told.stderr).split())
-        return note("GPU", f"nvidia-smi fails: {reason}", "mend the driver; until then the CPU is used")
+    try:
+        told = subprocess.run(
+            [program, "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stdout", "") or getattr(error, "stderr", "") or error
+        return note(
+            "GPU",
+            f"nvidia-smi fails: {' '.join(str(said).split())}",
+            "mend the driver; until then the CPU is used",
+        )
+    if not told.stdout.strip():
+        return note("GPU", "nvidia-smi lists none", "mend the driver; until then the CPU is used")
     names = "; ".join(told.stdout.strip().splitlines())
     if find_spec("tensorflow") is None:
         return note("GPU", names, 'to use it: pip install "speckle-plugin[gpu]"')

@@ -50,7 +50,7 @@ def _deeper(settings: Settings, file: Path | None, dataset: str | None) -> Itera
     except ImportError as error:
         yield broken("installation", f"can't be imported: {error}", "install the package again")
         return
-    yield from examine_network(settings)
+    classifier = yield from examine_network(settings)
     yield from examine_storage(settings)
     if file is not None:
-        yield from examine_frame(file, settings, dataset)
+        yield from examine_frame(file, settings, classifier, dataset)

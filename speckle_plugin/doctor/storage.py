@@ -44,31 +44,36 @@ def examine_storage(settings: Settings) -> Iterator[Finding]:
 
 
 def _directory(data: Path) -> Iterator[Finding]:
+    elsewhere = "give another place: SPECKLE_DATA=..., or the setting data"
     existing = data
-    while not existing.exists():
-        existing = existing.parent
+    try:
+        while not existing.exists():
+            existing = existing.parent
+    except OSError as error:  # no right to look
+        yield broken("data directory", f"{data}: {error.strerror}", f"get the right, or {elsewhere}")
+        return
     if not existing.is_dir():
-        yield broken("data directory", f"{existing} is a file", "give another place: SPECKLE_DATA=...")
+        yield broken("data directory", f"{existing} is a file", elsewhere)
         return
-    if not os.access(existing, os.W_OK | os.X_OK):
-        yield broken(
-            "data directory",
-            f"no right to write in {existing}",
-            "get it, or give another place: SPECKLE_DATA=...",
-        )
-        return
+    below = [folder for name in ("frames", "journal", "tiled") if (folder := data / name).exists()]
+    for folder in (existing, *below):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield broken(
+                "data directory",
+                f"no right to write in {folder}, which is needed to read runs, too",
+                f"get it, or copy the directory to a place of your own (cp -r), or {elsewhere}",
+            )
+            return
     try:
         with tempfile.TemporaryFile(dir=existing) as file:
             lock_file(file)
     except OSError as error:
-        yield broken(
-            "data directory", f"{existing}: {error}", "give a place on another disk: SPECKLE_DATA=..."
-        )
+        yield broken("data directory", f"{existing}: {error}", f"make room, or {elsewhere}")
         return
     free = shutil.disk_usage(existing).free
     room = f"{free / (1 << 30):.1f} GiB free"
     if free < TOO_LITTLE:
-        yield broken("data directory", f"{data}: {room}", "make room, or give a place on another disk")
+        yield broken("data directory", f"{data}: {room}", f"make room, or {elsewhere}")
     elif free < LITTLE:
         yield note("data directory", f"{data}: {room}", "make room before a long scan")
     else:
@@ -86,5 +91,7 @@ def _server(settings: Settings) -> Finding:
         return broken(
             "server",
             str(error),
-            "start that server, or correct the setting server" if settings.server else "see its message",
+            "start that server, or correct the setting server"
+            if settings.server
+            else f"do what it says; more is in {settings.data / 'tiled' / 'error.log'}",
         )

@@ -14,21 +14,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.documents.roles import Role, is_called_dark, matches
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
     ASSUMED_CENTER,
     BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
+    DARKS,
     IMAGE_KEYS,
+    LEAVE_OUT,
     MASKS,
     PITCH_SUFFIX,
     PRIMARY,
     SATURATION_SUFFIX,
+    SUBTRACT_DARKS,
     image_key_of,
 )
 
 __all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
+
+DARKS_BY_NAME = "by name"
+"""Stands in the configuration of results where the user did not say which images are dark frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +47,36 @@ class FrameSettings:
     image_keys : tuple of str, optional
         Data keys to classify; by default every key that holds images.
     beam_center : (row, column), optional
-        For detectors without a configuration attribute `NAME_beam_center`.
+        For detectors without a configuration attribute `NAME_beam_center`, whose files do not say it either.
     masks : mapping of data key to array of bool
         True where a pixel is to be left out.
+    leave_out : tuple of str
+        Images not to classify: a stream (`baseline`), a data key, or `STREAM/KEY`; `*` stands for anything.
+    darks : tuple of str, optional
+        Images that are dark frames, in the same way. By default those of a stream or data key that is called
+        dark, such as `dark/det_image` and `det_dark`. They are not classified.
+    subtract_darks : bool
+        Whether the newest dark frame of a detector is subtracted from its frames.
     """
 
     image_keys: tuple[str, ...] | None = None
     beam_center: tuple[float, float] | None = None
     masks: Mapping[str, NDArray[np.bool_]] | None = None
+    leave_out: tuple[str, ...] = ()
+    darks: tuple[str, ...] | None = None
+    subtract_darks: bool = False
 
-    def to_configuration(self) -> dict[str, list[Any]]:
+    def role_of(self, stream: str, data_key: str) -> Role:
+        """Tell what the images of a stream are."""
+        if self.image_keys == ():  # somebody else classifies them
+            return Role.LEFT_OUT
+        dark = self.darks
+        if is_called_dark(stream, data_key) if dark is None else matches(dark, stream, data_key):
+            return Role.DARK
+        wanted = self.image_keys is None or matches(self.image_keys, stream, data_key)
+        return Role.LIGHT if wanted and not matches(self.leave_out, stream, data_key) else Role.LEFT_OUT
+
+    def to_configuration(self) -> dict[str, Any]:
         """Give what stands in the configuration of results; a mask stands there by its SHA-256.
 
         Values that make no sense are left out: the frames are flagged for them, and the scan goes on.
@@ -62,21 +89,37 @@ class FrameSettings:
             with suppress(TypeError, ValueError):
                 if mask is not None:
                     masks.append(f"{key} {hash_mask(mask)}")
-        return {IMAGE_KEYS: list(self.image_keys or ()), BEAM_CENTER: center, MASKS: masks}
+        return {
+            IMAGE_KEYS: list(self.image_keys or ()),
+            BEAM_CENTER: center,
+            MASKS: masks,
+            LEAVE_OUT: list(self.leave_out),
+            # None and none are not the same; a table of texts holds no None.
+            DARKS: [DARKS_BY_NAME] if self.darks is None else list(self.darks),
+            SUBTRACT_DARKS: int(self.subtract_darks),
+        }
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
         """Give the settings that stand in the configuration of results, all but the masks."""
         image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
-        return cls(tuple(image_keys) if image_keys else None, (center[0], center[1]) if center else None)
+        darks = tuple(configuration.get(DARKS, (DARKS_BY_NAME,)))
+        return cls(
+            tuple(image_keys) if image_keys else None,
+            (center[0], center[1]) if center else None,
+            leave_out=tuple(configuration.get(LEAVE_OUT, ())),
+            darks=None if darks == (DARKS_BY_NAME,) else darks,
+            subtract_darks=bool(configuration.get(SUBTRACT_DARKS, 0)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Detector:
     """What is known of the detector behind one image key.
 
-    `data_key` is its name in the stream's documents, `image_key` that in results. `shape` is that of
-    an event's data as its data key states it.
+    `data_key` is its name in the stream's documents, `image_key` that in results, `device` that of the object
+    that was read. `shape` is that of an event's data as its data key states it. `center_stated`: the
+    documents say where the beam is; else it is by the user's settings, or assumed.
     """
 
     image_key: str
@@ -88,6 +131,9 @@ class Detector:
     saturation_level: float | None
     k_step: float | None
     center_assumed: bool
+    center_stated: bool = False
+    device: str = ""
+    role: Role = Role.LIGHT
 
     @property
     def beam_center(self) -> tuple[float, float] | None:
@@ -136,6 +182,9 @@ def describe_detector(
         saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
         k_step=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
         center_assumed=center is None,
+        center_stated=stated is not None,
+        device=name,
+        role=settings.role_of(stream, key),
     )
 
 

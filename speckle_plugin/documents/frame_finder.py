@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector, FrameSettings, describe_detector
 from speckle_plugin.documents.locations import Location, locate
+from speckle_plugin.documents.roles import Role, choose_dark
 from speckle_plugin.documents.shapes import is_array, why_no_frames
 from speckle_plugin.schema import PRIMARY, image_key_of
 
-__all__ = ["FrameFinder", "FrameReference"]
+__all__ = ["DarkFrames", "FrameFinder", "FrameReference"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class FrameReference:
     """One frame, and where to read it: `index` in a file's dataset, or `pixels` at hand.
 
     `timestamp` says when it was taken, as far as documents tell. If its file tells it better, in the
-    dataset `timestamps`, one number for each frame, it is set when the frame is read.
+    dataset `timestamps`, one number for each frame, it is set when the frame is read. `darks` are the newest
+    dark frames of the detector, where they are to be subtracted.
     """
 
     detector: Detector
@@ -50,11 +52,19 @@ class FrameReference:
     index: int = 0
     pixels: NDArray[Any] | None = None
     timestamps: str = ""
+    darks: DarkFrames | None = None
 
     def move_to(self, location: Location, index: int) -> None:
         """Say where it is: the frame of an index, counted over all files of a location."""
         self.path, self.index = location.find(index)
         self.dataset, self.timestamps = location.dataset, location.timestamps
+
+
+@dataclass(eq=False)
+class DarkFrames:
+    """The dark frames of one event; their mean is subtracted."""
+
+    frames: tuple[FrameReference, ...]
 
 
 class FrameFinder:
@@ -84,9 +94,15 @@ class FrameFinder:
         self._late: dict[str, list[list[FrameReference]]] = {}
         self._multipliers: dict[str, int | None] = {}
         self._next_index: Counter[str] = Counter()
+        self._darks: dict[tuple[str, str], DarkFrames] = {}
 
     def __call__(self, name: str, doc: Any) -> Iterator[FrameReference]:
-        """Take one document and yield the frames that it makes available."""
+        """Take one document and yield the frames with light that it makes available."""
+        for reference in self._find(name, doc):
+            if reference.detector.role is not Role.DARK:
+                yield reference
+
+    def _find(self, name: str, doc: Any) -> Iterator[FrameReference]:
         match name:
             case "descriptor":
                 self._add_descriptor(doc)
@@ -115,14 +131,17 @@ class FrameFinder:
         return len(self._resources) + len(self._datums) + len(self._named)
 
     def _add_descriptor(self, doc: Mapping[str, Any]) -> None:
-        wanted, stream = self._settings.image_keys, doc.get("name", PRIMARY)
+        stream = doc.get("name", PRIMARY)
         detectors = []
         for key, data_key in doc["data_keys"].items():
-            if not is_array(data_key) or not (wanted is None or key in wanted):
+            role = self._settings.role_of(stream, key)
+            if not is_array(data_key) or role is Role.LEFT_OUT:
                 continue
             reason = why_no_frames(data_key)
             if not reason:
                 detectors.append(describe_detector(key, doc, self._settings, stream))
+                if role is Role.DARK:
+                    self.left_out[image_key_of(stream, key)] = "dark frames are not classified"
             elif image_key_of(stream, key) not in self.left_out:
                 self._leave_out(image_key_of(stream, key), reason)
         self._detectors[doc["uid"]] = detectors
@@ -163,8 +182,9 @@ class FrameFinder:
                 continue
             pixels = np.asarray(data[key])
             images = pixels.reshape(-1, *pixels.shape[-2:]) if pixels.ndim >= 2 and pixels.size else [pixels]
-            for image in images:
-                yield self._reference(detector, seq_num, timestamp, pixels=image)
+            references = [self._reference(detector, seq_num, timestamp, pixels=image) for image in images]
+            self._keep_darks(detector, references)
+            yield from references
 
     def _external_frames(
         self, detector: Detector, descriptor: str, datum_id: Any, seq_num: int, timestamp: float
@@ -182,6 +202,7 @@ class FrameFinder:
             self._reference(detector, seq_num, timestamp, location, row * count + frame)
             for frame in range(count)
         ]
+        self._keep_darks(detector, references)
         if datum is None and isinstance(datum_id, str):
             self._late.setdefault(datum_id, []).append(references)
         else:
@@ -204,7 +225,9 @@ class FrameFinder:
         if datum is None:
             return None, 0
         try:
-            return self._find_resource(datum["resource"]), _row_in_file(datum.get("datum_kwargs", {}))
+            kwargs = datum.get("datum_kwargs", {})
+            location = self._find_resource(datum["resource"])
+            return None if location is None else location.of_datum(kwargs), _row_in_file(kwargs)
         except Exception:
             logger.exception("the datum %s can't be read: its frames are flagged as unreadable", datum)
             return None, 0
@@ -221,8 +244,12 @@ class FrameFinder:
             count = self._count_frames(detector, location)
             for event in range(doc["indices"]["start"], doc["indices"]["stop"]):
                 seq_num = doc["seq_nums"]["start"] + event - doc["indices"]["start"]
-                for frame in range(count):
-                    yield self._reference(detector, seq_num, timestamp, location, event * count + frame)
+                references = [
+                    self._reference(detector, seq_num, timestamp, location, event * count + frame)
+                    for frame in range(count)
+                ]
+                self._keep_darks(detector, references)
+                yield from references
 
     def _reference(
         self,
@@ -236,9 +263,21 @@ class FrameFinder:
         frame_index = self._next_index[detector.image_key]
         self._next_index[detector.image_key] += 1
         reference = FrameReference(detector, frame_index, seq_num, timestamp, pixels=pixels)
+        if self._settings.subtract_darks and detector.role is Role.LIGHT:
+            reference.darks = self._newest_darks(detector)
         if location is not None:
             reference.move_to(location, index)
         return reference
+
+    def _keep_darks(self, detector: Detector, references: Sequence[FrameReference]) -> None:
+        """Keep the newest dark frames of a detector, for the frames that come after them."""
+        if self._settings.subtract_darks and detector.role is Role.DARK:
+            self._darks[detector.device, detector.data_key] = DarkFrames(tuple(references))
+
+    def _newest_darks(self, detector: Detector) -> DarkFrames | None:
+        """Give the newest dark frames under the data key of a detector, or one that is named after it."""
+        chosen = choose_dark(detector.device, detector.data_key, self._darks)
+        return None if chosen is None else self._darks[chosen]
 
 
 def _forget_oldest(remembered: OrderedDict[Any, Any]) -> None:
@@ -253,7 +292,7 @@ def _row_in_file(datum_kwargs: Mapping[str, Any]) -> int:
     """
     if indices := datum_kwargs.get("indices"):
         return int(indices["start"])
-    for key in ("point_number", "frame"):
+    for key in ("point_number", "frame", "frame_num"):
         if datum_kwargs.get(key) is not None:
             return int(datum_kwargs[key])
     return 0

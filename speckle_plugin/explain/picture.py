@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from speckle_plugin.explain.saliency import Explanation
 
-__all__ = ["explanation_picture", "frame_picture"]
+__all__ = ["explanation_picture", "frame_picture", "strength_of"]
 
 SMOOTHING = 2.0
 """Standard deviation, in pixels, by which the absolute saliency is smoothed for the eye."""
@@ -69,7 +69,7 @@ def explanation_picture(
     figure.colorbar(shown, ax=panels[0, 0], shrink=0.8, label="log10 of the intensity (units of the frame)")
     mark_beam(panels[0, 0], geometry.beam_center)
     k_scale_bar(panels[0, 0], k_step)
-    strength = gaussian_filter(np.abs(explanation.saliency), SMOOTHING)
+    strength = strength_of(explanation.saliency)
     shown = _draw(panels[0, 1], background, strength, title="saliency: which pixels count")
     figure.colorbar(
         shown, ax=panels[0, 1], shrink=0.8, label="|change of the score / relative change|, smoothed"
@@ -80,6 +80,7 @@ def explanation_picture(
     name = f"masked, standardized ({settings.intensity})"
     if settings.intensity == "patterson":
         name = "Patterson map" + (", below it the radial image" if settings.radial_rows else "")
+        name += " and moments" if settings.moments > 1 else ""
     for number, row in enumerate(panels[1:]):
         view, cam = explanation.inputs[number], explanation.grad_cam[number]
         which = f", view {number + 1} of {views}" if views > 1 else ""
@@ -91,6 +92,12 @@ def explanation_picture(
             axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
             _mark_radial_image(axes, settings, view.shape[0])
     return figure
+
+
+def strength_of(saliency: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the absolute saliency, smoothed for the eye, of the frame's shape."""
+    smoothed: NDArray[np.float32] = gaussian_filter(np.abs(saliency), SMOOTHING)
+    return smoothed
 
 
 def frame_picture(
@@ -130,7 +137,7 @@ def frame_picture(
         mark_beam(axes[0], beam_center)
     k_scale_bar(axes[0], k_step)
     if saliency is not None:
-        strength = gaussian_filter(np.abs(saliency), SMOOTHING)
+        strength = strength_of(saliency)
         shown = _draw(axes[1], _logarithm(frame), strength, title="saliency: which pixels count")
         axes[1].title.set_fontsize(10)
         figure.colorbar(shown, ax=axes[1], shrink=0.85, label="change of the score / relative change")

@@ -12,7 +12,7 @@ the bright middle. A frame with the beam in its corner has nothing opposite to c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
-from speckle_plugin.network.marked_pixels import marked_pixels
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 
-__all__ = ["BeamCenter", "center_disagrees", "find_center", "turned_frame"]
+__all__ = ["BeamCenter", "center_disagrees", "find_center", "is_elsewhere", "see_center", "turned_frame"]
 
 SMOOTHING = 1.0
 """Standard deviation in pixels: the sharp zeros between speckles have no part in the answer."""
@@ -51,6 +51,9 @@ WINDOW = 256
 
 QUICK = 144
 """Rows and columns to which a frame is binned to compare a given centre."""
+
+TOLERANCE = 2.0
+"""Pixels, along either axis, up to which a given centre agrees with one that is seen."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +118,11 @@ def center_disagrees(
     frame: NDArray[Any],
     given: tuple[float, float],
     mask: NDArray[np.bool_] | None = None,
-    tolerance: float = 2.0,
+    tolerance: float = TOLERANCE,
 ) -> BeamCenter | None:
     """Tell whether a frame shows its beam elsewhere than where it is said to be.
 
-    Quick, on a binned frame and without refinement: some milliseconds for 257 x 257 pixels, so for one
-    frame in many. Where a frame does not show its centre, nothing disagrees.
+    Quick; see :func:`see_center`. Where a frame does not show its centre, nothing disagrees.
 
     Parameters
     ----------
@@ -135,17 +137,76 @@ def center_disagrees(
     BeamCenter or None
         Where the beam is, if that disagrees; to about half a pixel.
     """
+    seen = see_center(frame, given, mask)
+    return seen if seen is not None and is_elsewhere(seen, given, tolerance) else None
+
+
+def see_center(
+    frame: NDArray[Any], given: tuple[float, float], mask: NDArray[np.bool_] | None = None
+) -> BeamCenter | None:
+    """Find the beam quickly, on a binned frame and without refinement: for one frame in many.
+
+    Some milliseconds for 257 x 257 pixels. Of a larger frame the whole is looked at in large squares of
+    pixels; where that does not disagree with the given place, the pixels around this are.
+
+    Parameters
+    ----------
+    frame, mask : array
+        As in :func:`find_center`.
+    given : (row, column)
+        Where the beam is said to be.
+
+    Returns
+    -------
+    BeamCenter or None
+        None where the frame does not show it clearly enough to contradict anyone.
+    """
+    frame = np.asarray(frame)
+    if frame.ndim != 2 or max(frame.shape) <= 2 * QUICK:
+        return _see(frame, mask)
+    factor = math.ceil(max(frame.shape) / (2 * QUICK))
+    rough = _see(*_binned_counts(frame, mask, factor))
+    if rough is not None:
+        row, column = (at * factor + (factor - 1) / 2 for at in (rough.row, rough.column))
+        rough = BeamCenter(row, column, rough.uncertainty * factor, rough.symmetry)
+        if is_elsewhere(rough, given):
+            return rough
+    rows, columns = (slice(max(0, round(at) - QUICK), max(0, round(at) + QUICK + 1)) for at in given)
+    fine = _see(frame[rows, columns], None if mask is None else mask[rows, columns])
+    if fine is None:
+        return rough
+    return replace(fine, row=fine.row + rows.start, column=fine.column + columns.start)
+
+
+def is_elsewhere(seen: BeamCenter, given: tuple[float, float], tolerance: float = TOLERANCE) -> bool:
+    """Tell whether a beam that was seen is elsewhere, as far as it was seen sharply enough to say so."""
+    distance = max(abs(seen.row - given[0]), abs(seen.column - given[1]))
+    return distance > max(tolerance, 4 * seen.uncertainty)
+
+
+def _see(frame: NDArray[Any], mask: NDArray[np.bool_] | None) -> BeamCenter | None:
     try:
         values, weights = _smoothed(frame, mask)
     except ValueError:
         return None
     factor = math.ceil(max(values.shape) / QUICK)
     row, column, symmetry = _search(*_binned(values, weights, factor))
-    row, column = (row + 0.5) * factor - 0.5, (column + 0.5) * factor - 0.5
-    agrees = max(abs(row - given[0]), abs(column - given[1])) <= tolerance
-    if agrees or symmetry < SYMMETRY_TO_DISAGREE:
+    if symmetry < SYMMETRY_TO_DISAGREE:
         return None
-    return BeamCenter(row, column, factor / 4, symmetry)
+    return BeamCenter((row + 0.5) * factor - 0.5, (column + 0.5) * factor - 0.5, factor / 4, symmetry)
+
+
+def _binned_counts(
+    frame: NDArray[Any], mask: NDArray[np.bool_] | None, factor: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Average the pixels that count over squares of so many, and tell which squares have none."""
+    used = np.isfinite(frame)
+    for left_out in (mask, marked_pixels(frame)):
+        if left_out is not None:
+            used &= ~left_out
+    values = np.where(used, frame, 0).astype(np.float64)
+    averages, known = _binned(values, used.astype(np.float64), factor)
+    return averages, known == 0
 
 
 def turned_frame(frame: NDArray[Any], center: tuple[float, float]) -> NDArray[np.float64]:

@@ -88,7 +88,7 @@ def _at_hand(reference: FrameReference) -> NDArray[Any] | FrameReadError:
 
 def _read_file(path: str, dataset: str, references: Sequence[FrameReference]) -> list[NDArray[Any]]:
     """Read frames by their index along all axes but the last two, and their times."""
-    with open_source(path, dataset) as source:
+    with open_source(path, dataset or None) as source:
         # A file of one frame holds that of the document, whichever number this gives it.
         indices = [0 if source.is_single else reference.index for reference in references]
         for reference in references:

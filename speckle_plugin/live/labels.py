@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.frames.checks import FrameChecks
 from speckle_plugin.frames.reader import FrameReadError
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.preprocessing import view_shape
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["label_frames"]
+__all__ = ["Dark", "label_frames"]
 
 
 def _geometry_problem(classifier: Classifier, detector: Detector) -> str:
@@ -29,11 +31,20 @@ def _geometry_problem(classifier: Classifier, detector: Detector) -> str:
     return ""
 
 
+class Dark(NamedTuple):
+    """A dark frame that is to be subtracted: its pixels, shape (rows, columns), or why there is none."""
+
+    pixels: NDArray[np.float32] | None
+    problem: str
+
+
 def label_frames(
     classifier: Classifier,
     detector: Detector,
     frames: Sequence[NDArray[Any] | OSError],
     times: StageTimes | None = None,
+    checks: FrameChecks | None = None,
+    dark: Dark | None = None,
 ) -> list[tuple[FrameResult, str]]:
     """Classify frames of one detector.
 
@@ -45,18 +56,26 @@ def label_frames(
         The error, where a frame cannot be read.
     times : StageTimes, optional
         To which the seconds of the stages are added.
+    checks : FrameChecks, optional
+        Looks at some of the frames; what it finds, labels are flagged for.
+    dark : Dark, optional
+        Subtracted from each frame; where there is none, labels are flagged for it.
 
     Returns
     -------
     list of (FrameResult, str)
-        For each frame its result, and the reason if it can have no label for want of a
-        geometry or of pixels.
+        For each frame its result, and what is to be told: why it has no label, or what is wrong with it.
     """
     nothing = np.zeros(len(classifier.bundle.classes), np.float32)
     if (problem := _geometry_problem(classifier, detector)) or detector.geometry is None:
         unusable = FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNUSABLE_GEOMETRY,))
         return [(unusable, problem)] * len(frames)
+    times = times or StageTimes()
     readable = [frame for frame in frames if not isinstance(frame, OSError)]
+    pixels = None if dark is None else dark.pixels
+    if checks is not None:
+        with times("check"):
+            checks.look(readable, pixels)
     results = iter(
         classifier.label(
             readable,
@@ -65,15 +84,44 @@ def label_frames(
             detector.k_step,
             times,
             center_assumed=detector.center_assumed,
+            dark=pixels,
         )
     )
+    warned = _Warnings(checks, dark)
     labelled = []
     for frame in frames:
-        if isinstance(frame, FrameReadError) and frame.in_use:
+        if not isinstance(frame, OSError):
+            result, words = warned.add(next(results))
+            labelled.append((result, words or _shape_problem(frame, detector, result)))
+        elif isinstance(frame, FrameReadError) and frame.not_yet:
             labelled.append((FrameResult(Status.DEFERRED, nothing), str(frame)))
-            continue
-        if isinstance(frame, OSError):
+        else:
             labelled.append((FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNREADABLE,)), str(frame)))
-            continue
-        labelled.append((next(results), ""))
     return labelled
+
+
+def _shape_problem(frame: NDArray[Any], detector: Detector, result: FrameResult) -> str:
+    if Flag.WRONG_SHAPE not in result.flags or detector.geometry is None:
+        return ""
+    return (
+        f"{detector.image_key}: {frame.dtype} of the shape {frame.shape} came, where numbers of the shape "
+        f"{detector.geometry.shape} were described: has the detector's region of interest or binning changed "
+        "since then?"
+    )
+
+
+class _Warnings:
+    """Flags, and words for them, that all frames of a detector have which got a label now."""
+
+    def __init__(self, checks: FrameChecks | None, dark: Dark | None) -> None:
+        self._flags: tuple[Flag, ...] = () if checks is None else checks.flags
+        words = ["" if checks is None else checks.advice]
+        if dark is not None and dark.pixels is None:
+            self._flags += (Flag.NO_DARK,)
+            words.append(dark.problem)
+        self._words = "; ".join(filter(None, words))
+
+    def add(self, result: FrameResult) -> tuple[FrameResult, str]:
+        if result.status is not Status.CLASSIFIED or not self._flags:
+            return result, ""
+        return replace(result, flags=(*result.flags, *self._flags)), self._words

@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speckle_plugin.documents.descriptors import FrameSettings
-from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
+from speckle_plugin.documents.descriptors import Detector, FrameSettings
+from speckle_plugin.documents.frame_finder import DarkFrames, FrameFinder, FrameReference
 from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.live.delivery import Callback, Channel, Delivery
-from speckle_plugin.live.labels import label_frames
+from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.live.outbox import Outbox
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
@@ -55,6 +55,7 @@ class _Run:
     opinions: RunOpinions | None
     when_full: str
     seconds_writing: float
+    detectors: dict[Detector, KnownDetector] = field(default_factory=dict)
     channel: Channel = field(default_factory=dict)
     closed: bool = False
 
@@ -175,7 +176,7 @@ class LiveClassifier:
             self._opinions.open_run(doc, compose, self._lock, self._outbox.hand_over),
             when_full,
             self._delivery.seconds_writing,
-            channel,
+            channel=channel,
         )
         self._runs.close(uid)  # started twice: the saver says so, the results begin anew
         return self._runs.open(uid, run)
@@ -299,21 +300,29 @@ class LiveClassifier:
         self._outbox.hand_over()
 
     def _classify(self, batch: Sequence[tuple[_Run, FrameReference]], classifier: Classifier) -> None:
-        """Read, label and close frames; those of one detector together."""
-        groups: dict[int, list[tuple[_Run, FrameReference]]] = {}
+        """Read, label and close frames; those of one detector, with one dark frame, together."""
+        groups: dict[tuple[Detector, DarkFrames | None], list[tuple[_Run, FrameReference]]] = {}
         for run, reference in batch:
-            groups.setdefault(id(reference.detector), []).append((run, reference))
-        for group in groups.values():
-            detector = group[0][1].detector
+            groups.setdefault((reference.detector, reference.darks), []).append((run, reference))
+        for (detector, darks), group in groups.items():
+            run = group[0][0]  # a detector is that of one run
+            known = run.detectors.setdefault(detector, KnownDetector(detector))
+            references = [reference for _, reference in group]
             times = StageTimes()
             with times("read"):
-                pixels = read_frames([reference for _, reference in group])
-            labelled = label_frames(classifier, detector, pixels, times)
+                pixels = read_frames(references)
+                problem = known.ask_file(references, pixels)
+                dark = known.use_darks(darks) if self._frame_settings.subtract_darks else None
+            labelled = known.label(classifier, pixels, times, dark)
             with self._lock:
-                group[0][0].results.times.add(times.seconds)
-                for (run, reference), frame, (result, problem) in zip(group, pixels, labelled, strict=True):
-                    if not run.closed:
-                        run.results.close_frame(reference, result, classifier, problem)
-                        if run.opinions is not None:
-                            run.opinions.ask(reference, result, frame)
+                run.results.times.add(times.seconds)
+                run.results.note(problem)
+                run.results.note_stated(detector.image_key, known.stated)
+                for reference, frame, (result, reason) in zip(references, pixels, labelled, strict=True):
+                    if run.closed:
+                        continue
+                    reference.detector = known.detector
+                    run.results.close_frame(reference, result, classifier, reason)
+                    if run.opinions is not None:
+                        run.opinions.ask(reference, result, frame)
             self._outbox.hand_over()

@@ -23,7 +23,9 @@ from speckle_plugin.schema import (
     CLASSIFIER,
     LEFT_OUT,
     NEWEST_STREAM,
+    STATED_BY_FILES,
     SUMMARY,
+    Flag,
     Status,
     compose_summary,
     configuration_keys,
@@ -82,9 +84,11 @@ class RunResults:
         self._open: dict[tuple[str, int], FrameReference] = {}
         self._statuses: Counter[Status] = Counter()
         self._labels: Counter[int] = Counter()
+        self._odd_labels: Counter[int] = Counter()
         self._flags: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
         self._lowest_confidence = 1.0
+        self._stated: dict[str, dict[str, Any]] = {}
         self._held: list[tuple[FrameReference, FrameResult, str]] = []
         self.times = StageTimes()
 
@@ -101,7 +105,7 @@ class RunResults:
     def expect(self, reference: FrameReference, problem: str = "") -> None:
         """Count a frame, whose result is still to come; and what is wrong with it, though it may have one."""
         self._open[self._key(reference)] = reference
-        self._note(problem)
+        self.note(problem)
 
     def close_frame(
         self,
@@ -146,18 +150,25 @@ class RunResults:
             "latency": latency,
         }
         self._emit_row(rows, data, now)
-        self._note(problem)
+        self.note(problem)
 
-    def _note(self, problem: str) -> None:
+    def note(self, problem: str) -> None:
+        """Count a problem, which the summary states; nothing if it is empty."""
         if problem:
             self._problems[problem[:LONGEST_REASON]] += 1
+
+    def note_stated(self, image_key: str, stated: Mapping[str, Any]) -> None:
+        """Keep what a detector's file said of its frames, for the summary."""
+        if stated:
+            self._stated[image_key] = dict(stated)
 
     def _emit_row(self, rows: DerivedStream, data: Mapping[str, Any], when: float) -> None:
         rows.add(data, when)
         self._statuses[Status(data["status"])] += 1
         self._flags.update(str(flag) for flag in split_flags(data["flags"]))
         if data["status"] == Status.CLASSIFIED:
-            self._labels[data["disk_number"]] += 1
+            odd = Flag.OUT_OF_DISTRIBUTION in split_flags(data["flags"])
+            (self._odd_labels if odd else self._labels)[data["disk_number"]] += 1
             self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
 
     def take_over(
@@ -165,7 +176,7 @@ class RunResults:
     ) -> None:
         """Emit a row of an earlier result stream as it is, with the time when it was made."""
         self._emit_row(self._rows or self._describe(classifier), data, when)
-        self._note(problem)
+        self.note(problem)
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""
@@ -195,14 +206,18 @@ class RunResults:
             return dict(doc)
         if self._held:
             self._emit_held(None)
-        lowest_confidence = self._lowest_confidence if self._labels else None
-        summary = compose_summary(self._labels, self._statuses, self._flags, lowest_confidence, self._model)
+        lowest_confidence = self._lowest_confidence if self._statuses[Status.CLASSIFIED] else None
+        summary = compose_summary(
+            self._labels, self._statuses, self._flags, lowest_confidence, self._model, self._odd_labels
+        )
         if left_out:
             summary[LEFT_OUT] = dict(left_out)
         if not frames:
             return {**doc, SUMMARY: summary}
         summary[NEWEST_STREAM] = self._stream
         summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
+        if self._stated:
+            summary[STATED_BY_FILES] = self._stated
         if self._problems:
             summary["problems"] = [{"reason": r, "frames": n} for r, n in self._problems.most_common(10)]
         num_events = {**doc.get("num_events", {}), self._stream: frames}

@@ -11,7 +11,7 @@ from speckle_plugin.network.bundle import (
     weights_of,
 )
 from speckle_plugin.network.feature_statistics import FeatureStatistics
-from speckle_plugin.network.resnet import build_resnet50
+from speckle_plugin.network.resnet import build_resnet50, widened
 
 __all__ = [
     "Bundle",
@@ -24,4 +24,5 @@ __all__ = [
     "shipped_bundles",
     "shipped_classes",
     "weights_of",
+    "widened",
 ]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.network.bundle_checks import check_manifest, check_weights
 from speckle_plugin.network.feature_statistics import FeatureStatistics
 from speckle_plugin.preprocessing import Preprocessing, settings_from_dict
 
@@ -46,7 +47,6 @@ DEFAULT_BUNDLE = "quadrant"
 STATISTICS = "feature_statistics/"
 NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics")
 BUNDLE_FOLDER = Path(__file__).parents[1] / "models" / "bundles"
-ARCHITECTURES = ("resnet50",)
 LARGEST = {"manifest.json": 64 << 20, "weights.npz": 1 << 30, "SHA256": 1 << 10}
 """Bytes of each part, unpacked: ResNet-50 needs 50 MB. A small file may declare to be terabytes."""
 
@@ -107,18 +107,13 @@ class Bundle:
         """
         from speckle_plugin.network.resnet import build_resnet50
 
-        model = build_resnet50(len(self.classes))
-        variables = {v.path: v for v in model.weights}
-        differences = sorted(set(variables) ^ set(self.weights))
-        if differences:
-            raise BundleError(f"bundle {self.name!r} does not fit ResNet-50: {differences[:3]} ...")
-        for path, variable in variables.items():
-            value = self.weights[path]
-            if tuple(variable.shape) != value.shape:
-                raise BundleError(
-                    f"bundle {self.name!r}: {path} has the shape {value.shape}, not {tuple(variable.shape)}"
-                )
-            variable.assign(value)
+        try:
+            check_weights(self.architecture, self.weights, self.classes)
+        except ValueError as error:
+            raise BundleError(f"bundle {self.name!r}: {error}") from error
+        model = build_resnet50(len(self.classes), self.architecture)
+        for variable in model.weights:
+            variable.assign(self.weights[variable.path])
         return model
 
 
@@ -168,7 +163,8 @@ def load_bundle(path: Path | str) -> Bundle:
     Raises
     ------
     BundleError
-        If the file is missing, truncated, of another format, or its hash is wrong.
+        If the file is missing, truncated, of another format, its hash is wrong, or it makes no sense:
+        no classes, values that can't be, a layer that is missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -196,8 +192,7 @@ def load_bundle(path: Path | str) -> Bundle:
         manifest = json.loads(text)
         if manifest.pop("format", None) != FORMAT:
             raise ValueError(f"it is of another format than {FORMAT}: use the version that wrote it")
-        if (architecture := manifest.get("architecture", ARCHITECTURES[0])) not in ARCHITECTURES:
-            raise ValueError(f"its architecture is {architecture!r}; known are {', '.join(ARCHITECTURES)}")
+        check_manifest(manifest)
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             _check_sizes(arrays.zip)
             weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
@@ -205,6 +200,7 @@ def load_bundle(path: Path | str) -> Bundle:
         manifest["classes"] = tuple(manifest["classes"])
         parts = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
         statistics = _statistics(parts) if parts else None
+        check_weights(manifest.get("architecture", "resnet50"), weights, manifest["classes"])
         return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, **manifest)
     except (
         AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error

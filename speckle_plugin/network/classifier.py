@@ -12,15 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
-from speckle_plugin.network.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
+from speckle_plugin.preprocessing.resampling import SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
 __all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
-
-K_STEP_TOLERANCE = 0.01
-"""Relative difference in k step from which on a frame is flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +140,12 @@ class Classifier:
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
+        dark: NDArray[np.float32] | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
         Pixels that a frame marks as without a value are left out; see
-        :mod:`speckle_plugin.network.marked_pixels`.
+        :mod:`speckle_plugin.preprocessing.marked_pixels`.
 
         Parameters
         ----------
@@ -156,11 +155,14 @@ class Classifier:
             Value from which on a pixel is saturated; by default the largest value of an
             integer dtype, and none for floating point.
         k_step : float, optional
-            Wave number per pixel of the detector, if known.
+            Wave number per pixel of the detector, if known. Where it differs from the network's by up to
+            30 %, frames are resampled, see :mod:`speckle_plugin.preprocessing.resampling`.
         times : StageTimes, optional
             To which the seconds of the stages `prepare` and `classify` are added.
         center_assumed : bool
             Whether nobody said where the beam is; then each frame is flagged for it.
+        dark : array, shape (rows, columns), optional
+            Subtracted from each frame that is fit; flags are those of the frame as it was measured.
 
         Returns
         -------
@@ -185,7 +187,7 @@ class Classifier:
                 alike.setdefault(geometries[i], []).append(i)
         for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self.prepare([frames[i] for i in fit], of_frames)
+                inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, dark)
             with times("classify"):
                 posterior = self.infer(inputs)
             unknown = self._is_unknown(posterior)
@@ -202,6 +204,26 @@ class Classifier:
         if center_assumed:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
         return results
+
+    def _prepare_fit(
+        self,
+        frames: list[NDArray[Any]],
+        geometry: FrameGeometry,
+        k_step: float | None,
+        dark: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Prepare frames that are fit: without the dark frame, on pixels of the network's k step."""
+        if dark is not None:
+            frames = [frame.astype(np.float32) - dark for frame in frames]
+        if resampling := self.resampling(geometry, k_step):
+            return self.prepare([resampling(frame) for frame in frames], resampling.geometry)
+        return self.prepare(frames, geometry)
+
+    def resampling(self, geometry: FrameGeometry, k_step: float | None) -> Resampling | None:
+        """Give how frames are brought to the network's k step; None if they are taken as they are."""
+        if not k_step or not self.bundle.pitch:
+            return None
+        return resampling_to(self.bundle.pitch, k_step, geometry, self.bundle.preprocessing)
 
     def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
         statistics = self.bundle.feature_statistics
@@ -233,8 +255,8 @@ class Classifier:
         if least < 0:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
-        if k_step and known and abs(k_step / known - 1.0) > K_STEP_TOLERANCE:
-            flags.append(Flag.OTHER_PITCH)
+        if k_step and known and abs(k_step / known - 1.0) > SAME_K_STEP:
+            flags.append(Flag.RESAMPLED if self.resampling(geometry, k_step) else Flag.OTHER_PITCH)
         return tuple(flags)
 
 

@@ -16,7 +16,13 @@ from speckle_plugin.preprocessing.geometry import FrameGeometry
 from speckle_plugin.preprocessing.patterson import has_gaps, map_points, patterson_maps, pixel_weights
 from speckle_plugin.preprocessing.prepare import frames_of, view_shape
 from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
-from speckle_plugin.preprocessing.radial import RADIAL_OFFSET, radial_image, rings_of
+from speckle_plugin.preprocessing.radial import (
+    RADIAL_OFFSET,
+    moment_image,
+    radial_image,
+    ring_moments,
+    rings_of,
+)
 from speckle_plugin.preprocessing.scaling import compress, log_offset_of
 from speckle_plugin.preprocessing.settings import Preprocessing
 
@@ -121,7 +127,10 @@ def _through_patterson(
         sums = np.bincount(rings[~quadrant.valid], by_pixel[~quadrant.valid], minlength=rings.max() + 1)
         through += (sums / np.maximum(np.bincount(ring, minlength=sums.size), 1))[ring]
     if settings.radial_rows:
-        through += _through_radial_image(by_image, pixels, quadrant, settings)
+        first, *others = np.split(by_image, settings.moments)
+        through += _through_radial_image(first, pixels, quadrant, settings)
+        for moment, gradient in enumerate(others, start=2):
+            through += _through_moment_image(gradient, pixels, quadrant, settings, moment)
     return through
 
 
@@ -137,6 +146,23 @@ def _through_radial_image(
     by_ratio = (rings.drawing.T @ gradient.ravel()) / (weighted / level + RADIAL_OFFSET)
     by_weighted = by_ratio / level - (by_ratio * weighted).sum() / (level**2 * weighted.size)
     through: Values = rings.averaging.T @ by_weighted
+    return through
+
+
+def _through_moment_image(
+    gradient: Values, pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing, moment: int
+) -> Values:
+    rings = rings_of(quadrant, settings)
+    gradient = _through_standardize(gradient, moment_image(pixels, quadrant, settings, moment))
+    by_logarithm = rings.drawing.T @ gradient.ravel()
+    # log(mean(I**m)) - m log(mean(I)), by a pixel of a ring of n: m (I**(m-1) / mean(I**m) - 1 / mean(I)) / n
+    means = rings.mean @ pixels
+    lit = means > 0
+    mean = np.where(lit, means, 1.0)
+    relative = pixels / mean[rings.ring]
+    powers = relative ** (moment - 1) / ring_moments(pixels, rings, moment)[rings.ring]
+    weights = rings.mean.T @ np.where(lit, moment * by_logarithm / mean, 0.0)
+    through: Values = weights * (powers - 1.0)
     return through
 
 

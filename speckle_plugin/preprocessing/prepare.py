@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.preprocessing.geometry import FrameGeometry
 from speckle_plugin.preprocessing.patterson import map_points, patterson_maps
 from speckle_plugin.preprocessing.quadrants import quadrants
-from speckle_plugin.preprocessing.radial import radial_image
+from speckle_plugin.preprocessing.radial import moment_image, radial_image
 from speckle_plugin.preprocessing.scaling import compress, log_offset_of, standardize
 from speckle_plugin.preprocessing.settings import Preprocessing
 
@@ -62,7 +62,10 @@ def prepare(
             for values, view, values_of_pixels in zip(maps, views, pixels, strict=True):
                 view[: len(values)] = standardize(compress(values, settings))
                 if settings.radial_rows:
-                    view[len(values) :] = standardize(radial_image(values_of_pixels, quadrant, settings))
+                    images = [radial_image(values_of_pixels, quadrant, settings)]
+                    for moment in range(2, settings.moments + 1):
+                        images.append(moment_image(values_of_pixels, quadrant, settings, moment))
+                    view[len(values) :] = np.concatenate([standardize(image) for image in images])
             continue
         for values, view in zip(pixels, views, strict=True):
             if settings.intensity == "log":
@@ -95,5 +98,5 @@ def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, i
     if settings.intensity == "patterson":
         limit = settings.map_size
         rows, columns = (n if limit is None else min(n, limit) for n in map_points((rows, columns), settings))
-        rows += settings.radial_rows
+        rows += settings.radial_rows * settings.moments
     return len(found), rows, columns

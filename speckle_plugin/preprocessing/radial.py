@@ -1,4 +1,4 @@
-"""The radial image: the radial average of a quadrant, drawn over its pixels again."""
+"""The radial images: average and moments of the rings of a quadrant, drawn over its pixels again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from speckle_plugin.preprocessing.patterson import map_points, pixel_weights
 from speckle_plugin.preprocessing.quadrants import Quadrant
 from speckle_plugin.preprocessing.settings import Preprocessing
 
-__all__ = ["RADIAL_OFFSET", "Rings", "radial_image", "rings_of"]
+__all__ = ["RADIAL_OFFSET", "Rings", "moment_image", "radial_image", "ring_moments", "rings_of"]
 
 RADIAL_OFFSET = 1e-2
 """Added to the weighted radial average, in units of its mean, before its logarithm is taken."""
@@ -31,14 +31,34 @@ def radial_image(
     return (rings.drawing @ np.log(weighted / level + RADIAL_OFFSET)).reshape(rings.shape)
 
 
+def moment_image(
+    pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing, moment: int
+) -> NDArray[np.float32]:
+    """Draw the logarithm of the rings' moments, as :func:`radial_image` draws their averages."""
+    rings = rings_of(quadrant, settings)
+    return (rings.drawing @ np.log(ring_moments(pixels, rings, moment))).reshape(rings.shape)
+
+
+def ring_moments(pixels: NDArray[np.float32], rings: Rings, moment: int) -> NDArray[np.float32]:
+    """Give ``mean(I**m) / mean(I)**m`` of each ring; 1 of one without light."""
+    means = rings.mean @ pixels
+    lit = means > 0
+    relative = pixels / np.where(lit, means, np.float32(1.0))[rings.ring]
+    moments: NDArray[np.float32] = rings.mean @ relative**moment
+    return np.where(lit, moments, np.float32(1.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Rings:
     """Rings of a view's unmasked pixels, a pixel wide, as linear maps.
 
-    `averaging` takes the pixels to the weighted averages of the rings, `drawing` takes values of the
-    rings to an image of `shape`, between two rings by interpolation.
+    `ring` is that of each pixel, `mean` takes the pixels to the averages of the rings, `averaging` to
+    weighted ones, `drawing` takes values of the rings to an image of `shape`, between two rings by
+    interpolation.
     """
 
+    ring: NDArray[np.intp]
+    mean: csr_array
     averaging: csr_array
     drawing: csr_array
     shape: tuple[int, int]
@@ -54,6 +74,7 @@ def rings_of(quadrant: Quadrant, settings: Preprocessing) -> Rings:
     shares = (distances / distances[-1]) ** settings.sharpening / counts
     pixels = np.arange(ring.size)
     averaging = csr_array((shares[ring], (ring, pixels)), dtype=np.float32)
+    mean = csr_array((1.0 / counts[ring], (ring, pixels)), dtype=np.float32)
 
     points = map_points(quadrant.valid.shape, settings)[1]
     shape = (settings.radial_rows, min(points, settings.map_size or points))
@@ -71,4 +92,4 @@ def rings_of(quadrant: Quadrant, settings: Preprocessing) -> Rings:
         shape=(between.size, distances.size),
         dtype=np.float32,
     )
-    return Rings(averaging, drawing, shape)
+    return Rings(ring, mean, averaging, drawing, shape)

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from speckle_plugin.typed_values import typed_values
+
 __all__ = ["SMALLEST_VIEW", "Preprocessing", "settings_from_dict"]
 
 SMALLEST_VIEW = 32
@@ -54,6 +56,7 @@ class Preprocessing:
     oversampling: int = 1
     map_size: int | None = None
     radial_rows: int = 0
+    moments: int = 1
 
     def __post_init__(self) -> None:
         if self.crop is not None and self.crop < SMALLEST_VIEW:
@@ -67,6 +70,11 @@ class Preprocessing:
             raise ValueError(f"sharpening must be 0 or more, not {self.sharpening}")
         if self.radial_rows < 0:
             raise ValueError(f"radial_rows must be 0 or more, not {self.radial_rows}")
+        if self.moments not in (1, 2, 3) or (self.moments > 1 and not self.radial_rows):
+            raise ValueError(
+                "moments must be 1, 2 or 3, and 1 without radial_rows, "
+                f"not {self.moments} with {self.radial_rows} rows"
+            )
         if self.oversampling < 1 or (self.map_size is not None and self.map_size < SMALLEST_VIEW):
             raise ValueError(
                 f"oversampling must be at least 1 and map_size None or at least {SMALLEST_VIEW}, "
@@ -76,7 +84,10 @@ class Preprocessing:
     @property
     def hash(self) -> str:
         """SHA-256 of the settings, in hexadecimal."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        values = asdict(self)
+        if self.moments == 1:
+            del values["moments"]  # settings from before there were moments keep their hash
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
@@ -90,4 +101,4 @@ def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
     unknown = sorted(set(values) - set(Preprocessing.__dataclass_fields__))
     if unknown:
         raise ValueError(f"unknown preprocessing settings {unknown}: the bundle needs a newer speckle_plugin")
-    return Preprocessing(**values)
+    return typed_values(Preprocessing, values)

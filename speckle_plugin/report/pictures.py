@@ -14,7 +14,7 @@ from speckle_plugin.explain.scan_picture import line_picture, scan_picture
 from speckle_plugin.explain.style import to_webp
 from speckle_plugin.extras import MissingExtraError, extra_needed
 from speckle_plugin.network import Bundle
-from speckle_plugin.network.marked_pixels import without_marked_pixels
+from speckle_plugin.preprocessing.marked_pixels import without_marked_pixels
 from speckle_plugin.report.facts import Facts
 from speckle_plugin.schema import Opinion, Status
 

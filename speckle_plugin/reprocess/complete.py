@@ -14,17 +14,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.reprocess.alone import alone
 from speckle_plugin.reprocess.consistency import (
     CompletionError,
     check_model,
 )
 from speckle_plugin.reprocess.given import Masks, describe_given
-from speckle_plugin.reprocess.label import label_wanted
+from speckle_plugin.reprocess.label import label_together, label_wanted
+from speckle_plugin.reprocess.parts import SharedRun, identity
 from speckle_plugin.reprocess.task import find_task
 from speckle_plugin.reprocess.write import write_results
 from speckle_plugin.schema import Status
 from speckle_plugin.stage_times import StageTimes
 from speckle_plugin.store import StorageError, StoredRun
+from speckle_plugin.store.leases import RunLeases
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -54,6 +57,8 @@ class Completion:
         Frames that could not be labelled again, and keep the label that they had.
     error : str
         Why it failed; empty if it did not.
+    others : bool
+        Other processes are still at frames of the run: the last one writes the labels of all.
     """
 
     run_uid: str
@@ -65,6 +70,7 @@ class Completion:
     deferred: int = 0
     kept: int = 0
     error: str = ""
+    others: bool = False
 
 
 def complete_runs(
@@ -75,6 +81,7 @@ def complete_runs(
     beam_center: tuple[float, float] | None = None,
     everything: bool = False,
     report: Callable[[BlueskyRun, int, int], None] | None = None,
+    leases: RunLeases | None = None,
 ) -> Iterator[Completion]:
     """Complete runs one after the other; one that fails does not stop the others.
 
@@ -88,6 +95,8 @@ def complete_runs(
         As for `complete_run`.
     report : callable, optional
         Called with the run, the number of frames done and that of frames to be done.
+    leases : RunLeases, optional
+        Those that workers go by: a run that another process labels is left to it, which is an error here.
 
     Yields
     ------
@@ -106,14 +115,16 @@ def complete_runs(
 
     for run in runs:
         try:
-            yield complete_run(
-                run,
-                classifier_of(run),
-                masks=masks,
-                beam_center=beam_center,
-                everything=everything,
-                report=report_of(run),
-            )
+            with alone(leases, run):
+                done = complete_run(
+                    run,
+                    classifier_of(run),
+                    masks=masks,
+                    beam_center=beam_center,
+                    everything=everything,
+                    report=report_of(run),
+                )
+            yield done
         except httpx.TransportError as error:
             raise StorageError(
                 f"the Tiled server does not answer any more ({error or type(error).__name__}). Nothing is "
@@ -145,6 +156,7 @@ def complete_run(
     beam_center: tuple[float, float] | None = None,
     everything: bool = False,
     report: Callable[[int, int], None] | None = None,
+    shared: SharedRun | None = None,
 ) -> Completion:
     """Classify the frames of a finished run that have no label yet, and those that could not be read.
 
@@ -164,6 +176,8 @@ def complete_run(
         the label that it had.
     report : callable, optional
         Called with the number of frames done and that of frames to be done.
+    shared : SharedRun, optional
+        What other processes do of the run; without it, nobody else may be at it.
 
     Returns
     -------
@@ -187,11 +201,24 @@ def complete_run(
     times = StageTimes()
     if not everything:
         times.add(stored.summary.get("seconds_per_frame", {}), stored.summary.get("frames", 0))
-    results = label_wanted(task, detectors, classifier, times, report or (lambda done, total: None))
+    report = report or (lambda done, total: None)
+    if shared is None:
+        results = label_wanted(task, detectors, classifier, times, report)
+    else:
+        labels_by = identity(classifier.bundle.sha256, settings.to_configuration())
+        together = label_together(task, detectors, classifier, times, report, shared, labels_by)
+        if together is None or not shared.take_alone():
+            return replace(done, others=True)
+        run.refresh()
+        if run.metadata.get("stop") != stored.stop:  # somebody has just written the labels
+            return replace(done, others=True)
+        results = together
     kept = sum(task.better(frame, result) is not None for frame, (result, _) in results.items())
     if task.is_booked and not any(task.is_news(frame, result) for frame, (result, _) in results.items()):
         return replace(done, kept=kept)
     stream = write_results(task, settings, detectors, results, classifier, times)
+    if shared is not None:
+        shared.forget()
     statuses = [result.status for result, _ in results.values()]
     classified = statuses.count(Status.CLASSIFIED)
     return replace(

@@ -16,6 +16,7 @@ from speckle_plugin.store.read.images import StoredImages
 __all__ = [
     "CompletionError",
     "check_centers",
+    "check_files",
     "check_masks",
     "check_model",
     "check_steady",
@@ -107,6 +108,23 @@ def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector
             + f": give {'that mask (--mask)' if before else 'none'}, or have every frame of the run "
             "classified again (--all)"
         )
+
+
+def check_files(uid: str, images: Iterable[StoredImages]) -> None:
+    """See that masks of detectors' files, with which frames were classified, can be read again.
+
+    Raises
+    ------
+    CompletionError
+        If one cannot.
+    """
+    for stored in images:
+        if stored.lacks_mask:
+            raise CompletionError(
+                f"frames of {stored.image_key!r} in the run {uid} were classified with the mask of the "
+                "detector's file, and that file is not on this machine, or has another one: do it where the "
+                "file is, or have every frame of the run classified again (--all)"
+            )
 
 
 def check_centers(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from speckle_plugin.documents.descriptors import Detector, FrameSettings
 from speckle_plugin.reprocess.consistency import (
     check_centers,
+    check_files,
     check_masks,
     check_steady,
     check_usable,
@@ -55,6 +56,8 @@ def describe_given(
     before = [images.describe(task.session) for images in task.images.values()]
     check_usable(uid, detectors.values(), before)
     if not everything:
-        check_masks(uid, model, detectors.values())
+        by_user = [images.describe(settings, with_file=False) for images in task.images.values()]
+        check_masks(uid, model, by_user)
+        check_files(uid, task.images.values())
         check_centers(uid, model, detectors.values(), before)
     return settings, detectors

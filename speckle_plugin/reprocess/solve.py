@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.reprocess.alone import alone
 from speckle_plugin.reprocess.consistency import CompletionError
 from speckle_plugin.reprocess.given import Masks, describe_given
 from speckle_plugin.reprocess.pixels import batches, read_batch
@@ -23,6 +24,7 @@ from speckle_plugin.solving import FrameError, Outcome, SolverPool, SolveTask
 from speckle_plugin.solving.asked import AskedFrame, is_unsure, solve_task
 from speckle_plugin.solving.results import StructureResults, solver_configuration
 from speckle_plugin.store import StoredRun
+from speckle_plugin.store.leases import RunLeases
 from speckle_plugin.store.read.results import StoredResult, free_stream
 from speckle_plugin.structure import SolveSettings
 
@@ -85,6 +87,7 @@ def solve_run(
     beam_center: tuple[float, float] | None = None,
     everything: bool = False,
     report: Callable[[int, int], None] | None = None,
+    leases: RunLeases | None = None,
 ) -> Solution:
     """Solve the frames of a run that are asked for and not solved yet.
 
@@ -106,13 +109,30 @@ def solve_run(
         Solve every frame that is asked for again.
     report : callable, optional
         Called with the number of frames done and that of frames to be done.
+    leases : RunLeases, optional
+        Those that workers go by: a run that another process works on is left to it.
 
     Raises
     ------
     CompletionError
-        If the run is not finished or holds no frames, a detector was configured anew in mid-run, or the
-        earlier answers are by other settings.
+        If the run is not finished or holds no frames, a detector was configured anew in mid-run, the earlier
+        answers are by other settings, or another process works on the run.
     """
+    with alone(leases, run):
+        return _solve_run(run, pool, asked, max_confidence, settings, masks, beam_center, everything, report)
+
+
+def _solve_run(
+    run: BlueskyRun,
+    pool: SolverPool,
+    asked: Asked | None,
+    max_confidence: float,
+    settings: SolveSettings | None,
+    masks: Masks,
+    beam_center: tuple[float, float] | None,
+    everything: bool,
+    report: Callable[[int, int], None] | None,
+) -> Solution:
     run.refresh()
     stored = StoredRun(run)
     plan = _plan(find_task(stored), asked, max_confidence, settings, everything)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.network.classifier import FrameResult
 from speckle_plugin.reprocess.consistency import CompletionError
 from speckle_plugin.schema import Flag, Status, split_flags
@@ -34,6 +35,8 @@ class Task:
         All frames, in the order of their rows.
     kept : mapping of Frame to StoredResult
         Results that stay.
+    darks : mapping of image key to StoredImages
+        Dark frames, where the session subtracted them.
     """
 
     stored: StoredRun
@@ -41,6 +44,7 @@ class Task:
     images: Mapping[str, StoredImages]
     frames: tuple[Frame, ...]
     kept: Mapping[Frame, StoredResult] = field(default_factory=dict)
+    darks: Mapping[str, StoredImages] = field(default_factory=dict)
 
     @property
     def wanted(self) -> list[Frame]:
@@ -95,11 +99,8 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
         )
     earlier = stored.results
     session = FrameSettings.from_configuration(earlier.model)
-    images = {
-        key: images
-        for key, images in stored.images.items()
-        if session.image_keys is None or images.data_key in session.image_keys
-    }
+    images = {key: images for key, images in stored.images.items() if _role(images, session) is Role.LIGHT}
+    darks = {key: images for key, images in stored.images.items() if _role(images, session) is Role.DARK}
     counted = [(key, index) for key, found in images.items() for index in range(len(found))]
     # Rows may name frames that the stored arrays lack, such as those that no file was written for.
     frames = tuple(dict.fromkeys([*counted, *(frame for frame in earlier.rows if frame[0] in images)]))
@@ -111,7 +112,11 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
         for frame in frames
         if not everything and (row := earlier.rows.get(frame)) and _is_final(row, by_known_model)
     }
-    return Task(stored, session, images, frames, kept)
+    return Task(stored, session, images, frames, kept, darks if session.subtract_darks else {})
+
+
+def _role(images: StoredImages, session: FrameSettings) -> Role:
+    return session.role_of(images.stream, images.data_key)
 
 
 def _is_unreadable(row: StoredResult) -> bool:

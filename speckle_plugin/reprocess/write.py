@@ -8,9 +8,10 @@ from typing import Any
 from speckle_plugin.documents.descriptors import Detector, FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.documents.structure_counts import StructureCounts
+from speckle_plugin.frames.stated import to_record
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.reprocess.label import Results
+from speckle_plugin.reprocess.parts import Results
 from speckle_plugin.reprocess.task import Frame, Task
 from speckle_plugin.schema import NO_DISK_NUMBER, STRUCTURE_SUMMARY, join_flags
 from speckle_plugin.stage_times import StageTimes
@@ -42,6 +43,8 @@ def write_results(
     writer = ResultStreamWriter(stored.run)
     rows = RunResults(stored.start, writer, settings, stream=stream)
     rows.times.add(times.seconds)
+    for key, images in task.images.items():
+        rows.note_stated(key, to_record(images.statements))
     model = stored.results.model
     labels: dict[Frame, int] = {}
     for frame in task.frames:

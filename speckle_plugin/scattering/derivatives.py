@@ -149,6 +149,15 @@ def _form_factors(radii, step, nodes):  # type: ignore[no-untyped-def]
     return f, (radii * g - 2.0 * f) / k * step, g, -2.0 * math.pi * radii**2 * first * step
 
 
+@compiled(inline="always")
+def _hermite(at):  # type: ignore[no-untyped-def]
+    """Give the node before a place in a table, and the weights of value and slope there and at the next."""
+    cell = int(at)
+    t = at - cell
+    rest = (1.0 - t) * (1.0 - t)
+    return cell, (1.0 + 2.0 * t) * rest, t * rest, t * t * (3.0 - 2.0 * t), t * t * (t - 1.0)
+
+
 @compiled(fastmath=FAST)
 def _amplitudes(  # type: ignore[no-untyped-def]
     rows, columns, k_row, k_column, step, f, f_slope, g, g_slope, row_phase, column_phase, amplitude
@@ -156,10 +165,7 @@ def _amplitudes(  # type: ignore[no-untyped-def]
     for p in range(rows.size):
         kx, ky = k_row[rows[p]], k_column[columns[p]]
         k = math.sqrt(kx * kx + ky * ky)
-        cell = int(k / step)
-        t = k / step - cell
-        h0, h1 = (1.0 + 2.0 * t) * (1.0 - t) * (1.0 - t), t * (1.0 - t) * (1.0 - t)
-        h2, h3 = t * t * (3.0 - 2.0 * t), t * t * (t - 1.0)
+        cell, h0, h1, h2, h3 = _hermite(k / step)
         f0, f1, s0, s1 = f[cell], f[cell + 1], f_slope[cell], f_slope[cell + 1]
         a, b = row_phase[rows[p]], column_phase[columns[p]]
         re = 0.0
@@ -183,10 +189,7 @@ def _derivatives(  # type: ignore[no-untyped-def]
     for p in range(rows.size):
         kx, ky = k_row[rows[p]], k_column[columns[p]]
         k = math.sqrt(kx * kx + ky * ky)
-        cell = int(k / step)
-        t = k / step - cell
-        h0, h1 = (1.0 + 2.0 * t) * (1.0 - t) * (1.0 - t), t * (1.0 - t) * (1.0 - t)
-        h2, h3 = t * t * (3.0 - 2.0 * t), t * t * (t - 1.0)
+        cell, h0, h1, h2, h3 = _hermite(k / step)
         f0, f1, s0, s1 = f[cell], f[cell + 1], f_slope[cell], f_slope[cell + 1]
         a, b = row_phase[rows[p]], column_phase[columns[p]]
         total_re = 0.0

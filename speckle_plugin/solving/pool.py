@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pickle
 import queue
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from speckle_plugin.solving.task import Answer, SolveTask
+from speckle_plugin.solving.wire import pack_task, read_answer
 from speckle_plugin.structure import Structure
 
 __all__ = ["FrameError", "Outcome", "SolverError", "SolverPool", "outcome_of", "spare_cores"]
@@ -215,6 +215,10 @@ class _Process:
             return self._process
 
     def ask(self, task: SolveTask) -> Answer:
+        try:
+            message = pack_task(task)
+        except (TypeError, ValueError) as error:
+            raise FrameError(f"the frame can't be handed to a solving process: {error}") from error
         process = self.start()
         watch = threading.Timer(task.settings.budget + self._patience, process.kill)
         watch.daemon = True
@@ -222,11 +226,10 @@ class _Process:
         try:
             if process.stdin is None or process.stdout is None:
                 raise SolverError("the solving process has no pipes")
-            pickle.dump(task, process.stdin)
+            process.stdin.write(message)
             process.stdin.flush()
-            answer: Answer = pickle.load(process.stdout)
-            return answer
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            return read_answer(process.stdout)
+        except (OSError, EOFError, ValueError) as error:
             self.dispose()
             raise SolverError(f"the process that solved it ended (exit code {process.returncode})") from error
         finally:

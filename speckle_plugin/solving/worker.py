@@ -7,7 +7,6 @@ It imports numpy, scipy and numba, and nothing of networks, Tiled or bluesky.
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import signal
 import sys
@@ -16,6 +15,7 @@ import traceback
 from typing import IO
 
 from speckle_plugin.solving.task import Answer, SolveTask
+from speckle_plugin.solving.wire import pack_answer, read_task
 from speckle_plugin.structure import solve
 
 __all__ = ["main"]
@@ -30,16 +30,19 @@ def main() -> None:
     tasks: queue.SimpleQueue[SolveTask] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, tasks), daemon=True).start()
     while True:
-        pickle.dump(_answer(tasks.get()), answers)
+        answers.write(pack_answer(_answer(tasks.get())))
         answers.flush()
 
 
 def _read(stream: IO[bytes], tasks: queue.SimpleQueue[SolveTask]) -> None:
     while True:
         try:
-            tasks.put(pickle.load(stream))
-        except (EOFError, OSError, pickle.UnpicklingError):
+            tasks.put(read_task(stream))
+        except (EOFError, OSError):
             os._exit(0)
+        except Exception:  # not a task: the other end is told by the end of this one
+            traceback.print_exc()
+            os._exit(1)
 
 
 def _answer(task: SolveTask) -> Answer:

@@ -3,7 +3,7 @@
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.profile import write_profile
 from speckle_plugin.store.read.export import FRAME_SUFFIXES, TABLE_SUFFIXES, export_table
-from speckle_plugin.store.read.frames import FRAME_COLUMNS, find_frames, read_frames
+from speckle_plugin.store.read.frames import FRAME_COLUMNS, find_frames, frames_of, read_frames
 from speckle_plugin.store.read.queries import find_runs
 from speckle_plugin.store.read.stored_run import StoredRun
 from speckle_plugin.store.read.xarrays import frames_to_xarray
@@ -24,6 +24,7 @@ __all__ = [
     "export_table",
     "find_frames",
     "find_runs",
+    "frames_of",
     "frames_to_xarray",
     "read_frames",
     "replay",

@@ -75,6 +75,11 @@ class Store:
         """Where documents wait until they are in Tiled."""
         return self._below("journal")
 
+    @property
+    def leases_directory(self) -> Path:
+        """Where processes that label stored runs say which they have."""
+        return self._below("workers")
+
     def _below(self, name: str) -> Path:
         if self._directory is None:
             raise StorageError(

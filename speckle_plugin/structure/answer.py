@@ -11,7 +11,6 @@ from speckle_plugin.structure.certificate import Evidence, certify
 from speckle_plugin.structure.difference import hidden_radius
 from speckle_plugin.structure.finish import Found
 from speckle_plugin.structure.information import standard_errors
-from speckle_plugin.structure.observation import Observation
 from speckle_plugin.structure.selection import WORTH
 from speckle_plugin.structure.settings import SolveSettings
 from speckle_plugin.structure.structure import Certificate, Structure
@@ -21,7 +20,6 @@ __all__ = ["answer", "no_answer"]
 
 def answer(
     found: Found,
-    observation: Observation,
     settings: SolveSettings,
     out_of_time: bool,
     seconds: float,
@@ -33,7 +31,6 @@ def answer(
     Parameters
     ----------
     found : Found
-    observation : Observation
     settings : SolveSettings
     out_of_time : bool
         Whether the search ended for that.
@@ -41,7 +38,7 @@ def answer(
     starts : int
     history : tuple of str
     """
-    model = found.model
+    model, observation = found.model, found.selection.observation
     hidden = 0.0
     if observation.noise != "none":
         hidden = hidden_radius(observation, model, WORTH, settings.point_spread)

@@ -9,7 +9,7 @@ import numpy as np
 from speckle_plugin.structure.model import Model
 from speckle_plugin.structure.structure import Certificate
 
-__all__ = ["Evidence", "certify"]
+__all__ = ["NEARLY", "Evidence", "certify"]
 
 NEARLY = 0.012
 """Largest residual of frames of disks on a raster, or of what is nearly disks; wrong answers have 0.1."""
@@ -113,9 +113,11 @@ def _unexplained(evidence: Evidence) -> str:
 def _praise(evidence: Evidence) -> str:
     if np.isnan(evidence.z_score):
         return f"explained: residual {evidence.residual:.1e}"
+    quiet = "; less noise than was told" if evidence.z_score < -LARGEST_Z else ""
     return (
-        f"explained to the noise (z {evidence.z_score:.1f}); the weakest disk gains {evidence.weakest:.0f}, "
-        f"a further one {evidence.remaining:.0f}; none larger than {evidence.hidden:.2g} could hide"
+        f"explained to the noise (z {evidence.z_score:.1f}{quiet}); the weakest disk gains "
+        f"{evidence.weakest:.0f}, a further one {evidence.remaining:.0f}; none larger than "
+        f"{evidence.hidden:.2g} could hide"
     )
 
 

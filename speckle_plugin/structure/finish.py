@@ -191,11 +191,11 @@ def _with_nuisances(
     else:
         target = observation.likelihood(math.inf, merge=False)
     loss = refinement.loss(model, target)
-    matrix, gradient = normal_matrix(model, target, refinement)
+    matrix, gradient = normal_matrix(model, target, replace(refinement, fit_center=allowed.fit_center))
     asked: dict[str, Any] = {}
     for name, columns in (("fit_center", (3 * n + 1, 3 * n + 2)), ("fit_background", (3 * n + 3,))):
         if getattr(allowed, name) and not getattr(refinement, name):
-            gain = _score_gain(matrix, gradient, selection.free(n), columns)
+            gain = _score_gain(matrix, gradient, refinement.free(n), columns)
             asked[name] = gain > (0.05 * loss if observation.noise == "none" else WORTH / 2.0)
     if not any(asked.values()):
         return refinement, ""

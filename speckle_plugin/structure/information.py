@@ -15,7 +15,7 @@ from speckle_plugin.scattering import PixelGrid, Pixels
 from speckle_plugin.structure.finish import Found
 from speckle_plugin.structure.model import Model
 from speckle_plugin.structure.observation import Observation
-from speckle_plugin.structure.refinement import Refinement, normal_matrix
+from speckle_plugin.structure.refinement import Refinement, normal_matrix, tied
 from speckle_plugin.structure.selection import covariance, significances
 from speckle_plugin.structure.targets import Amplitudes, Counts
 
@@ -34,21 +34,14 @@ def standard_errors(found: Found, observation: Observation) -> NDArray[np.float6
         variance = refinement.loss(found.model, target) / max(len(target.values) - 3 * n, 1)
         matrix = matrix / max(variance, 1e-300)
         matrix = matrix * (observation.known.sum() / target.multiplicity.sum())
-    free = found.selection.free(n)
-    if refinement.prior is not None and refinement.prior.equal:
-        matrix = _tied(matrix, n)
+    free = refinement.free(n)
+    if refinement.equal:
+        matrix = tied(matrix, n)
         free[2 * n + 1 : 3 * n] = False
     variances = np.diag(covariance(matrix, free)).copy()
-    if refinement.prior is not None and refinement.prior.equal:
+    if refinement.equal:
         variances[2 * n : 3 * n] = variances[2 * n]
     return np.sqrt(np.maximum(variances[: 3 * n].reshape(3, n).T, 0.0))
-
-
-def _tied(matrix: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Give the Fisher matrix with one radius for all, in the place of the first."""
-    tie = np.eye(len(matrix))
-    tie[2 * n : 3 * n, 2 * n] = 1.0
-    return np.asarray(tie.T @ matrix @ tie)
 
 
 def expected_gains(
@@ -86,8 +79,8 @@ def expected_gains(
         positions - positions.mean(axis=0), radii, math.log(photons / frame_total), grid.beam_center
     )
     target = Counts(pixels, np.zeros(len(rows)), np.ones(len(rows)))
-    matrix, _ = normal_matrix(model, target, Refinement())
+    refinement = Refinement()
+    matrix, _ = normal_matrix(model, target, refinement)
     n = len(radii)
-    free = np.ones(3 * n + 4, bool)
-    free[3 * n + 1 :] = False
+    free = refinement.free(n)
     return significances(np.diag(covariance(matrix, free))[2 * n : 3 * n], radii)

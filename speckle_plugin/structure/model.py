@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,21 +80,25 @@ def calculate(
     """
     pixels = pixels.moved(model.center)
     if point_spread > 0:
-        around, taps, rows, columns = _surrounding(pixels, point_spread)
-        whole = intensity_at(around, model.positions, model.radii, coarse)
-        intensity = _blurred(whole.reshape(*_shape(around), 1), taps)[rows, columns, 0]
+        around, spread = _surrounding(pixels, point_spread)
+        intensity = spread(intensity_at(around, model.positions, model.radii, coarse)[:, None])[:, 0]
     else:
         intensity = intensity_at(pixels, model.positions, model.radii, coarse)
     return np.asarray(multiplicity * (math.exp(model.log_scale) * intensity + model.background))
 
 
 def calculate_with_derivatives(
-    model: Model, pixels: Pixels, multiplicity: NDArray[np.float64], point_spread: float, coarse: bool
+    model: Model,
+    pixels: Pixels,
+    multiplicity: NDArray[np.float64],
+    point_spread: float,
+    coarse: bool,
+    center: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the expected values of pixels and their derivatives.
 
     The derivatives' columns: x of all disks, y, r, logarithm of the scale, row and column of the beam
-    centre, background. Parameters as for :func:`calculate`.
+    centre (0 unless `center`), background. Parameters as for :func:`calculate`.
 
     Returns
     -------
@@ -101,58 +106,71 @@ def calculate_with_derivatives(
     derivatives : array, shape (m, 3 n + 4)
     """
     pixels, n = pixels.moved(model.center), model.number
-    disks = model.positions, model.radii, coarse, True
+    disks = model.positions, model.radii, coarse, center
     if point_spread > 0:
-        around, taps, rows, columns = _surrounding(pixels, point_spread)
-        whole, by_all = intensity_and_derivatives(around, *disks)
-        shape = _shape(around)
-        intensity = _blurred(whole.reshape(*shape, 1), taps)[rows, columns, 0]
-        by_disks = _blurred(by_all.reshape(*shape, -1), taps)[rows, columns]
+        around, spread = _surrounding(pixels, point_spread)
+        intensity, by_disks = intensity_and_derivatives(around, *disks)
+        intensity, by_disks = spread(intensity[:, None])[:, 0], spread(by_disks)
     else:
         intensity, by_disks = intensity_and_derivatives(pixels, *disks)
     scale = math.exp(model.log_scale)
     derivatives = np.empty((len(intensity), 3 * n + 4))
     derivatives[:, : 3 * n] = by_disks[:, : 3 * n]
     derivatives[:, 3 * n] = intensity
-    derivatives[:, 3 * n + 1 : 3 * n + 3] = by_disks[:, 3 * n :]
+    derivatives[:, 3 * n + 1 : 3 * n + 3] = by_disks[:, 3 * n :] if center else 0.0
     derivatives[:, : 3 * n + 3] *= (scale * multiplicity)[:, None]
     derivatives[:, 3 * n + 3] = multiplicity
     return multiplicity * (scale * intensity + model.background), derivatives
 
 
-def _surrounding(pixels, point_spread):  # type: ignore[no-untyped-def]
-    """Give the rectangle of pixels whose light spreads into the wanted ones, and where these are in it."""
+Spread = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def _surrounding(pixels: Pixels, point_spread: float) -> tuple[Pixels, Spread]:
+    """Give the pixels whose light spreads into the wanted ones, and what spreads images of the former."""
     reach = math.ceil(TRUNCATE * point_spread)
-    first_row, first_column = pixels.rows.min() - reach, pixels.columns.min() - reach
-    rows = np.arange(first_row, pixels.rows.max() + reach + 1)
-    columns = np.arange(first_column, pixels.columns.max() + reach + 1)
+    first_row, first_column = pixels.rows.min(), pixels.columns.min()
+    rows = np.arange(first_row - reach, pixels.rows.max() + reach + 1)
+    columns = np.arange(first_column - reach, pixels.columns.max() + reach + 1)
     grid = np.meshgrid(rows, columns, indexing="ij")
     around = Pixels(grid[0].ravel(), grid[1].ravel(), pixels.k_step, pixels.beam_center)
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / point_spread) ** 2)
-    return around, taps / taps.sum(), pixels.rows - first_row, pixels.columns - first_column
+    taps = np.exp(-0.5 * (np.arange(reach + 1) / point_spread) ** 2)
+    taps /= 2.0 * taps.sum() - taps[0]
+    wanted = pixels.rows - first_row, pixels.columns - first_column
 
+    def spread(images: NDArray[np.float64]) -> NDArray[np.float64]:
+        blurred: NDArray[np.float64] = _blurred(images, len(columns), taps, *wanted)
+        return blurred
 
-def _shape(around: Pixels) -> tuple[int, int]:
-    return int(np.ptp(around.rows)) + 1, int(np.ptp(around.columns)) + 1
+    return around, spread
 
 
 @compiled(fastmath={"contract", "reassoc", "nsz"})
-def _blurred(values, taps):  # type: ignore[no-untyped-def]
-    """Convolve along rows and columns; each last index is an image of its own. Edges are left unblurred."""
-    rows, columns, images = values.shape
-    reach = taps.size // 2
-    once = values.copy()
-    for i in range(reach, rows - reach):
-        for j in range(columns):
-            once[i, j] = 0.0
-            for t in range(taps.size):
-                for m in range(images):
-                    once[i, j, m] += taps[t] * values[i + t - reach, j, m]
-    twice = once.copy()
-    for i in range(rows):
-        for j in range(reach, columns - reach):
-            twice[i, j] = 0.0
-            for t in range(taps.size):
-                for m in range(images):
-                    twice[i, j, m] += taps[t] * once[i, j + t - reach, m]
-    return twice
+def _blurred(images, width, taps, rows, columns):  # type: ignore[no-untyped-def]
+    """Convolve images, the columns of an array with a row for each pixel, and give the wanted pixels.
+
+    The first tap is the middle one. Wanted pixels are counted from the first whose surroundings are there.
+    """
+    number, reach = images.shape[1], taps.size - 1
+    lines = images.reshape(-1, width * number)
+    line = np.empty(width * number)  # a row of all images, convolved along the columns
+    wanted = np.empty((rows.size, number))
+    at = -1
+    for p in range(rows.size):
+        if rows[p] != at:
+            at = rows[p]
+            middle = lines[at + reach]
+            for x in range(line.size):
+                line[x] = taps[0] * middle[x]
+            for t in range(1, reach + 1):
+                before, after = lines[at + reach - t], lines[at + reach + t]
+                for x in range(line.size):
+                    line[x] += taps[t] * (before[x] + after[x])
+        first = (columns[p] + reach) * number
+        out = wanted[p]
+        for m in range(number):
+            out[m] = taps[0] * line[first + m]
+        for t in range(1, reach + 1):
+            for m in range(number):
+                out[m] += taps[t] * (line[first - t * number + m] + line[first + t * number + m])
+    return wanted

@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.scattering import Pixels
 from speckle_plugin.structure.settings import SolveSettings
 from speckle_plugin.structure.targets import Amplitudes, Counts, Normal
 
-__all__ = ["Observation", "Undecidable", "observe"]
+__all__ = ["Observation", "Undecidable", "check_geometry", "observe"]
 
 FEWEST_PIXELS = 400
 """With fewer unmasked pixels a frame is undecided."""
@@ -151,8 +152,9 @@ def observe(frame: ArrayLike, geometry: FrameGeometry, k_step: float, settings: 
     _check(raw, geometry, k_step, settings)
     values = raw.astype(np.float64)
     known = np.isfinite(values)
-    if geometry.mask is not None:
-        known &= ~geometry.mask
+    for left_out in (geometry.mask, marked_pixels(raw)):
+        if left_out is not None:
+            known &= ~left_out
     integers = raw.dtype.kind in "iu"
     saturation = settings.saturation_level
     if saturation is None and integers:
@@ -202,16 +204,27 @@ def _check(raw: NDArray[Any], geometry: FrameGeometry, k_step: float, settings: 
         raise ValueError(f"expected a frame of {geometry.shape} pixels, got one of {raw.shape}")
     if raw.dtype.kind not in "iuf":
         raise ValueError(f"expected a frame of real numbers, got {raw.dtype}")
+    check_geometry(geometry, k_step, settings)
+
+
+def check_geometry(geometry: FrameGeometry, k_step: float, settings: SolveSettings) -> None:
+    """Check what is told of a detector, which holds for all of its frames.
+
+    Raises
+    ------
+    ValueError
+        If the wave number is none, or the beam is farther off the frame than the blocked centre.
+    """
     if not (isinstance(k_step, int | float | np.number) and math.isfinite(k_step) and k_step > 0):
         raise ValueError(
-            f"k_step must be a positive wave number per pixel, not {k_step!r}: it is 2 pi x pixel size / "
+            f"`k_step` must be a positive wave number per pixel, not {k_step!r}: it is 2 pi x pixel size / "
             "(wavelength x distance)"
         )
-    margin = max(settings.center_half_width, 0.0) + 1.0
-    if not all(-margin <= c <= n - 1 + margin for c, n in zip(geometry.beam_center, raw.shape, strict=True)):
+    margin, shape = max(settings.center_half_width, 0.0) + 1.0, geometry.shape
+    if not all(-margin <= c <= n - 1 + margin for c, n in zip(geometry.beam_center, shape, strict=True)):
         raise ValueError(
-            f"the beam centre {geometry.beam_center} lies off the frame of {raw.shape} pixels: give its row "
-            "and column on this frame"
+            f"the beam centre {geometry.beam_center} lies off the frame of {shape} pixels: give its row and "
+            "column on this frame"
         )
 
 

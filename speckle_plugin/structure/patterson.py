@@ -130,21 +130,24 @@ def find_extent(observation: Observation, radius: float, k_most: float, blurred:
         Whether a point spread may hide the furthest peaks; then less is believed.
     """
     possible = np.pi / observation.k_step
-    furthest = max(_furthest_peak(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
-    extent = 1.2 * furthest + 2.0 * radius
-    return float(extent if 0.0 < furthest < (0.28 if blurred else 0.35) * possible else possible)
+    reaches = sorted(_reach(observation, min(q / radius, k_most), radius) for q in (3.0, 5.0, 8.0))
+    # Two of the three must show that the sample is small: ripples of one pass for peaks.
+    small = 0.0 < reaches[1] < (0.34 if blurred else 0.42) * possible
+    return float(min(reaches[-1] + 2.0 * radius, possible) if small else possible)
 
 
-def _furthest_peak(observation: Observation, resolution: float, radius: float) -> float:
+def _reach(observation: Observation, resolution: float, radius: float) -> float:
+    """Give how far the Patterson map may have peaks: as far as it shows any, more where noise hides some."""
     plane, spacing = _plane(observation, resolution)
     n = len(plane)
     distance = np.abs(np.fft.fftfreq(n, 1.0 / n)) * spacing
     longest = np.maximum(distance[:, None], distance[None, :])
     height = np.abs(plane)
     away = longest > 4.0 * radius
-    noise = np.median(height[away]) / np.sqrt(2.0 * np.log(2.0))
-    peaks = away & (height > max(7.0 * noise, 0.02 * height[away].max()))
-    return float(longest[peaks].max()) if peaks.any() else 0.0
+    highest = float(height[away].max())
+    hidden = 7.0 * float(np.median(height[away])) / np.sqrt(2.0 * np.log(2.0))
+    peaks = away & (height > max(hidden, 0.02 * highest))
+    return float(longest[peaks].max()) * (1.2 + hidden / highest) if peaks.any() else 0.0
 
 
 def find_center(

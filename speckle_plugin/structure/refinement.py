@@ -17,7 +17,7 @@ from speckle_plugin.structure.model import Model, calculate, calculate_with_deri
 from speckle_plugin.structure.settings import Prior
 from speckle_plugin.structure.targets import Target
 
-__all__ = ["Refinement", "normal_matrix"]
+__all__ = ["Refinement", "normal_matrix", "tied"]
 
 BLOCK = 4096
 """Pixels whose derivatives are held at a time, so that they stay in the processor's cache."""
@@ -50,6 +50,11 @@ class Refinement:
     coarse: bool = False
     furthest: float = 25.0
     smallest: float = 0.2
+
+    @property
+    def equal(self) -> bool:
+        """Whether all disks have one radius."""
+        return self.prior is not None and self.prior.equal
 
     def expected(self, model: Model, target: Target) -> NDArray[np.float64]:
         """Compute what the model expects for the target's pixels."""
@@ -90,17 +95,16 @@ class Refinement:
         loss = self.loss(model, target)
         for _ in range(steps):
             matrix, gradient = normal_matrix(model, target, self)
-            reduce = self._reduction(model)
-            matrix, gradient = reduce.T @ matrix @ reduce, reduce.T @ gradient
+            matrix, gradient, free = self._reduced(matrix, gradient)
             diagonal = np.diag(matrix).copy()
             diagonal += 1e-9 * diagonal.max() + 1e-300
             for _ in range(6):
                 try:
-                    step = reduce @ _solved(matrix + np.diag(damping * diagonal), gradient)
+                    step = _solved(matrix + np.diag(damping * diagonal), gradient)
                 except (LinAlgError, ValueError):
                     damping *= 10.0
                     continue
-                moved = self._moved(model, step)
+                moved = self._moved(model, step, free)
                 new_loss = self.loss(moved, target)
                 if new_loss < loss:
                     break
@@ -122,27 +126,36 @@ class Refinement:
         """Give the model about the origin: a frame does not tell shifts, but their size costs digits."""
         shifted = model.positions - model.positions.mean(axis=0)
         radii = model.radii
-        if self.prior is not None and self.prior.equal:
+        if self.equal:
             radii = np.full(model.number, np.sqrt((radii**2).mean()))
         return model.with_disks(shifted, radii)
 
-    def _reduction(self, model: Model) -> NDArray[np.float64]:
-        """All parameters by those that are free, shape (3 n + 4, free)."""
-        n = model.number
-        keep = np.ones(3 * n + 4, bool)
-        keep[3 * n + 1 : 3 * n + 3] = self.fit_center
-        keep[3 * n + 3] = self.fit_background
-        identity = np.eye(3 * n + 4)
-        if self.prior is not None and self.prior.equal:
-            identity[2 * n : 3 * n, 2 * n] = 1.0
-            keep[2 * n + 1 : 3 * n] = False
-        return identity[:, keep]
+    def free(self, n: int) -> NDArray[np.bool_]:
+        """Which parameters of n disks are fitted, shape (3 n + 4,)."""
+        free = np.ones(3 * n + 4, bool)
+        free[3 * n + 1 : 3 * n + 3] = self.fit_center
+        free[3 * n + 3] = self.fit_background
+        return free
 
-    def _moved(self, model: Model, step: NDArray[np.float64]) -> Model:
+    def _reduced(
+        self, matrix: NDArray[np.float64], gradient: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Give the normal equations of those parameters that are fitted, and which these are."""
+        n = (len(matrix) - 4) // 3
+        free = self.free(n)
+        if self.equal:
+            matrix, gradient = tied(matrix, n), gradient.copy()
+            gradient[2 * n] = gradient[2 * n : 3 * n].sum()
+            free[2 * n + 1 : 3 * n] = False
+        return matrix[np.ix_(free, free)], gradient[free], free
+
+    def _moved(self, model: Model, part: NDArray[np.float64], free: NDArray[np.bool_]) -> Model:
         n = model.number
+        step = np.zeros(len(free))
+        step[free] = part
         shift = np.clip(step[: 2 * n].reshape(2, n).T, -self.furthest, self.furthest)
         growth = np.clip(step[2 * n : 3 * n], -0.3 * model.radii, 0.3 * model.radii + 1.0)
-        if self.prior is not None and self.prior.equal:
+        if self.equal:
             growth = np.full(n, growth[0])
         center = np.clip(step[3 * n + 1 : 3 * n + 3], -0.2, 0.2)
         return Model(
@@ -160,12 +173,21 @@ def _solved(matrix: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArr
         return np.asarray(cho_solve(factor, gradient, check_finite=False))
 
 
+def tied(matrix: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Give a normal matrix of n disks with one radius for all, in the place of the first."""
+    matrix, radii = matrix.copy(), slice(2 * n, 3 * n)
+    matrix[2 * n] = matrix[radii].sum(axis=0)
+    matrix[:, 2 * n] = matrix[:, radii].sum(axis=1)
+    return matrix
+
+
 def normal_matrix(
     model: Model, target: Target, refinement: Refinement
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the matrix of the normal equations and the downward gradient, prior included.
 
-    Of the noise's own target (counts, normal) the matrix is the Fisher information.
+    Of the noise's own target (counts, normal) the matrix is the Fisher information. Rows and columns of the
+    beam centre are 0 unless it is fitted.
 
     Returns
     -------
@@ -185,6 +207,7 @@ def normal_matrix(
             target.multiplicity[which],
             refinement.point_spread,
             refinement.coarse,
+            refinement.fit_center,
         )
         residuals, weights = target.linearized(expected, which)
         derivatives *= weights[:, None]

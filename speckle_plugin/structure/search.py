@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from speckle_plugin.structure.certificate import NEARLY
 from speckle_plugin.structure.finish import Found, Sample, explained_at_start, finish
 from speckle_plugin.structure.guinier import common_radius, effective_radius
 from speckle_plugin.structure.lattice import stride_for
@@ -17,6 +18,7 @@ from speckle_plugin.structure.patterson import find_center, find_extent
 from speckle_plugin.structure.refinement import Refinement
 from speckle_plugin.structure.settings import SolveSettings
 from speckle_plugin.structure.start import (
+    Candidate,
     Recipe,
     Start,
     densities,
@@ -24,6 +26,7 @@ from speckle_plugin.structure.start import (
     polish,
     scaled,
 )
+from speckle_plugin.structure.targets import Amplitudes
 
 __all__ = ["Search"]
 
@@ -44,6 +47,9 @@ MOST_POINTS = 150
 
 PIXELS_PER_DISK = 9
 """At low resolution so many are asked for each disk, lest the disks explain anything."""
+
+CLEAR = 0.3
+"""A candidate of a smaller residual, noise aside, is polished before other starts are made."""
 
 GOOD_START = 2e-2
 """Residual of a start of a frame without noise that is worth all pixels."""
@@ -91,7 +97,6 @@ class Search:
         )
         self.sample = Sample(radius, extent, settings.most_disks, self._stop)
         self.history.append(f"effective radius {radius:.4g}, extent {extent:.4g}")
-        self.observation = observation
         self.told = observation
         self.refinement = Refinement(
             prior=settings.prior, point_spread=settings.point_spread, smallest=1e-3 * radius
@@ -102,26 +107,23 @@ class Search:
 
     def run(self) -> Found | None:
         """Search until a start explains the frame, or none is left."""
-        best: tuple[float, Start, Refinement] | None = None
+        best: tuple[float, Start, Candidate] | None = None
         found: Found | None = None
-        for recipe, refinement in self._recipes():
-            self.starts += 1
-            for start in self._start(recipe, refinement):
-                rank, model = self._rank(start, refinement)
-                start = replace(start, model=model)
-                if best is None or rank < best[0]:
-                    best = (rank, start, refinement)
-                good = GOOD_START if self.observation.noise == "none" else PROMISING_Z
-                if rank < good:
-                    new = self._finish(start, refinement, promising=True)
-                    if found is None or _better(new, found):
-                        found = new
-                    if self._explained(found):
-                        return found
-                if self._stop():
-                    self.out_of_time = True
-                    break
-            if self.out_of_time:
+        for candidate in self._candidates():
+            start = self._polished(candidate)
+            rank, model = self._rank(start, candidate)
+            start = replace(start, model=model)
+            if best is None or rank < best[0]:
+                best = (rank, start, candidate)
+            good = GOOD_START if candidate.observation.noise == "none" else PROMISING_Z
+            if rank < good:
+                new = self._finish(start, candidate, promising=True)
+                if found is None or _better(new, found):
+                    found = new
+                if self._explained(found):
+                    return found
+            if self._stop():
+                self.out_of_time = True
                 break
         if found is None and best is not None:
             found = self._finish(best[1], best[2], promising=False)
@@ -131,36 +133,45 @@ class Search:
         return self.clock() > self.deadline
 
     def _explained(self, found: Found) -> bool:
-        if self.observation.noise == "none":
-            return found.residual < EXPLAINED or self.starts >= 3
+        if self.told.noise == "none":
+            return found.residual < EXPLAINED or (self.starts >= 3 and found.residual < NEARLY)
         return found.z_score < GOOD_Z
 
-    def _finish(self, start: Start, refinement: Refinement, promising: bool) -> Found:
-        fine = replace(refinement, coarse=False)
+    def _finish(self, start: Start, candidate: Candidate, promising: bool) -> Found:
+        fine = replace(candidate.refinement, coarse=False)
         return finish(
-            start.model, start.resolution, self.observation, fine, self.allowed, self.sample, promising
+            start.model, start.resolution, candidate.observation, fine, self.allowed, self.sample, promising
         )
 
-    def _rank(self, start: Start, refinement: Refinement) -> tuple[float, Model]:
+    def _rank(self, start: Start, candidate: Candidate) -> tuple[float, Model]:
         """Tell how far a start is from explaining what it was fitted to; less is better."""
-        if self.observation.noise == "none":
+        if candidate.observation.noise == "none":
             return start.residual, start.model
         if start.residual > 1.5 * start.floor + 0.01:
             return 1e3 + 1e3 * start.excess, start.model
-        model, z = explained_at_start(start, self.observation, refinement, self.sample)
+        model, z = explained_at_start(start, candidate.observation, candidate.refinement, self.sample)
         self.history.append(f"  z {z:.1f}, {model.number} disks")
         return z, model
 
-    def _recipes(self) -> Iterator[tuple[Recipe, Refinement]]:
+    def _candidates(self) -> Iterator[Candidate]:
+        """Give what starts show, those that look right at once, the others after a start of another kind."""
+        waiting: list[Candidate] = []
+        for candidates in self._started():
+            self.starts += 1
+            waiting = sorted([*waiting, *candidates], key=lambda candidate: candidate.excess)
+            while waiting and (waiting[0].excess < CLEAR or self.starts % 2 == 0 or self._stop()):
+                yield waiting.pop(0)
+
+    def _recipes(self) -> Iterator[tuple[Observation, Recipe, Refinement]]:
         """Give what to try, the likeliest first."""
         radius, extent = self.sample.radius, self.sample.extent
+        stride = stride_for(self.told.k_step, extent)
         common, contrast = self.common, self.contrast
         equal = self.settings.prior is not None and self.settings.prior.equal
         crowded = extent * SHARP / radius < 100.0  # too few points for the densities of equal disks
         first = equal or (contrast < EQUAL and crowded)
         maybe = equal or contrast < PERHAPS_EQUAL
         k_most = _k_most(self.told)
-        stride = stride_for(self.told.k_step, extent)
         quick = replace(self.refinement, coarse=True)
         off, gain = np.zeros(2), 1.0
         if self.allowed.fit_center:
@@ -173,45 +184,59 @@ class Search:
             if maybe and (turn % 2 == 1 or (turn == 0 and first)):
                 one = common
                 sharp = (6.5, 9.0, 5.2)[(turn // 2) % 3] * radius / common
-            self.observation, refinement = self.told, quick
+            observation, refinement = self.told, quick
             if elsewhere and (turn // 2 % 2 == 0) == moved_first:  # two starts each in turn
                 row, column = np.asarray(self.told.center) + off
-                self.observation = replace(self.told, center=(float(row), float(column)))
+                observation = replace(self.told, center=(float(row), float(column)))
                 refinement = replace(quick, fit_center=True)
                 self.history.append(f"beam centre moved to {row:.2f}, {column:.2f}")
             threshold = (0.9, 1.1, 0.8)[turn % 3]
             resolution = min(sharp / radius, k_most, MOST_POINTS * stride * self.told.k_step)
             batch = 4 if resolution < MOST_POINTS * stride * self.told.k_step / 2.0 else 2
             recipe = Recipe(resolution, stride, radius, extent, one, threshold, 250, batch, self._stop)
-            yield recipe, refinement
+            yield observation, recipe, refinement
 
-    def _start(self, recipe: Recipe, refinement: Refinement) -> Iterator[Start]:
-        """Solve the phases, and polish the best densities one after the other."""
-        observation = self.observation
-        quick = observation.amplitudes(
-            recipe.resolution, QUICK_PIXELS, self.rng, merge=not refinement.fit_center
-        )
-        candidates = []
-        for disks in densities(observation, recipe, refinement.point_spread, self.rng):
-            if not len(disks):
-                continue
-            model = Model(disks[:, :2], disks[:, 2], 0.0, observation.center)
-            model, loss = refinement.refine(scaled(model, quick, refinement), quick, 6)
-            candidates.append((quick.residual(loss), model))
-        candidates.sort(key=lambda c: c[0])
+    def _started(self) -> Iterator[list[Candidate]]:
+        """Solve the phases, once for each recipe, and give the two best densities as disks."""
+        for number, (observation, recipe, refinement) in enumerate(self._recipes(), start=1):
+            merge = not refinement.fit_center
+            quick = observation.amplitudes(recipe.resolution, QUICK_PIXELS, self.rng, merge)
+            candidates = []
+            for disks in densities(observation, recipe, refinement.point_spread, self.rng):
+                if not len(disks):
+                    continue
+                model = Model(disks[:, :2], disks[:, 2], 0.0, observation.center)
+                model, loss = refinement.refine(scaled(model, quick, refinement), quick, 6)
+                candidates.append((quick.residual(loss), model))
+            candidates.sort(key=lambda c: c[0])
+            if len(candidates) > 1 and _alike(*candidates[:2]):
+                del candidates[1]
+            floor = _floor(quick, observation)
+            yield [
+                Candidate(number, model, residual, floor, observation, recipe, refinement)
+                for residual, model in candidates[:2]
+            ]
+
+    def _polished(self, candidate: Candidate) -> Start:
+        """Mend a candidate at its resolution."""
+        observation, recipe, refinement = candidate.observation, candidate.recipe, candidate.refinement
         target = observation.amplitudes(
             recipe.resolution, FIT_PIXELS, self.rng, merge=not refinement.fit_center
         )
-        floor = math.sqrt(observation.amplitude_variance * float((target.weights**2).sum()) / target.norm)
+        floor = _floor(target, observation)
         maps = difference_lattice(observation, recipe.resolution, recipe.stride)
         most = min(self.settings.most_disks, len(target.values) // PIXELS_PER_DISK)
-        if len(candidates) > 1 and _alike(*candidates[:2]):
-            del candidates[1]
-        for residual, model in candidates[:2]:
-            begun = f"start {self.starts}: {model.number} disks, residual {residual:.3f}"
-            model, residual = polish(model, target, floor, maps, recipe, refinement, most)
-            self.history.append(f"{begun} -> {model.number}, {residual:.3g} (noise {floor:.3g})")
-            yield Start(model, residual, floor, recipe.resolution)
+        model, residual = polish(candidate.model, target, floor, maps, recipe, refinement, most)
+        self.history.append(
+            f"start {candidate.number}: {candidate.model.number} disks, residual {candidate.residual:.3f} -> "
+            f"{model.number}, {residual:.3g} (noise {floor:.3g})"
+        )
+        return Start(model, residual, floor, recipe.resolution)
+
+
+def _floor(target: Amplitudes, observation: Observation) -> float:
+    """Give the residual that noise alone leaves."""
+    return math.sqrt(observation.amplitude_variance * float((target.weights**2).sum()) / target.norm)
 
 
 def _alike(first: tuple[float, Model], second: tuple[float, Model]) -> bool:

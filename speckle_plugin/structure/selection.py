@@ -133,18 +133,11 @@ class Selection:
             model, self.target, steps, tolerance, self.negligible if gain is None else gain
         )
 
-    def free(self, n: int) -> NDArray[np.bool_]:
-        """Which parameters are fitted."""
-        free = np.ones(3 * n + 4, bool)
-        free[3 * n + 1 : 3 * n + 3] = self.refinement.fit_center
-        free[3 * n + 3] = self.refinement.fit_background
-        return free
-
     def significances(self, model: Model) -> NDArray[np.float64]:
         """Give what each disk is expected to be worth, by the Fisher matrix, shape (n,)."""
         n = model.number
         matrix, _ = normal_matrix(model, self.target, self.refinement)
-        variances = np.diag(covariance(matrix, self.free(n)))[2 * n : 3 * n]
+        variances = np.diag(covariance(matrix, self.refinement.free(n)))[2 * n : 3 * n]
         return significances(variances, model.radii)
 
     def drop_insignificant(self, model: Model, loss: float, least: float) -> tuple[Model, float]:

@@ -65,4 +65,4 @@ def solve(
     if found is None:
         return no_answer("no start showed a disk", geometry, k_step, settings, clock() - begun)
     how = (search.out_of_time, clock() - begun, search.starts, tuple(search.history))
-    return answer(found, search.observation, settings, *how)
+    return answer(found, settings, *how)

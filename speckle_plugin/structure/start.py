@@ -19,7 +19,7 @@ from speckle_plugin.structure.peaks import disks_from_density
 from speckle_plugin.structure.refinement import Refinement
 from speckle_plugin.structure.targets import Amplitudes
 
-__all__ = ["Recipe", "Start", "densities", "difference_lattice", "polish", "scaled", "tidied"]
+__all__ = ["Candidate", "Recipe", "Start", "densities", "difference_lattice", "polish", "scaled", "tidied"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,35 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidate:
+    """Disks of one density, roughly.
+
+    Parameters
+    ----------
+    number : int
+        Of the start.
+    model : Model
+    residual, floor : float
+        Of the amplitudes of a few pixels; what the noise alone would leave.
+    observation, recipe, refinement
+        What it was made with.
+    """
+
+    number: int
+    model: Model
+    residual: float
+    floor: float
+    observation: Observation
+    recipe: Recipe
+    refinement: Refinement
+
+    @property
+    def excess(self) -> float:
+        """How much of the residual is not noise."""
+        return beyond(self.residual, self.floor)
+
+
+@dataclass(frozen=True, eq=False)
 class Start:
     """A model at low resolution.
 
@@ -75,7 +104,12 @@ class Start:
     @property
     def excess(self) -> float:
         """How much of the residual is not noise."""
-        return math.sqrt(max(self.residual**2 - self.floor**2, 0.0))
+        return beyond(self.residual, self.floor)
+
+
+def beyond(residual: float, floor: float) -> float:
+    """Give how much of a residual is not noise."""
+    return math.sqrt(max(residual**2 - floor**2, 0.0))
 
 
 def densities(
@@ -179,7 +213,7 @@ def polish(
     model, residual = fit(tidied(model, 0.08 * radius), 4)
     before, failed, too_many = math.inf, False, 2 * model.number + 6
     for turn in range(rounds):
-        excess = math.sqrt(max(residual**2 - floor**2, 0.0))
+        excess = beyond(residual, floor)
         stalled = turn > 0 and not failed and excess < 0.6 * floor and residual > 0.97 * before
         if excess < max(2e-4, 0.12 * floor) or stalled:
             break

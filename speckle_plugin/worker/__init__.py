@@ -1,6 +1,5 @@
 """Classify what other processes measure: `speckle worker`, on this machine or on another one."""
 
-from speckle_plugin.worker.leases import RunLeases
 from speckle_plugin.worker.worker import Worker
 
-__all__ = ["RunLeases", "Worker"]
+__all__ = ["Worker"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.schema import CLASSIFICATION_STREAM, CLASSIFIED_HERE, SUMMARY
-from speckle_plugin.worker.leases import RunLease, RunLeases
+from speckle_plugin.store.leases import RunLease, RunLeases
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns

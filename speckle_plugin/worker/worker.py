@@ -1,7 +1,7 @@
-"""The worker: takes runs that wait for labels, one at a time, and completes them.
+"""The worker: takes runs that wait for labels, one at a time, and completes them together with others.
 
-Several workers share a folder of leases; each run belongs to one of them. A worker that is killed leaves its
-run as it was, or with results so far: the next one takes these over and does the rest.
+Several workers share a folder of leases. Each takes parts of a run that nobody has; who finds all parts done
+writes the labels. A worker that is killed costs the part that it was at: the others do it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.network import Bundle, find_bundle, shipped_bundles
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import make_engine
 from speckle_plugin.reprocess import Completion, complete_run
 from speckle_plugin.reprocess.consistency import CompletionError
+from speckle_plugin.reprocess.parts import SharedRun
 from speckle_plugin.store import StorageError, Store, StoredRun
+from speckle_plugin.store.leases import RunLeases
 from speckle_plugin.worker.catalog import Changes, WaitingRuns, waits_for_labels
 from speckle_plugin.worker.documents import ClaimedRuns, FinishedRun, ResultKeeper
 from speckle_plugin.worker.engine import SharedEngine
-from speckle_plugin.worker.leases import RunLeases
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -35,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 STOP_PATIENCE = 60.0
 """Seconds, after the end of a scan's documents, until its session must have stored the stop document."""
+
+
+SOON = 0.5
+"""Seconds until a run is looked at again, of which other workers do the last parts: they may be killed."""
 
 
 class Worker:
@@ -54,7 +60,13 @@ class Worker:
     since : float, str, date or datetime, optional
         Runs that started before are left alone.
     report : callable, optional
-        Given what became of each run that this worker did.
+        Given what became of each run whose labels this worker wrote.
+
+    Attributes
+    ----------
+    classifier : Classifier
+    shares : bool
+        Whether other workers were still at parts of a run when this one had nothing more to do.
     """
 
     def __init__(
@@ -74,6 +86,7 @@ class Worker:
         self._engine_name = engine
         self._classifiers: dict[str, Classifier] = {}
         self.classifier = self._classifier_of(bundle)
+        self.shares = False
         self._live: LiveClassifier | None = None
         self._claimed: ClaimedRuns | None = None
         self._keeper: ResultKeeper | None = None
@@ -106,7 +119,7 @@ class Worker:
                     self.work()
                 except StorageError as error:
                     logger.error("%s; it is tried again", error)
-                self._changed.wait(0.1 if self._ending else interval)
+                self._changed.wait(0.1 if self._ending else SOON if self.shares else interval)
         finally:
             changes.close()
 
@@ -124,7 +137,7 @@ class Worker:
                 self._claimed.release(uid)
 
     def work(self) -> int:
-        """Do what there is to do now; give the number of runs that were done.
+        """Do what there is to do now; give the number of runs whose labels were written.
 
         Raises
         ------
@@ -134,14 +147,16 @@ class Worker:
         import httpx
 
         done = 0
+        self.shares = False
         try:
             self._end_live_runs()
             for run in self._waiting:
                 if self._ended.is_set():
                     break
-                with self._leases.holding(run.start["uid"]) as mine:
-                    if mine:
-                        done += self._complete(run)
+                uid = run.start["uid"]
+                with self._leases.holding(uid, shared=True) as lease:
+                    if lease is not None:
+                        done += self._complete(run, SharedRun(self._leases, uid, lease))
                 self._end_live_runs()
         except httpx.HTTPError as error:
             raise StorageError(
@@ -149,10 +164,11 @@ class Worker:
             ) from error
         return done
 
-    def _complete(self, run: BlueskyRun, *, look_closer: bool = False) -> bool:
-        """Complete a run that this worker holds, unless another one has done so meanwhile.
+    def _complete(self, run: BlueskyRun, shared: SharedRun | None = None) -> bool:
+        """Complete a run, unless another worker has done so meanwhile; tell whether its labels were written.
 
-        `look_closer` does not trust the summary, but compares with the frames that are stored.
+        One that this worker has alone was labelled from documents, some of which may have been lost: the
+        summary is not trusted then, and compared with the frames that are stored.
         """
         import httpx
 
@@ -161,8 +177,8 @@ class Worker:
         done = None
         try:
             stored = StoredRun(run)
-            if (look_closer or waits_for_labels(run)) and self._has_frames(stored):
-                done = self._label(run, stored)
+            if (shared is None or waits_for_labels(run)) and self._has_frames(stored):
+                done = self._label(run, stored, shared)
         except (httpx.TransportError, StorageError):
             self._waiting.wait(uid)
             raise
@@ -170,12 +186,16 @@ class Worker:
             logger.warning("%s", error)
         except Exception:
             logger.exception("the run %s could not be classified; it is left alone until a restart", uid)
+        if done is not None and done.others:
+            self._waiting.wait(uid)
+            self.shares = True
+            return False
         self._waiting.settle(uid)
         if done is not None:
             self._report(done)
         return done is not None
 
-    def _label(self, run: BlueskyRun, stored: StoredRun) -> Completion:
+    def _label(self, run: BlueskyRun, stored: StoredRun, shared: SharedRun | None) -> Completion:
         """Complete a run by the network of its earlier results, or else by that of this worker."""
         classifier, center = self.classifier, self._frames.beam_center
         recorded = stored.results.model
@@ -186,11 +206,12 @@ class Worker:
                 and recorded["model"] in shipped_bundles()
             ):
                 classifier = self._classifier_of(find_bundle(recorded["model"]))
-        return complete_run(run, classifier, masks=self._frames.masks, beam_center=center)
+        return complete_run(run, classifier, masks=self._frames.masks, beam_center=center, shared=shared)
 
     def _has_frames(self, stored: StoredRun) -> bool:
-        keys = self._frames.image_keys
-        return any(keys is None or images.data_key in keys for images in stored.images.values())
+        role_of = self._frames.role_of
+        every = stored.images.values()
+        return any(role_of(images.stream, images.data_key) is Role.LIGHT for images in every)
 
     def _end_live_runs(self) -> None:
         """Publish the summaries of scans that have ended, as soon as their sessions have stored them."""
@@ -206,8 +227,7 @@ class Worker:
                 try:
                     if waits_for_labels(run):
                         finished.publish()
-                    # Documents may have been lost on the way.
-                    self._complete(run, look_closer=True)
+                    self._complete(run)
                 finally:
                     self._claimed.release(uid)
             elif time.monotonic() > until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -13,7 +14,10 @@ import numpy as np
 import pytest
 
 from speckle_plugin.doctor.finding import Level
+from speckle_plugin.doctor.frame import REMEDIES
 from speckle_plugin.doctor.installation import examine_installation, known_versions
+from speckle_plugin.schema import Flag
+from tests.testing import mounted
 from tests.testing.commands import Speckle
 
 
@@ -74,6 +78,22 @@ def test_a_frame_that_gets_no_label(speckle: Speckle, frames_settings: Path) -> 
     assert levels(result.stdout)["label"] == "BROKEN" and "is the shutter open" in result.stdout
 
 
+def test_every_flag_has_a_remedy() -> None:
+    assert REMEDIES.keys() == set(Flag) and all(REMEDIES.values())
+
+
+def test_a_frame_without_a_network(
+    speckle: Speckle, frame_file: Path, frames_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the network has no part in is told all the same."""
+    monkeypatch.setenv("SPECKLE_MODEL", "no-such-model")
+    result = speckle("doctor", "--file", frame_file)
+    assert result.exit_code == 1, result.output
+    found = levels(result.stdout)
+    assert (found["network"], found["frame"], found["beam centre"]) == ("BROKEN", "ok", "note")
+    assert "mend the network first" in result.stdout
+
+
 def test_a_beam_centre_as_x_y(
     speckle: Speckle, frames_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +144,28 @@ def test_what_is_told_beside(
     assert "nothing reads SPECKLE_BEAMCENTER" in result.stdout and "speckle worker" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "why", "remedy"),
+    [
+        ("size=1m", "0.0 GiB free", "make room"),
+        ("ro,size=64k", "no right to write", "cp -r"),
+        ("size=64k,nr_inodes=1", "No space left on device", "make room"),
+    ],
+    ids=["full", "read-only", "no room for files"],
+)
+def test_disks(
+    speckle: Speckle, frames_settings: Path, tmp_path: Path, options: str, why: str, remedy: str
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted(disk, options):
+        result = speckle("doctor", "--data", disk)
+    assert result.exit_code == 1
+    assert levels(result.stdout)["data directory"] == "BROKEN", result.stdout
+    told = result.stdout[result.stdout.index("data directory:") :]
+    assert why in told and remedy in told
+
+
 def test_redis(speckle: Speckle, frames_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("speckle_plugin.doctor.surroundings.REDIS", server.getsockname())
@@ -147,4 +189,22 @@ def test_packages_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["numpy>=999", "no-such-package", 'not-wanted; extra == "x"', "h5py"]
     monkeypatch.setattr(metadata, "requires", lambda name: needed)
     found = [one for one in examine_installation() if one.level == Level.BROKEN]
-    assert [one.remedy for one in found] == ["pip install 'numpy>=999'", "pip install no-such-package"]
+    assert [one.remedy for one in found] == ["pip install 'numpy>=999'", "pip install 'no-such-package'"]
+
+
+def test_a_package_that_does_not_fit_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ['ophyd>=999; extra == "sim"', 'h5py>=1; extra == "sim"', 'no-such-package; extra == "sim"']
+    monkeypatch.setattr(metadata, "requires", lambda name: needed)
+    (found,) = [one for one in examine_installation() if "as the extra sim wants it" in one.text]
+    assert (found.subject, found.level) == ("packages", Level.NOTE)
+    assert found.remedy == "pip install 'ophyd>=999'"
+
+
+def test_a_gpu_whose_driver_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speckle: Speckle) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho Driver/library version mismatch; exit 18\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = speckle("doctor", "--data", tmp_path / "data")
+    assert levels(result.stdout)["GPU"] == "note"
+    assert "version mismatch" in result.stdout and "mend the driver" in result.stdout

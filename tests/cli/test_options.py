@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from speckle_plugin.cli.options import new_file, parse_beam_center, parse_disk_numbers
+from speckle_plugin.cli.options import (
+    check_room,
+    new_file,
+    parse_beam_center,
+    parse_disk_numbers,
+    parse_numbers,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +26,21 @@ def test_disk_numbers(text: str, numbers: tuple[int, ...]) -> None:
     assert parse_disk_numbers(text) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "two", "5-2", "2,,3", "0-3", "-3", "2.5"])
+@pytest.mark.parametrize("text", ["", "two", "5-2", "2,,3", "0-3", "-3", "2.5", "2-1000000000", "1001"])
 def test_disk_numbers_that_cannot_be(text: str) -> None:
     with pytest.raises(ValueError, match="disk numbers"):
         parse_disk_numbers(text)
+
+
+def test_numbers_that_are_too_many() -> None:
+    with pytest.raises(ValueError, match=r"frames '0-999999999' are 1000000000: give at most 10000000"):
+        parse_numbers("0-999999999", "frames")
+
+
+def test_a_file_that_finds_no_room(tmp_path: Path) -> None:
+    check_room(tmp_path / "frames.h5", 1000)
+    with pytest.raises(ValueError, match=r"frames.h5 would take 1e\+06 GB, and there are .* GB free"):
+        check_room(tmp_path / "frames.h5", 10**15)
 
 
 def test_beam_center() -> None:

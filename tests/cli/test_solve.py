@@ -87,6 +87,8 @@ def test_what_cannot_be_solved_is_refused(refused: Refused, file: Path, tmp_path
     refused("solve", str(file), "--frames", "9", why="3 frames")
     refused("solve", str(file), "--disks", "disks.csv", why="its name must end with")
     refused("solve", str(file), "--budget", "-1", why="budget")
+    refused("solve", str(file), "--k-step", "0", why="--k-step must be a positive wave number per pixel")
+    refused("solve", str(file), "--beam-center", "200,3", why="lies off the frame")
     refused("solve", "nothing.h5", why="nothing.h5")
 
 
@@ -115,6 +117,8 @@ def test_what_a_scan_left_is_solved(
         found = speckle("query", "--data", data_directory, "--frames", "--disagrees")
         truth = [int(row["disk_number"]) for row in rows]
         assert found.stdout.count(uid[:8]) == sum(number != 7 for number in truth)
+        found = speckle("query", "--data", data_directory, "--frames", "--agrees")
+        assert found.stdout.count(uid[:8]) == sum(number == 7 for number in truth) == 1
     refused("solve", "999", "--data", str(data_directory), why="no stored run has the scan id 999")
     refused("solve", "--all", "--data", str(data_directory), why="--all needs the runs")
     refused("solve", str(scan_id), "--frames", "0", why="--which")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -21,12 +22,17 @@ from bluesky import RunEngine
 from bluesky.utils import RequestStop
 
 from simulated_devices import PixelGrid, SpeckleDetector
-from speckle_plugin.documents.descriptors import FrameSettings
-from speckle_plugin.documents.frame_finder import FrameFinder
+from speckle_plugin.documents.descriptors import FrameSettings, describe_detector
+from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.live import LiveClassifier
-from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.live.results import RunResults
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.plans import classify_count, classify_grid_scan, classify_scan
+from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.schema import Flag, Status
 from speckle_plugin.store import RunSaver
+from tests.testing.engine import CLASSES
 
 
 def test_each_frame_of_a_scan_has_a_row(run_engine: RunEngine, make_live, make_detector, documents) -> None:
@@ -216,7 +222,7 @@ def _overwrite(path: Path, frames: np.ndarray) -> None:
         (np.minimum(RAMP * 200, 65535).astype(np.uint16), "classified", "saturated"),
         (RAMP - 100, "classified", "negative"),
         (np.full((1, 65, 65), b"x"), "flagged", "wrong_shape"),
-        (None, "flagged", "unreadable"),
+        (None, "deferred", ""),  # it may come yet
     ],
     ids=["not finite", "all zero", "wrong shape", "saturated", "negative", "text", "missing"],
 )
@@ -251,7 +257,11 @@ def test_bad_frames(
     assert [row["status"] for row in rows] == ["classified", status, "classified"]
     assert rows[1]["flags"] == flags
     assert rows[1]["disk_number"] == (7 if status == "classified" else 0)
-    assert documents.frame_counts()[0]["frames"] == 3
+    (summary,) = documents.frame_counts()
+    assert summary["frames"] == 3
+    if flags == "wrong_shape":
+        reason = summary["problems"][0]["reason"]
+        assert f"of the shape {frame.shape[1:]} came" in reason and "(65, 65) were described" in reason
 
 
 def test_a_classifier_that_raises_does_not_stop_the_scan(
@@ -555,3 +565,24 @@ def test_images_that_are_no_frames_have_a_reason(make_live, documents, shape) ->
     (summary,) = documents.frame_counts()
     assert summary["frames"] == 0
     assert "the shape" in summary["left_out"]["det"]
+
+
+def test_labels_out_of_distribution_are_counted_apart() -> None:
+    """So that searches by label do not find a detector's ramp."""
+    data_key = {"dtype": "array", "shape": [40, 50], "source": "test"}
+    descriptor = {"data_keys": {"det": data_key}}
+    detector = describe_detector("det", descriptor, FrameSettings())
+    results = RunResults({"uid": "u"}, lambda name, doc: None, FrameSettings())
+    classifier: Any = SimpleNamespace(
+        bundle=Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {}),
+        engine=SimpleNamespace(name="fake", precision="", device=""),
+    )
+    for index, flags in enumerate([(), (Flag.OUT_OF_DISTRIBUTION,), (Flag.NEGATIVE,)]):
+        reference = FrameReference(detector, index, index + 1, 1.0)
+        results.expect(reference)
+        probabilities = np.ones(len(CLASSES), np.float32)
+        result = FrameResult(Status.CLASSIFIED, probabilities, 7, 1.0, flags=flags)
+        results.close_frame(reference, result, classifier)
+    summary = results.stop({"uid": "s", "run_start": "u"})["classification"]
+    assert summary["labels"] == [7] and summary["counts"] == {"7": 2} and summary["odd_counts"] == {"7": 1}
+    assert summary["classified"] == 3 and summary["flags"] == {"out_of_distribution": 1, "negative": 1}

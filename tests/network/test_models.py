@@ -7,6 +7,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ import pytest
 
 from speckle_plugin.network import Bundle, BundleError, find_bundle, load_bundle, save_bundle
 from speckle_plugin.network.bundle import hash_contents
+from speckle_plugin.network.bundle_checks import ARCHITECTURES
+from speckle_plugin.network.engines.openvino import OpenvinoEngine, has_quick_bfloat16
+from speckle_plugin.network.resnet import STEMS, build_resnet50, resnet50_shapes, widened
 from speckle_plugin.preprocessing import Preprocessing
 
 
 @pytest.fixture
-def bundle() -> Bundle:
+def bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """Make a bundle of two small weights: enough for all but the network itself."""
+    shapes = {"conv/kernel": (3, 3, 1, 4), "conv/bias": (4,)}
+    monkeypatch.setitem(ARCHITECTURES, "two weights", lambda class_count: shapes)
     rng = np.random.default_rng(0)
     return Bundle(
         name="small",
@@ -36,6 +42,7 @@ def bundle() -> Bundle:
         metrics={"test": {"accuracy": 0.9}},
         training={"seed": 4, "curves": [{"epoch": 1, "loss": 0.5}]},
         parent="abc",
+        architecture="two weights",
     )
 
 
@@ -122,8 +129,23 @@ def test_wrong_hash(bundle: Bundle, tmp_path: Path) -> None:
         ({"format": None}, "another format"),
         ({"preprocessing": {"sharpen": 1}}, r"unknown preprocessing settings \['sharpen'\]"),
         ({"preprocessing": {"crop": 1}}, "crop must be"),
-        ({"classes": None}, "can't be read"),
-        ({"flavour": "sweet"}, "can't be read"),
+        ({"preprocessing": None}, "preprocessing: input should be a valid dictionary, not None"),
+        ({"flavour": "sweet"}, r"unknown keys \['flavour'\] for Manifest"),
+        ({"classes": None}, "classes: input should be a valid list, not None"),
+        ({"classes": "2-20"}, "classes: input should be a valid list, not '2-20'"),
+        ({"classes": []}, "classes: list should have at least 2 items"),
+        ({"classes": [2, 5, 5]}, r"each once: they have \[5\] more than once"),
+        ({"classes": [2, 5, -9]}, "they have the negative -9"),
+        ({"classes": [2, 5, 9.5]}, "classes.2: input should be a valid integer, not 9.5"),
+        ({"classes": [2, 5, "9"]}, "classes.2: input should be a valid integer, not '9'"),
+        ({"temperature": "warm"}, "temperature: input should be a valid number, not 'warm'"),
+        ({"temperature": 0}, "temperature: input should be greater than 0, not 0"),
+        ({"temperature": float("nan")}, "temperature: input should be"),
+        ({"pitch": -0.1}, "pitch: input should be greater than 0, not -0.1"),
+        ({"pitch": float("inf")}, "pitch: input should be a finite number"),
+        ({"name": ""}, "name: string should have at least 1 character"),
+        ({"metrics": []}, r"metrics: input should be a valid dictionary, not \[\]"),
+        ({"architecture": "vgg"}, "its architecture is 'vgg'; known are resnet50"),
     ],
 )
 def test_what_this_version_cannot_read(
@@ -155,5 +177,48 @@ def test_code_in_a_bundle_never_runs(bundle: Bundle, tmp_path: Path, monkeypatch
 
 
 def test_weights_that_do_not_fit_the_network(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match="does not fit ResNet-50"):
-        bundle.build_network()
+    with pytest.raises(
+        BundleError, match="bundle 'small': its weights are not those of resnet50: 320 missing"
+    ):
+        replace(bundle, architecture="resnet50").build_network()
+
+
+@pytest.mark.parametrize("architecture", STEMS)
+def test_the_shapes_of_the_network_are_those_that_keras_builds(architecture: str) -> None:
+    built = build_resnet50(19, architecture)
+    shapes = {variable.path: tuple(variable.shape) for variable in built.weights}
+    assert resnet50_shapes(19, architecture) == shapes
+
+
+def test_a_wider_network_answers_like_its_parent_to_half_the_size() -> None:
+    parent = find_bundle()
+    wide = replace(parent, architecture="resnet50_wide", weights=widened(parent.weights))
+    small = np.random.default_rng(0).normal(size=(2, 64, 48)).astype(np.float32)
+    expected = parent.build_network()(small[..., None])
+    large = np.repeat(np.repeat(small, 2, 1), 2, 2)
+    np.testing.assert_allclose(wide.build_network()(large[..., None]), expected, rtol=1e-3, atol=1e-3)
+    answer = OpenvinoEngine(wide).run(large).logits
+    tolerance = 1e-3 if not has_quick_bfloat16() else 0.3
+    np.testing.assert_allclose(answer, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"conv/bias": None}, r"1 missing \['conv/bias'\]"),
+        ({"dense/bias": np.zeros(4, np.float32)}, r"1 unknown \['dense/bias'\]"),
+        ({"conv/bias": np.zeros(3, np.float32)}, r"conv/bias have the shape \(3,\)"),
+        ({"conv/bias": np.full(4, np.nan, np.float32)}, "conv/bias are not finite"),
+    ],
+)
+def test_weights_that_make_no_sense(
+    bundle: Bundle, tmp_path: Path, weights: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "small.bundle"
+    save_bundle(bundle, path)
+    changed = {name: value for name, value in {**bundle.weights, **weights}.items() if value is not None}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **changed)
+    _rewrite(path, lambda parts: parts.update({"weights.npz": buffer.getvalue()}))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(path)

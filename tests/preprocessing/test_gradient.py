@@ -27,6 +27,7 @@ SETTINGS = {
     "patterson, oversampled, radial average": Preprocessing(
         intensity="patterson", oversampling=2, crop=48, map_size=50, radial_rows=2
     ),
+    "patterson, moments": Preprocessing(intensity="patterson", crop=40, radial_rows=3, moments=3),
     "patterson, oversampled, cut": Preprocessing(
         intensity="patterson", oversampling=2, crop=48, map_size=50, sharpening=1.0
     ),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import DTypeLike
@@ -14,6 +16,8 @@ from speckle_plugin.preprocessing import (
     used_values,
     view_shape,
 )
+from speckle_plugin.preprocessing.quadrants import quadrants
+from speckle_plugin.preprocessing.radial import ring_moments, rings_of
 
 DEFAULT = Preprocessing()
 
@@ -244,8 +248,45 @@ def test_a_finer_map_of_nearer_distances() -> None:
     assert np.isfinite(maps).all()
 
 
+MOMENTS = Preprocessing(crop=257, intensity="patterson", radial_rows=43, moments=3)
+
+
 def test_an_empty_frame_gives_a_map_of_zeros() -> None:
     assert not prepare(np.zeros((129, 129)), PATTERSON, FrameGeometry((129, 129))).any()
+    assert not prepare(np.zeros((129, 129)), MOMENTS, FrameGeometry((129, 129))).any()
+
+
+def test_moments_stand_below_the_radial_average() -> None:
+    frame = intensity(draw_system("poly", 7, np.random.default_rng(1)), quadrant(257))
+    geometry = FrameGeometry(frame.shape)
+    inputs = prepare(frame, MOMENTS, geometry)
+    assert inputs.shape == (1, 1, 386, 257) == (1, *view_shape(MOMENTS, geometry))
+    radial_average_only = prepare(frame, replace(MOMENTS, moments=1), geometry)
+    np.testing.assert_array_equal(inputs[:, :, :300], radial_average_only)
+    for images in (inputs[..., 300:343, :], inputs[..., 343:, :]):
+        assert abs(images.mean()) < 1e-4
+        assert images.std() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_second_moment_is_an_effective_number_of_scatterers() -> None:
+    """Of n equal disks far from the beam, mean(I**2) / mean(I)**2 is 2 - 1 / n."""
+    system = draw_system("mono", 3, np.random.default_rng(1))
+    frame = intensity(system, quadrant(257)).astype(np.float32)
+    (view,) = quadrants(FrameGeometry(frame.shape), MOMENTS)
+    found = ring_moments(view.average(frame), rings_of(view, MOMENTS), 2)[60:]
+    assert np.median(found) == pytest.approx(2 - 1 / 3, abs=0.05)
+
+
+def test_settings_without_moments_keep_their_hash() -> None:
+    before = Preprocessing(intensity="patterson", crop=129, radial_rows=64)
+    assert before.hash == "204d57f0f54076626332f1c78cb2ffd61731a40c9fb90b62109ad7c651549603"
+    assert len({before.hash, *(replace(before, moments=moments).hash for moments in (1, 2, 3))}) == 3
+
+
+@pytest.mark.parametrize(("moments", "rows"), [(0, 4), (4, 4), (2, 0)])
+def test_moments_that_cannot_be(moments: int, rows: int) -> None:
+    with pytest.raises(ValueError, match="moments must be 1, 2 or 3, and 1 without radial_rows"):
+        Preprocessing(moments=moments, radial_rows=rows)
 
 
 @pytest.mark.parametrize("intensity_scale", ["log", "linear", "patterson"])

@@ -151,6 +151,23 @@ def test_find_frames(
     assert found == [(named[name], index, label) for name, index, label in rows]
 
 
+def test_a_label_search_leaves_out_what_the_network_does_not_know(
+    store: TiledStore, measure: Callable[..., str]
+) -> None:
+    """A detector's ramp gets a label with full confidence, and is flagged."""
+    from tiled.queries import Key
+
+    ramp = good(7, 1.0, "out_of_distribution")
+    both = measure(store, [good(7), ramp], where="odd")
+    measure(store, [ramp], where="odd")
+    catalog = store.runs.search(Key("start.where") == "odd")
+    assert list(find_runs(catalog, label=7)) == [both]
+    assert set(find_frames(catalog, label=7)["flags"]) == {""}
+    for asked in ({"with_odd": True}, {"flag": "out_of_distribution"}):
+        found = find_frames(catalog, label=7, **asked)
+        assert found["run_uid"].nunique() == 2 and "out_of_distribution" in set(found["flags"])
+
+
 def test_what_else_is_known_of_frames(store: TiledStore, catalog: Any, named: dict[str, str]) -> None:
     run = store.runs[named["burst"]]
     table = find_frames(run)

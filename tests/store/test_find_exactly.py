@@ -9,7 +9,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -18,9 +18,14 @@ from tiled.client import from_context
 from tiled.structures.core import Spec
 
 from speckle_plugin.cli.run_selection import run_selection
-from speckle_plugin.schema import CLASSIFICATION_STREAM, SUMMARY, Flag, Status
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.structure_counts import StructureCounts
+from speckle_plugin.schema import CLASSIFICATION_STREAM, STRUCTURE_SUMMARY, SUMMARY, Flag, Opinion, Status
+from speckle_plugin.solving.results import StructureResults, solver_configuration
+from speckle_plugin.solving.rows import opinion_row
 from speckle_plugin.store import RunSaver, Store, TiledStore, find_frames, find_runs
 from speckle_plugin.store.write.recovery import RECOVERED
+from speckle_plugin.structure import SolveSettings
 from tests.testing import CLASSES, FakeClassifier, documents_of, good
 
 NAMES = [
@@ -62,6 +67,19 @@ CONFIDENCES = [0.0, 0.1, 0.3, 0.1 + 0.2, 0.5, math.nextafter(0.5, 1), 1.0]
 WITHOUT_SHRINKING = (Phase.generate,)
 """A failing example is shown as it is: each smaller one would take seconds of requests."""
 FLAGS = [str(flag) for flag in list(Flag)[:4]]
+RADII = [0.0, 1e-300, 41.5, math.nextafter(41.5, 99), 0.1 + 0.2, 60.0, 1e9]
+BOUNDS = (
+    st.lists(st.sampled_from([*RADII, -math.inf, math.inf]), min_size=2, max_size=2).map(sorted).map(tuple)
+)
+OPINIONS = st.fixed_dictionaries(
+    {
+        "certificate": st.sampled_from(Opinion),
+        "disk_number": st.sampled_from([2, 12]),
+        "mean_radius": st.sampled_from(RADII),
+        "radius_spread": st.sampled_from(RADII),
+        "seconds": st.just(0.5),
+    }
+)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -127,6 +145,11 @@ def _runs(draw: st.DrawFn) -> list[Documents]:
             if counts:
                 summary["min_confidence"] = draw(st.sampled_from(CONFIDENCES))
             stop = {"uid": "stop", "exit_status": "success", SUMMARY: summary}
+            opinions = StructureCounts()
+            for opinion in draw(st.lists(OPINIONS, max_size=3)):
+                opinions.add(opinion, draw(st.sampled_from([0, 2, 12])))
+            if opinions.frames:
+                stop[STRUCTURE_SUMMARY] = opinions.summary()
         runs.append((start, stop))
     return runs
 
@@ -142,6 +165,10 @@ FILTERS: dict[str, st.SearchStrategy[Any]] = {
     "since": st.sampled_from(TIMES),
     "until": st.sampled_from(TIMES),
     "plan": TEXTS,
+    "certificate": st.sampled_from(Opinion),
+    "disagrees": st.booleans(),
+    "mean_radius": BOUNDS,
+    "radius_spread": BOUNDS,
 }
 
 
@@ -163,6 +190,9 @@ def _question(draw: st.DrawFn, runs: list[Documents]) -> dict[str, Any]:
             summary = (stop or {}).get(SUMMARY, {})
             own = {"since": start["time"], "until": start["time"], "plan": start["plan_name"]}
             own |= {"max_confidence": summary.get("min_confidence"), "model": summary.get("model")}
+            for radii in ("mean_radius", "radius_spread"):
+                if of_run := (stop or {}).get(STRUCTURE_SUMMARY, {}).get(radii):
+                    own[radii] = (of_run["mean"], of_run["mean"])
             value = own.get(name) if draw(st.booleans()) else None
             question[name] = draw(FILTERS[name]) if value is None else value
     return question
@@ -189,6 +219,11 @@ def has(start: dict[str, Any], key: str, value: Any) -> bool:
 def matches(start: dict[str, Any], stop: dict[str, Any] | None, question: Mapping[str, Any]) -> bool:
     """Say by reading its documents whether a run is the one that was asked for."""
     summary = (stop or {}).get(SUMMARY, {})
+    opinions = (stop or {}).get(STRUCTURE_SUMMARY, {})
+
+    def mean_within(name: str, bounds: tuple[float, float]) -> bool:
+        return name in opinions and bounds[0] <= opinions[name]["mean"] <= bounds[1]
+
     answers = {
         "label": lambda n: n in summary.get("labels", ()),
         "max_confidence": lambda limit: summary.get("min_confidence", math.inf) < limit,
@@ -201,6 +236,10 @@ def matches(start: dict[str, Any], stop: dict[str, Any] | None, question: Mappin
         "until": lambda when: start["time"] < when,
         "plan": lambda name: start["plan_name"] == name,
         "metadata": lambda asked: all(has(start, key, value) for key, value in asked.items()),
+        "certificate": lambda wanted: opinions.get(wanted, 0) > 0,
+        "disagrees": lambda wanted: "disagree" in opinions and (opinions["disagree"] > 0) == wanted,
+        "mean_radius": lambda bounds: mean_within("mean_radius", bounds),
+        "radius_spread": lambda bounds: mean_within("radius_spread", bounds),
     }
     return all(answers[name](value) for name, value in question.items())
 
@@ -349,29 +388,66 @@ def test_where(text: str, value: Any) -> None:
     assert type(run_selection([text]).metadata["k"]) is type(value)
 
 
-ROWS: list[list[tuple[str, int, float, str]]] = [
-    [good(2, 0.3), good(12, 0.1 + 0.2), good(20, 0.5, "saturated")],
-    [good(12, 0.9), good(12, 1.0, "saturated,negative")],
-    [good(2, 0.1, "negative"), ("flagged", 0, 0.0, "empty,saturated"), ("deferred", 0, 0.0, "")],
-    [("flagged", 0, 0.0, "wrong_shape"), ("deferred", 0, 0.0, "")],
+class Told(NamedTuple):
+    """What a second opinion says of a frame."""
+
+    certificate: Opinion
+    disk_number: int = 0
+    mean_radius: float = math.nan
+    radius_spread: float = math.nan
+
+
+SOLVED, UNDECIDED = Opinion.SOLVED, Opinion.UNDECIDED
+Row = tuple[tuple[str, int, float, str], Told | None]
+"""What the network and the second opinion say of a frame."""
+ROWS: list[list[Row]] = [
+    [
+        (good(2, 0.3), None),
+        (good(12, 0.1 + 0.2), Told(SOLVED, 12, 41.5, 0.0)),
+        (good(20, 0.5, "saturated"), Told(SOLVED, 2, math.nextafter(41.5, 99), 0.1 + 0.2)),
+    ],
+    [(good(12, 0.9), None), (good(12, 1.0, "saturated,negative"), None)],
+    [
+        (good(2, 0.1, "negative"), Told(UNDECIDED, 12, 60.0, 41.5)),
+        (("flagged", 0, 0.0, "empty,saturated"), Told(SOLVED, 2, 60.0, 60.0)),
+        (("deferred", 0, 0.0, ""), Told(Opinion.LEFT)),
+    ],
+    [(("flagged", 0, 0.0, "wrong_shape"), Told(Opinion.NOT_EXPLAINED)), (("deferred", 0, 0.0, ""), None)],
+    [(good(12), Told(SOLVED, 12, 60.0, 1e-300)), (good(2), Told(UNDECIDED))],
 ]
 
 
 @pytest.fixture(scope="module")
-def rows(database: Store) -> dict[tuple[str, int], tuple[str, int, float, str]]:
-    """What each frame of four runs got, by run and index; the runs are stored whole."""
+def rows(database: Store) -> dict[tuple[str, int], Row]:
+    """What each frame of some runs got, by run and index; the runs are stored whole."""
     found = {}
-    for results in ROWS:
-        uid = store_run(database, results)
-        found.update({(uid, index): result for index, result in enumerate(results)})
+    for frames in ROWS:
+        uid = store_run(database, [result for result, _ in frames], [told for _, told in frames])
+        found.update({(uid, index): frame for index, frame in enumerate(frames)})
     return found
 
 
-def store_run(database: Store, results: list[Any], *, forget_flags: bool = False) -> str:
+def store_run(
+    database: Store,
+    results: list[Any],
+    opinions: list[Told | None] | None = None,
+    *,
+    forget_flags: bool = False,
+) -> str:
     uid = str(uuid.uuid4())
     saver = RunSaver(database.runs, database.journal_directory)
+    settings = SolveSettings(most_disks=2)
+    configuration = solver_configuration("all", 1.0, settings, FrameSettings().to_configuration())
+    second = StructureResults({"uid": uid}, saver, settings, configuration)
 
     def save(name: str, doc: dict[str, Any]) -> None:
+        if name == "stop":
+            for index, told in enumerate(opinions or ()):
+                if told is not None:
+                    frame = {"image_key": "det_image", "frame_index": index, "primary_seq_num": index + 1}
+                    row = {**opinion_row("not begun", settings.most_disks), **told._asdict(), **frame}
+                    second.take_over(row, results[index][1], 1e9)
+            doc = second.stop(doc)
         if name == "stop" and forget_flags:  # as versions before 0.2 ended a run from its journal
             summary = {key: value for key, value in doc[SUMMARY].items() if key != "flags"}
             doc = {**doc, "reason": RECOVERED, SUMMARY: summary}
@@ -393,16 +469,22 @@ FRAME_FILTERS: dict[str, st.SearchStrategy[Any]] = {
     "image_key": st.sampled_from(["det_image", "det_image2", "det"]),
     "x": st.tuples(st.sampled_from([0, 0.5]), st.sampled_from([0.5, 1, 10])),
     "stream": st.sampled_from([CLASSIFICATION_STREAM, f"{CLASSIFICATION_STREAM}_2"]),
+    "certificate": st.sampled_from(Opinion),
+    "disagrees": st.booleans(),
+    "mean_radius": BOUNDS,
+    "radius_spread": BOUNDS,
 }
 
 
 @settings(max_examples=15, phases=WITHOUT_SHRINKING)
 @given(data=st.data())
-def test_frames(database: Store, rows: dict[tuple[str, int], Any], data: st.DataObject) -> None:
+def test_frames(database: Store, rows: dict[tuple[str, int], Row], data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(list(FRAME_FILTERS)), min_size=1, max_size=2, unique=True))
     question = {name: data.draw(FRAME_FILTERS[name]) for name in names}
 
-    def matches(index: int, status: str, disk_number: int, confidence: float, flags: str) -> bool:
+    def matches(index: int, result: tuple[str, int, float, str], told: Told | None) -> bool:
+        status, disk_number, confidence, flags = result
+        solved = told if told is not None and told.certificate == SOLVED else None
         answers = {
             "label": lambda n: disk_number == n,
             "min_confidence": lambda limit: status == "classified" and confidence >= limit,
@@ -412,10 +494,18 @@ def test_frames(database: Store, rows: dict[tuple[str, int], Any], data: st.Data
             "image_key": lambda key: key == "det_image",
             "x": lambda bounds: bounds[0] <= index <= bounds[1],
             "stream": lambda name: name == "classification",
+            "certificate": lambda wanted: told is not None and told.certificate == wanted,
+            "disagrees": lambda wanted: (
+                solved is not None
+                and status == "classified"
+                and (solved.disk_number != disk_number) == wanted
+            ),
+            "mean_radius": lambda bounds: solved and bounds[0] <= solved.mean_radius <= bounds[1],
+            "radius_spread": lambda bounds: solved and bounds[0] <= solved.radius_spread <= bounds[1],
         }
         return all(answers[name](value) for name, value in question.items())
 
-    expected = {key for key, result in rows.items() if matches(key[1], *result)}
+    expected = {key for key, row in rows.items() if matches(key[1], *row)}
     arguments = {name: value for name, value in question.items() if name != "x"}
     if "x" in question:
         arguments["positions"] = {"x": question["x"]}

@@ -84,6 +84,7 @@ METADATA = {
     "raw": b"abc",
     "binary": b"\xff\x00",
     "large": 2**64,
+    "infinite": [float("inf"), -float("inf")],
     "nested": {"array": np.arange(2), "path": [Path("y")]},
     "motors": None,
 }
@@ -94,6 +95,7 @@ PLAIN = {
     "raw": "abc",
     "binary": "/wA=",
     "large": str(2**64),
+    "infinite": ["inf", "-inf"],
     "nested": {"array": [0, 1], "path": ["y"]},
     "motors": None,
 }

@@ -11,8 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,16 @@ from speckle_plugin.store import RunSaver, StorageError, TiledStore, find_frames
 from speckle_plugin.store.lock import DirectoryLock, Lease, is_held
 from speckle_plugin.store.server import join as joining
 from speckle_plugin.store.server.address import Address, read_address, write_address
-from speckle_plugin.store.server.join import idle_setting, is_used, join, wait_until_ended
+from speckle_plugin.store.server.join import (
+    find_or_start,
+    idle_setting,
+    is_used,
+    join,
+    wait_until_ended,
+)
+from speckle_plugin.store.write.journal import read_journal
 from speckle_plugin.store.write.keeper import JournalKeeper
-from tests.testing import CLASSES, FakeEngine
+from tests.testing import CLASSES, FakeEngine, mounted
 
 ENDS_WITHIN = 20.0
 """Seconds, on a busy machine; an idle machine takes one."""
@@ -140,6 +146,11 @@ def test_a_server_stays_for_the_next_command(
 
 
 @pytest.fixture
+def _nobody_starts_a_server_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "WATCH_INTERVAL", 3600.0)
+
+
+@pytest.fixture
 def session(data_directory: Path, run_engine: RunEngine) -> Iterator[Session]:
     store = TiledStore(data_directory)
     live = LiveClassifier(Classifier(Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {}), FakeEngine()))
@@ -149,8 +160,9 @@ def session(data_directory: Path, run_engine: RunEngine) -> Iterator[Session]:
         yield opened
 
 
-def test_a_server_killed_in_mid_scan_comes_back(session: Session, data_directory: Path) -> None:
-    """On the same port and with the same key; no frame is lost, and no command is needed."""
+@pytest.fixture
+def scan(session: Session, data_directory: Path) -> Callable[..., str]:
+    """Scan, and kill the server at a point; gives the run's uid."""
     det: Any = SpeckleDetector(
         name="det",
         sample=SpeckleSample(name="sample", sample_map=SampleMap("gradient"), seed=1),
@@ -158,10 +170,9 @@ def test_a_server_killed_in_mid_scan_comes_back(session: Session, data_directory
         grid=quadrant(65),
         seed=2,
     )
-    before = server_of(data_directory)
 
     def plan(kill_at: int | None) -> Any:
-        uid = yield from bps.open_run()
+        yield from bps.open_run()
         for point in range(6):
             if point == kill_at:
                 os.kill(server_of(data_directory).pid, signal.SIGKILL)
@@ -169,29 +180,79 @@ def test_a_server_killed_in_mid_scan_comes_back(session: Session, data_directory
             yield from bps.trigger_and_read([det])
             yield from bps.sleep(0.2)
         yield from bps.close_run()
-        return uid
 
     def scan(kill_at: int | None = None) -> str:
         result: Any = session.RE(bpp.stage_wrapper(plan(kill_at), [det]))
         return str(result.run_start_uids[0])
 
-    uids = [scan(kill_at) for kill_at in (None, 3)]
-    assert set(session.saver.failures) <= {uids[1]}  # it may be whole again already
+    return scan
+
+
+def told_of(uid: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Give what the log says of whether a run is saved."""
+    return [
+        record.levelname
+        for record in caplog.records
+        if f"the run {uid} could not be saved in Tiled" in record.message
+        or f"the run {uid} was left in its journal: replayed" in record.message
+    ]
+
+
+def wait_until_whole(session: Session) -> None:
     end = time.monotonic() + 4 * ENDS_WITHIN
     while session.saver.failures and time.monotonic() < end:
         time.sleep(0.1)
     assert not session.saver.failures, "the journal was replayed"
-    after = server_of(data_directory)
-    assert after.pid != before.pid
-    assert (after.port, after.api_key) == (before.port, before.api_key)
-    uids.append(scan())
-    assert not session.saver.failures
+
+
+def check_runs(session: Session, data_directory: Path, uids: list[str]) -> None:
     for uid in uids:
         run = session.catalog[uid]
         assert len(find_frames(run)) == len(run["primary/det_image"].read()) == 6
         assert run.metadata["stop"]["exit_status"] == "success"
         assert run.metadata["stop"]["classification"]["classified"] == 6
     assert not list((data_directory / "journal").iterdir())
+
+
+def test_a_server_killed_in_mid_scan_comes_back(
+    session: Session, data_directory: Path, scan: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the same port and with the same key; no frame is lost, and no command is needed.
+
+    It is back within two seconds, while the writer tries again. If that was too late for the run, the user
+    is told that it is in its journal, and then that it is whole; else neither.
+    """
+    before = server_of(data_directory)
+    uids = [scan(kill_at) for kill_at in (None, 3)]
+    wait_until_whole(session)
+    assert told_of(uids[1], caplog) in ([], ["ERROR", "WARNING"]) and not told_of(uids[0], caplog)
+    assert f"the Tiled server of {data_directory} has ended; it is started again" in caplog.messages
+    after = server_of(data_directory)
+    assert after.pid != before.pid
+    assert (after.port, after.api_key) == (before.port, before.api_key)
+    uids.append(scan())
+    assert not session.saver.failures and not told_of(uids[2], caplog)
+    check_runs(session, data_directory, uids)
+
+
+def test_a_run_that_a_killed_server_did_not_take_is_told(
+    _nobody_starts_a_server_again: None,
+    session: Session,
+    data_directory: Path,
+    scan: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The server is back only after the scan, which the writer does not wait for."""
+    uids = [scan(kill_at) for kill_at in (None, 3)]
+    assert session.saver.failures.keys() == {uids[1]}
+    reason, journal = session.saver.failures[uids[1]], data_directory / "journal" / f"{uids[1]}.jsonl"
+    assert f"It is kept in {journal}. An open session saves it" in reason
+    assert reason.endswith(f"without one: speckle replay --data {data_directory}")
+    assert len(read_journal(journal)) > 12 and read_journal(journal)[-1][0] == "stop"
+    find_or_start(data_directory)  # as the next process that opens it does
+    wait_until_whole(session)
+    assert told_of(uids[1], caplog) == ["ERROR", "WARNING"] and not told_of(uids[0], caplog)
+    check_runs(session, data_directory, uids)
 
 
 def test_a_port_that_is_taken(data_directory: Path) -> None:
@@ -257,24 +318,9 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         TiledStore(tmp_path)
 
 
-@contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("a read-only file system needs the command mount")
-    if done.returncode:
-        pytest.skip(f"a read-only file system needs the right to mount one: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_read_only_directory(tmp_path: Path) -> None:
     with (
-        read_only(tmp_path),
+        mounted(tmp_path, "ro,size=64k"),
         pytest.raises(StorageError, match=r"can't be written \(Read-only file system\).*cp -r"),
     ):
         TiledStore(tmp_path)

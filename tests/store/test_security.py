@@ -27,6 +27,7 @@ import pytest
 
 from speckle_plugin.network import Bundle, BundleError, load_bundle, save_bundle
 from speckle_plugin.network.bundle import LARGEST, hash_contents
+from speckle_plugin.network.bundle_checks import ARCHITECTURES
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, connect, write_profile
 from tests.store.applications import same_application
@@ -268,7 +269,8 @@ def test_no_file_outside_is_read(target: Target, outside: Path, attack: str, man
     assert "1234.5" not in answer.text
     if answer.status_code != 500:  # Tiled's own refusal of a plain path outside is a 500 without a reason
         assert answer.status_code == 403
-        assert "outside of the folders" in answer.text or "lies in another file" in answer.text
+        reasons = "outside of the folders", "lies in another file", "in another folder", "no HDF5 file"
+        assert any(reason in answer.text for reason in reasons)
     else:
         assert attack == "a file outside"
 
@@ -422,10 +424,11 @@ def test_a_session_does_not_tell_the_key(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "small.bundle"
+    monkeypatch.setitem(ARCHITECTURES, "one weight", lambda class_count: {"kernel": (2, 2)})
     weights = {"kernel": np.ones((2, 2), np.float32)}
-    save_bundle(Bundle("small", "1", (2, 3), Preprocessing(), weights), path)
+    save_bundle(Bundle("small", "1", (2, 3), Preprocessing(), weights, architecture="one weight"), path)
     return path
 
 
@@ -536,14 +539,12 @@ def test_safety_is_switched_off_nowhere() -> None:
     folders = ("speckle_plugin", "simulated_devices", "training", "profile_collection", "benchmarks")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 60
-    # Pipes to processes that this one started itself; nothing of a file or of the network is read so.
-    own_pipes = {ROOT / "speckle_plugin" / "solving" / name for name in ("pool.py", "worker.py")}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
                 forbidden = {"pickle", "dill", "joblib", "cloudpickle", "marshal"}
-                assert path in own_pipes or not names & forbidden, path
+                assert not names & forbidden, path
             if isinstance(node, ast.Call):
                 function = node.func
                 name = getattr(function, "attr", getattr(function, "id", ""))

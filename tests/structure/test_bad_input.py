@@ -24,7 +24,7 @@ def frame() -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("k_step", [0.0, -1.0, np.nan, np.inf, None])
 def test_no_k_step(frame: NDArray[Any], k_step: Any) -> None:
-    with pytest.raises(ValueError, match="k_step must be a positive wave number"):
+    with pytest.raises(ValueError, match="`k_step` must be a positive wave number"):
         solve(frame, FrameGeometry(frame.shape), k_step)
 
 

@@ -1,17 +1,18 @@
-"""A camera that writes one HDF5 file per exposure, without simulating anything."""
+"""Cameras that write one HDF5 file per exposure, without simulating anything."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "ROWS", "FileCamera"]
+__all__ = ["COLUMNS", "ROWS", "FileCamera", "GivenCamera"]
 
 ROWS, COLUMNS = 8, 6
 """Pixels of its frames, and of those of `documents_of`."""
@@ -45,12 +46,10 @@ class FileCamera:
         from ophyd.status import Status
 
         n = self.frames_per_trigger
-        numbers = np.arange(self._count, self._count + n, dtype=self._dtype)
+        frames = self.expose(self._count, n)
         self._count += n
         path = self._folder / f"{self.name}-{uuid.uuid4()}.h5"
-        with h5py.File(path, "w") as file:
-            frames = np.broadcast_to(numbers[:, None, None], (n, ROWS, COLUMNS))
-            file.create_dataset("/entry/data/data", data=frames, chunks=(1, ROWS, COLUMNS))
+        self.write(path, frames)
         resource = str(uuid.uuid4())
         self._datum_id = f"{resource}/0"
         self._asset_docs = [
@@ -71,6 +70,21 @@ class FileCamera:
         status.set_finished()
         return status
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns of its frames."""
+        return ROWS, COLUMNS
+
+    def expose(self, first: int, count: int) -> NDArray[Any]:
+        """Give the frames of an exposure, shape (count, rows, columns)."""
+        numbers = np.arange(first, first + count, dtype=self._dtype)
+        return np.broadcast_to(numbers[:, None, None], (count, *self.shape))
+
+    def write(self, path: Path, frames: NDArray[Any]) -> None:
+        """Write the file of an exposure."""
+        with h5py.File(path, "w") as file:
+            file.create_dataset("/entry/data/data", data=frames, chunks=(1, *self.shape))
+
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         documents, self._asset_docs = self._asset_docs, []
         yield from documents
@@ -81,7 +95,7 @@ class FileCamera:
             f"{self.name}_image": {
                 "dtype": "array",
                 "dtype_numpy": self._dtype,
-                "shape": [ROWS, COLUMNS] if n == 1 else [n, ROWS, COLUMNS],
+                "shape": [*self.shape] if n == 1 else [n, *self.shape],
                 "dims": ["y", "x"] if n == 1 else ["frame", "y", "x"],
                 "external": "FILESTORE:",
                 "source": "test",
@@ -104,3 +118,54 @@ class FileCamera:
 
     def read_configuration(self) -> dict[str, Any]:
         return {}
+
+
+class GivenCamera(FileCamera):
+    """A camera that shows given frames, one after the other and again.
+
+    Parameters
+    ----------
+    frames : array, shape (frames, rows, columns)
+    configuration : mapping of str to value
+        Its configuration attributes, without its name: `beam_center`.
+    change : callable, optional
+        Changes what is exposed, shape (count, rows, columns).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        frames: NDArray[Any],
+        configuration: Mapping[str, Any] | None = None,
+        change: Callable[[NDArray[Any]], NDArray[Any]] = lambda exposed: exposed,
+        truth: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(name, folder, dtype=frames.dtype.str)
+        self._frames, self._change = frames, change
+        self._truth = truth
+        self._configuration = {f"{name}_{key}": value for key, value in (configuration or {}).items()}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._frames.shape[1:]
+
+    def expose(self, first: int, count: int) -> NDArray[Any]:
+        return self._change(self._frames[np.arange(first, first + count) % len(self._frames)])
+
+    def read(self) -> dict[str, Any]:
+        readings = super().read()
+        if self._truth is not None:
+            number = self._truth[(self._count - 1) % len(self._truth)]
+            readings[f"{self.name}_truth_disk_number"]["value"] = int(number)
+        return readings
+
+    def describe_configuration(self) -> dict[str, Any]:
+        shapes = {key: list(np.shape(value)) for key, value in self._configuration.items()}
+        return {
+            key: {"dtype": "array" if shape else "number", "shape": shape, "source": "test"}
+            for key, shape in shapes.items()
+        }
+
+    def read_configuration(self) -> dict[str, Any]:
+        return {key: {"value": value, "timestamp": 1.0} for key, value in self._configuration.items()}

@@ -116,10 +116,13 @@ class FakeClassifier:
 
     def _summary(self) -> dict[str, Any]:
         classified = [d for d in self._given if d["status"] == "classified"]
-        labels = sorted({d["disk_number"] for d in classified})
+        odd = [d for d in classified if "out_of_distribution" in d["flags"]]
+        known = [d for d in classified if d not in odd]
+        labels = sorted({d["disk_number"] for d in known})
         summary = {
             "labels": labels,
-            "counts": {str(n): sum(d["disk_number"] == n for d in classified) for n in labels},
+            "counts": {str(n): sum(d["disk_number"] == n for d in known) for n in labels},
+            **({"odd_counts": {str(d["disk_number"]): 1 for d in odd}} if odd else {}),
             "flags": dict(Counter(flag for d in self._given for flag in d["flags"].split(",") if flag)),
             "model": self._model,
             "model_version": "1",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky import plan_stubs as bps
 from bluesky import plans as bp
 
 from simulated_devices import DetectorResponse, PixelGrid, SampleMap, SpeckleDetector, SpeckleSample, quadrant
@@ -50,11 +51,12 @@ def measure(
     response: DetectorResponse | None = None,
     second_opinion: SecondOpinion | None = None,
     truth: bool = True,
+    period: float = 0.0,
     **metadata: Any,
 ) -> str:
     """Scan a sample along x, with `count` frames, and save the run; gives its uid.
 
-    Without `truth` the detector does not tell the disk numbers.
+    Without `truth` the detector does not tell the disk numbers. `period` is waited after each frame.
     """
     sample_map = SampleMap("gradient", disk_numbers=tuple(disk_numbers))
     sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=seed)
@@ -72,12 +74,23 @@ def measure(
     live.subscribe(saver)
     token = engine.subscribe(live if classified else saver)
     try:
-        result: Any = engine(bp.scan([detector], sample.x, -1, 1, count, md=metadata))
+        result: Any = engine(
+            bp.scan([detector], sample.x, -1, 1, count, per_step=_then_wait(period), md=metadata)
+        )
     finally:
         engine.unsubscribe(token)
         live.close()
         saver.close()
     return str(result.run_start_uids[0])
+
+
+def _then_wait(period: float) -> Any:
+    def per_step(detectors: Any, step: Any, pos_cache: Any) -> Any:
+        yield from bps.one_nd_step(detectors, step, pos_cache)
+        if period:
+            yield from bps.sleep(period)
+
+    return per_step
 
 
 def small_parent(path: Path, **changes: Any) -> Bundle:

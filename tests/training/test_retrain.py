@@ -44,7 +44,7 @@ def _labelled(*runs: list[LabelledFrame]) -> LabelledFrames:
     for i, frame in enumerate(frames):
         pixels = np.full(frame.geometry.shape, i, np.float32)
         pixels[20, 20] = 1000.0
-        labelled._kept[i] = pixels
+        labelled._kept[i] = (pixels, frame.geometry)
     return labelled
 
 
@@ -113,9 +113,9 @@ def test_frames_of_other_pitch_than_others_where_the_parent_states_none() -> Non
 
 def test_unfit_frames_are_left_out() -> None:
     labelled = _labelled(_run("a"), _run("b", center_assumed=True))
-    labelled._kept[1][20, 20] = np.nan
-    labelled._kept[4][:] = 7.0
-    labelled._kept[5][50, 50] = np.inf  # outside of what the network sees
+    labelled._kept[1][0][20, 20] = np.nan
+    labelled._kept[4][0][:] = 7.0
+    labelled._kept[5][0][50, 50] = np.inf  # outside of what the network sees
     said: list[str] = []
     fit = leave_out_unfit(PARENT, _with_left_out(labelled, 3), None, said.append)
     assert [f.frame_index for f in fit.frames] == [0, 2, 3, 5, *range(6)]

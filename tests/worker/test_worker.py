@@ -15,7 +15,8 @@ import pytest
 
 from speckle_plugin.session import Session
 from speckle_plugin.store import find_frames
-from speckle_plugin.worker import RunLeases, Worker
+from speckle_plugin.store.leases import RunLeases
+from speckle_plugin.worker import Worker
 from speckle_plugin.worker.catalog import Changes
 
 # Tiled (0.2.20) opens its subscriptions in a way that websockets (17) wants changed.
@@ -38,7 +39,7 @@ def test_a_lease_is_held_by_one_and_dies_with_its_process(tmp_path: Path) -> Non
     with leases.holding("a/b") as mine:
         assert mine
     code = (
-        "import os, sys, pathlib; from speckle_plugin.worker import RunLeases; "
+        "import os, sys, pathlib; from speckle_plugin.store.leases import RunLeases; "
         "held = RunLeases(pathlib.Path(sys.argv[1])).take('a/b'); print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

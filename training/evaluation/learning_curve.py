@@ -79,7 +79,9 @@ def _how(bundle: Bundle) -> str:
     recipe, preprocessing = bundle.training["recipe"], bundle.preprocessing
     parts: list[str] = [preprocessing.intensity]
     if preprocessing.radial_rows:
-        parts.append("radial image")
+        parts.append("radial image" if preprocessing.moments == 1 else "radial images of moments")
+    if bundle.architecture != "resnet50":
+        parts.append(bundle.architecture)
     if recipe["optimizer"] != "adamw":
         parts.append(recipe["optimizer"])
     if recipe["ema_momentum"]:

@@ -8,7 +8,6 @@ the engine is ready in about a second. A test holds it to the TensorFlow engine'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines.base import NetworkOutput
+from speckle_plugin.network.resnet import STEMS
 
 __all__ = ["OpenvinoEngine", "has_quick_bfloat16", "operations"]
 
@@ -46,7 +46,7 @@ class OpenvinoEngine:
         self.device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
         fast_bfloat16 = has_quick_bfloat16()
         self.precision = "bfloat16" if fast_bfloat16 else "float32"
-        network = _resnet50(bundle.weights)
+        network = _resnet50(bundle)
 
         def compiled(hint: str) -> Any:
             precision = "bf16" if fast_bfloat16 else "f32"
@@ -84,7 +84,7 @@ def operations(bundle: Bundle, shape: tuple[int, int]) -> float:
 
     Multiplications and additions of the convolutions, which are nearly all there is.
     """
-    model = _resnet50(bundle.weights)
+    model = _resnet50(bundle)
     model.reshape([1, 1, *shape])
     total = 0.0
     for operation in model.get_ops():
@@ -94,9 +94,11 @@ def operations(bundle: Bundle, shape: tuple[int, int]) -> float:
     return total
 
 
-def _resnet50(weights: Mapping[str, NDArray[np.float32]]) -> Any:
+def _resnet50(bundle: Bundle) -> Any:
     import openvino as ov
     from openvino import opset13 as ops
+
+    weights, stem = bundle.weights, STEMS[bundle.architecture]
 
     def convolution(x: Any, name: str, stride: int = 1, padding: int = 0) -> Any:
         kernel = weights[f"{name}_conv/kernel"]
@@ -117,7 +119,7 @@ def _resnet50(weights: Mapping[str, NDArray[np.float32]]) -> Any:
         return ops.relu(ops.add(shortcut, convolution(y, f"{name}_3")))
 
     image = ops.parameter([-1, 1, -1, -1], np.float32, name="image")
-    x = ops.relu(convolution(image, "conv1", stride=2, padding=3))
+    x = ops.relu(convolution(image, "conv1", stem.stride, stem.padding))
     # Keras pads with zeros before the pooling; after a ReLU that is the same as no padding value.
     x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
     for stage, blocks, stride in STAGES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
     from pandas import DataFrame
 
-__all__ = ["StreamEvents", "read_columns"]
+__all__ = ["ReadColumns", "StreamEvents", "read_columns"]
+
+ReadColumns = Callable[["BlueskyRun", str, Sequence[str]], "DataFrame | None"]
+"""Gives columns of a stream's table, as :func:`read_columns` does."""
 
 
 def read_columns(run: BlueskyRun, stream: str, columns: Sequence[str]) -> DataFrame | None:
@@ -40,6 +43,8 @@ class StreamEvents:
     stream : str
     descriptor : mapping
         Of the stream; the first one, and what later ones changed, as `bluesky_tiled_plugins` keeps it.
+    read : callable
+        What reads the table; by default each time anew.
 
     Attributes
     ----------
@@ -47,8 +52,11 @@ class StreamEvents:
         Of the descriptor.
     """
 
-    def __init__(self, run: BlueskyRun, stream: str, descriptor: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run: BlueskyRun, stream: str, descriptor: Mapping[str, Any], read: ReadColumns = read_columns
+    ) -> None:
         self.run, self.stream, self.descriptor = run, stream, descriptor
+        self._read = read
         self.data_keys: Mapping[str, Any] = descriptor.get("data_keys", {})
 
     @cached_property
@@ -90,12 +98,12 @@ class StreamEvents:
 
     def columns(self, names: Sequence[str]) -> DataFrame | None:
         """Read columns of the table; see :func:`read_columns`."""
-        return read_columns(self.run, self.stream, names)
+        return self._read(self.run, self.stream, names)
 
     @cached_property
     def times(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Sequence number and time (seconds since the epoch) of each event, in the order of the rows."""
-        table = read_columns(self.run, self.stream, ["seq_num", "time"])
+        table = self.columns(["seq_num", "time"])
         if table is None:
             return np.zeros(0, np.int64), np.zeros(0)
         return table["seq_num"].to_numpy(np.int64), table["time"].to_numpy(np.float64)

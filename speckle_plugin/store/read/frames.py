@@ -7,7 +7,7 @@ columns of their result tables, then the frames themselves, in contiguous slices
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
     from pandas import DataFrame
 
-__all__ = ["FRAME_COLUMNS", "find_frames", "locate_frames", "read_frames"]
+__all__ = ["FRAME_COLUMNS", "find_frames", "frames_of", "locate_frames", "read_frames"]
 
 FRAME_COLUMNS = {
     "run_uid": "str",
@@ -74,6 +74,7 @@ def find_frames(
     disagrees: bool | None = None,
     mean_radius: tuple[float, float] | None = None,
     radius_spread: tuple[float, float] | None = None,
+    with_odd: bool = False,
 ) -> DataFrame:
     """Find the frames for which all that is given holds.
 
@@ -83,7 +84,8 @@ def find_frames(
         Where to look. In a catalog, finished runs that cannot hold such a frame are left
         out by the server, and runs that are still open are looked through.
     label : int
-        The disk number that the frame got: one that a network gives.
+        The disk number that the frame got: one that a network gives. Frames that are out of distribution,
+        whose label is not to be trusted, are left out, unless `flag` or `with_odd` says otherwise.
     min_confidence, max_confidence : float
         The frame was classified with at least the one and less than the other, 0 to 1.
     flag : Flag or str
@@ -105,6 +107,8 @@ def find_frames(
     mean_radius, radius_spread : (lowest, highest)
         Bounds, both included, of mean and standard deviation of the radii of a certified frame, in the
         inverse of the unit of k.
+    with_odd : bool
+        Whether frames out of distribution are found by their label too.
 
     Returns
     -------
@@ -132,21 +136,16 @@ def find_frames(
         None if status is None else Status(status),
         image_key,
         OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread),
+        with_odd or flag is not None,
     )
     bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
     candidates = list(_candidates(runs, conditions, pruned=stream is None))
     tables: list[DataFrame] = []
     numbers: set[str] = set()
     for run in candidates:
-        stored = StoredRun(run)
-        results = stored.result_columns(_RESULTS, stream)
-        if results is None:
+        table = frames_of(StoredRun(run), stream, conditions.mask, tuple(bounds))
+        if table is None:
             continue
-        results = with_opinions(stored, results)
-        results = results[conditions.mask(results)]
-        if results.empty:
-            continue
-        table = _with_circumstances(stored, results, tuple(bounds))
         numbers.update(table.columns)
         if set(bounds) <= set(table.columns):
             inside = [table[key].between(low, high) for key, (low, high) in bounds.items()]
@@ -161,6 +160,38 @@ def find_frames(
         frames = dict(read_frames(candidates, table))
         table["frame"] = pd.Series([frames[label] for label in table.index], index=table.index, dtype=object)
     return table
+
+
+def frames_of(
+    stored: StoredRun,
+    stream: str | None = None,
+    mask: Callable[[DataFrame], NDArray[np.bool_]] | None = None,
+    more: tuple[str, ...] = (),
+) -> DataFrame | None:
+    """Give the table of one run's frames, of the columns of :func:`find_frames`.
+
+    Parameters
+    ----------
+    stored : StoredRun
+    stream : str, optional
+        A result stream; by default the newest.
+    mask : callable, optional
+        Tells by the results which frames are wanted.
+    more : tuple of str
+        Numbers of the frames' events to give besides.
+
+    Returns
+    -------
+    DataFrame or None
+        None if there are no results, or none is wanted.
+    """
+    results = stored.result_columns(_RESULTS, stream)
+    if results is None:
+        return None
+    results = with_opinions(stored, results)
+    if mask is not None:
+        results = results[mask(results)]
+    return None if results.empty else _with_circumstances(stored, results, more)
 
 
 def read_frames(
@@ -225,14 +256,16 @@ class _Conditions:
         status: Status | None,
         image_key: str | None,
         opinions: OpinionSearch,
+        with_odd: bool,
     ) -> None:
+        self.with_odd = with_odd
         self.opinions = opinions
         self.label, self.flag, self.status, self.image_key = label, flag, status, image_key
         self.min_confidence, self.max_confidence = min_confidence, max_confidence
 
     def prune(self, catalog: CatalogOfBlueskyRuns) -> CatalogOfBlueskyRuns:
         """Leave out finished runs that hold no such frame."""
-        if self.label is not None:
+        if self.label is not None and not self.with_odd:  # summaries count odd frames apart
             catalog = catalog.search(has_label(self.label))
         for query in self.opinions.of_frames():
             catalog = catalog.search(query)
@@ -248,6 +281,9 @@ class _Conditions:
         keep = self.opinions.mask(results)
         if self.label is not None:
             keep &= (results["disk_number"] == self.label).to_numpy()
+            if not self.with_odd:
+                odd = Flag.OUT_OF_DISTRIBUTION
+                keep &= np.array([odd not in text.split(",") for text in results["flags"]], dtype=bool)
         # Frames without a label have a confidence of no meaning.
         if self.min_confidence is not None or self.max_confidence is not None:
             keep &= (results["status"] == Status.CLASSIFIED).to_numpy()
@@ -303,4 +339,4 @@ def _with_circumstances(stored: StoredRun, results: DataFrame, more: tuple[str, 
     table.insert(0, "run_uid", stored.uid)
     table.insert(1, "scan_id", stored.start.get("scan_id", pd.NA))
     others = [key for key in table.columns if key not in FRAME_COLUMNS]
-    return table[[*FRAME_COLUMNS, *others]]
+    return table[[*FRAME_COLUMNS, *others]].astype(FRAME_COLUMNS)

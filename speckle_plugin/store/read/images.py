@@ -7,6 +7,7 @@ documents; the file may hold more, such as those of an aborted flight that no do
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +21,12 @@ from speckle_plugin.documents.descriptors import (
     is_configured_anew,
 )
 from speckle_plugin.documents.shapes import count_frames
+from speckle_plugin.frames.source import Statements
+from speckle_plugin.frames.stated import from_record, with_statements
+from speckle_plugin.preprocessing import hash_mask
 from speckle_plugin.schema import image_key_of
 from speckle_plugin.store.read.events import StreamEvents
+from speckle_plugin.store.read.file_statements import read_file_statements
 
 __all__ = ["StoredImages", "cut_spans"]
 
@@ -40,6 +45,8 @@ class StoredImages:
     events : StreamEvents
         The events of their stream.
     data_key : str
+    stated : mapping, optional
+        What the run's summary says that their file said; None if nobody has asked it yet.
 
     Attributes
     ----------
@@ -48,15 +55,46 @@ class StoredImages:
         Their name in results.
     """
 
-    def __init__(self, events: StreamEvents, data_key: str) -> None:
+    def __init__(self, events: StreamEvents, data_key: str, stated: Mapping[str, Any] | None = None) -> None:
+        self._stated = stated
         self.events, self.stream, self.data_key = events, events.stream, data_key
         self.image_key = image_key_of(self.stream, data_key)
         self._spec: Mapping[str, Any] = events.data_keys[data_key]
 
-    def describe(self, settings: FrameSettings | None = None) -> Detector:
-        """Give what the run's documents, and the settings, say of the detector."""
+    def describe(self, settings: FrameSettings | None = None, *, with_file: bool = True) -> Detector:
+        """Give what the run's documents, its files, and the settings, say of the detector.
+
+        Parameters
+        ----------
+        settings : FrameSettings, optional
+        with_file : bool
+            Whether what the file says is wanted too.
+        """
         settings = settings or FrameSettings()
-        return describe_detector(self.data_key, self.events.descriptor, settings, self.stream)
+        detector = describe_detector(self.data_key, self.events.descriptor, settings, self.stream)
+        return with_statements(detector, self.statements)[0] if with_file else detector
+
+    @cached_property
+    def statements(self) -> Statements:
+        """What the file of the frames says of them, as when they were labelled.
+
+        A mask is read again, if the file is on this machine and still has it.
+        """
+        if self._array is None or self._stated == {}:
+            return Statements()
+        if self._stated is None:
+            return read_file_statements(self._array)
+        recorded = from_record(self._stated)
+        if "mask" in self._stated:
+            mask = read_file_statements(self._array).mask
+            if mask is not None and hash_mask(mask) == self._stated["mask"]:
+                return replace(recorded, mask=mask)
+        return recorded
+
+    @property
+    def lacks_mask(self) -> bool:
+        """Whether the file had a mask when the frames were labelled that cannot be read here."""
+        return "mask" in (self._stated or {}) and self.statements.mask is None
 
     @property
     def is_configured_anew(self) -> bool:
@@ -111,13 +149,15 @@ class StoredImages:
 
     # Their pixels
 
-    def read(self, indices: ArrayLike) -> Iterator[NDArray[Any]]:
+    def read(self, indices: ArrayLike, region: tuple[slice, slice] | None = None) -> Iterator[NDArray[Any]]:
         """Read frames, one after the other, so that any number fits in memory.
 
         Parameters
         ----------
         indices : array of int
             Of the frames, ascending.
+        region : (slice, slice), optional
+            Rows and columns, if not all are wanted: the server then gives only these.
 
         Yields
         ------
@@ -131,11 +171,16 @@ class StoredImages:
         """
         wanted = np.asarray(indices, np.int64)
         self.check(wanted)
-        most = max(1, BYTES_AT_ONCE // (self.shape[0] * self.shape[1] * self.dtype.itemsize))
+        rows, columns = region or (slice(None), slice(None))
+        shape = tuple(
+            len(range(*part.indices(n))) for part, n in zip((rows, columns), self.shape, strict=True)
+        )
+        most = max(1, BYTES_AT_ONCE // max(1, shape[0] * shape[1] * self.dtype.itemsize))
         for span in cut_spans(wanted, most):
             per_row = int(np.prod(self._array.shape[1:-2]))
             first, last = int(span[0]) // per_row, int(span[-1]) // per_row
-            block = np.asarray(self._array[first : last + 1]).reshape(-1, *self.shape)
+            cut = (slice(first, last + 1), *[slice(None)] * (len(self._array.shape) - 3), rows, columns)
+            block = np.asarray(self._array[cut if region else cut[0]]).reshape(-1, *shape)
             for index in span:
                 # A copy, or one wanted frame would keep the whole block in memory.
                 yield block[index - first * per_row].copy()

@@ -56,7 +56,8 @@ def find_runs(
     catalog : CatalogOfBlueskyRuns
         The runs, perhaps the result of an earlier search.
     label : int
-        Disk number that at least one frame got: one that a network gives.
+        Disk number that at least one frame got: one that a network gives. Frames out of distribution, whose
+        label is not to be trusted, do not count.
     max_confidence : float
         At least one frame was classified with less confidence than this, 0 to 1.
     model, model_version : str

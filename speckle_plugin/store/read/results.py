@@ -19,6 +19,7 @@ __all__ = [
     "StoredResult",
     "StoredResults",
     "free_stream",
+    "read_array_row",
     "read_configuration",
     "read_model",
     "read_results",
@@ -105,6 +106,24 @@ def read_rows(
         }
         rows[data["image_key"], data["frame_index"]] = StoredResult(data, float(row["time"]))
     return rows
+
+
+def read_array_row(run: BlueskyRun, stream: str, array: str, row: Mapping[str, Any]) -> list[Any]:
+    """Read the array of one row of such a stream.
+
+    Parameters
+    ----------
+    run : BlueskyRun
+    stream, array : str
+    row : mapping
+        The row's `seq_num`, and what its table has under the array's name.
+    """
+    try:
+        stored = run.base[f"{stream}/{array}"]
+    except KeyError:
+        return _numbers(row[array])
+    values: list[Any] = np.asarray(stored[int(row["seq_num"]) - 1]).astype(float).tolist()
+    return values
 
 
 _PLAIN = {"integer": int, "number": float, "string": str}

@@ -13,18 +13,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.documents.descriptors import FrameSettings, holds_images
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.schema import (
     PRIMARY,
+    STATED_BY_FILES,
     STRUCTURE_STREAM,
     STRUCTURE_SUMMARY,
     SUMMARY,
+    image_key_of,
     newest_stream,
     newest_structure_stream,
     split_image_key,
+    structure_keys,
 )
-from speckle_plugin.store.read.events import StreamEvents, read_columns
+from speckle_plugin.store.read.events import ReadColumns, StreamEvents, read_columns
 from speckle_plugin.store.read.images import StoredImages
-from speckle_plugin.store.read.results import StoredResults, read_model, read_results
+from speckle_plugin.store.read.results import StoredResults, read_array_row, read_model, read_results
 from speckle_plugin.store.read.structures import StoredStructures, read_structures, structure_streams
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ class StoredRun:
     Parameters
     ----------
     run : BlueskyRun
+    read : callable
+        What reads columns of tables; who follows a run that grows gives one that keeps them.
 
     Attributes
     ----------
@@ -65,8 +71,9 @@ class StoredRun:
     >>> first, = stored.images["det_image"].read([0])
     """
 
-    def __init__(self, run: BlueskyRun) -> None:
+    def __init__(self, run: BlueskyRun, read: ReadColumns = read_columns) -> None:
         self.run = run
+        self._read = read
         self.start: Mapping[str, Any] = run.start
         self.uid = str(self.start["uid"])
         self.stop: Mapping[str, Any] | None = run.metadata.get("stop")
@@ -80,13 +87,14 @@ class StoredRun:
     @cached_property
     def streams(self) -> dict[str, StreamEvents]:
         """The events of all streams, results too."""
-        return {name: StreamEvents(self.run, name, node.metadata) for name, node in self.run.base.items()}
+        nodes = self.run.base.items()
+        return {name: StreamEvents(self.run, name, node.metadata, self._read) for name, node in nodes}
 
     @cached_property
     def images(self) -> dict[str, StoredImages]:
         """The frames of all streams by their image key, classified or not."""
         every = [
-            StoredImages(events, key)
+            self._images_of(events, key)
             for events in self.streams.values()
             for key, spec in events.data_keys.items()
             if holds_images(spec)
@@ -101,17 +109,25 @@ class StoredRun:
         ValueError
             If no stream has it.
         """
+        if image_key in self.__dict__.get("images", {}):  # read already
+            return self.images[image_key]
         stated, data_key = split_image_key(image_key)
         # Older versions name no stream. The most likely one first: listing the others is one more request.
         others = (name for name in self.run.base if name != PRIMARY)
         for stream in [stated] if stated else itertools.chain([PRIMARY], others):
             events = self.events(stream)
             if events is not None and data_key in events.data_keys:
-                return StoredImages(events, data_key)
+                return self._images_of(events, data_key)
         raise ValueError(f"no stream of the run {self.uid} has the image key {image_key!r}")
 
+    def _images_of(self, events: StreamEvents, data_key: str) -> StoredImages:
+        # Where no frame has a label yet, nobody has asked the files; older versions never did.
+        asked = STATED_BY_FILES in self.summary or self.summary.get("classified")
+        stated = self.summary.get(STATED_BY_FILES, {}).get(image_key_of(events.stream, data_key), {})
+        return StoredImages(events, data_key, stated if asked else None)
+
     def choose_images(self, image_key: str | None) -> StoredImages:
-        """Give the frames of an image key; without one, the only frames that the run has.
+        """Give the frames of an image key; without one, the only frames with light that the run has.
 
         Raises
         ------
@@ -119,8 +135,10 @@ class StoredRun:
             If the run has no such key, or several and none is given.
         """
         images = self.images
-        if image_key is None and len(images) == 1:
-            return next(iter(images.values()))
+        if image_key is None:
+            light = [found for found in images.values() if self._is_light(found)]
+            if len(light) == 1:
+                return light[0]
         if image_key in images:
             return images[image_key]
         if not images:
@@ -130,10 +148,13 @@ class StoredRun:
             f"the run {self.uid} has {asked}: choose by `image_key` among {', '.join(sorted(images))}"
         )
 
+    def _is_light(self, images: StoredImages) -> bool:
+        return self.settings.role_of(images.stream, images.data_key) is not Role.DARK
+
     def events(self, stream: str) -> StreamEvents | None:
         """Give the events of a stream; None if the run has no such stream."""
         try:
-            return StreamEvents(self.run, stream, self.run.base[stream].metadata)
+            return StreamEvents(self.run, stream, self.run.base[stream].metadata, self._read)
         except KeyError:
             return None
 
@@ -156,7 +177,11 @@ class StoredRun:
 
     def result_columns(self, columns: Sequence[str], stream: str | None = None) -> DataFrame | None:
         """Read columns of the newest results, or of a certain result stream; None if there are none."""
-        return read_columns(self.run, stream or self.result_stream, columns)
+        return self._read(self.run, stream or self.result_stream, columns)
+
+    def probabilities(self, image_key: str, frame_index: int) -> list[float] | None:
+        """Read the probabilities of one frame in the newest results, by class; None without a row of it."""
+        return self._array_row(self.result_stream, "probabilities", image_key, frame_index)
 
     # Second opinions
 
@@ -172,4 +197,22 @@ class StoredRun:
 
     def structure_columns(self, columns: Sequence[str]) -> DataFrame | None:
         """Read columns of the newest second opinions; None if there are none."""
-        return read_columns(self.run, self.structure_stream, columns)
+        return self._read(self.run, self.structure_stream, columns)
+
+    def structure_row(self, image_key: str, frame_index: int) -> dict[str, Any] | None:
+        """Read the newest second opinion on one frame, whole; None if there is none."""
+        keys = list(structure_keys(1))
+        table = self.structure_columns([key for key in keys if key != "disks"])
+        disks = self._array_row(self.structure_stream, "disks", image_key, frame_index)
+        if table is None or disks is None:
+            return None
+        of_frame = (table["image_key"] == image_key) & (table["frame_index"] == frame_index)
+        return {**table[of_frame].iloc[-1].to_dict(), "disks": disks}
+
+    def _array_row(self, stream: str, array: str, image_key: str, frame_index: int) -> list[Any] | None:
+        table = self._read(self.run, stream, ["seq_num", "image_key", "frame_index", array])
+        if table is None:
+            return None
+        of_frame = (table["image_key"] == image_key) & (table["frame_index"] == frame_index)
+        rows = table[of_frame].to_dict("records")
+        return read_array_row(self.run, stream, array, rows[-1]) if rows else None

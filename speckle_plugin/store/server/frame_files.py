@@ -3,9 +3,9 @@
 Tiled's own adapter opens every file of the stream for each request to learn its shape:
 0.9 s for one frame of 400 exposures. The files of one detector in one stream are alike, so
 `FrameFilesAdapter` looks into the first that is there and opens those that are asked for.
-It reads nothing that a file takes from another one (external links, virtual datasets,
-external raw data): by those a frame file would show what lies elsewhere on the machine. A
-server of one's own uses it by its configuration:
+What a file takes from another one (external links, virtual datasets) is read if that lies in the same
+folder, as those of an Eiger's master do, and nothing else: a frame file would show what lies elsewhere on
+the machine. A server of one's own uses it by its configuration:
 
     adapters_by_mimetype:
       application/x-hdf5: speckle_plugin.store.server.frame_files:FrameFilesAdapter
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from numpy.typing import NDArray
 from tiled.adapters.hdf5 import HDF5Adapter, HDF5ArrayAdapter, h5open
 from tiled.structures.core import StructureFamily
 from tiled.utils import path_from_uri
+
+from speckle_plugin.frames.hdf5 import open_hdf5
+from speckle_plugin.frames.source import FrameFileError, FrameSource
 
 __all__ = ["FrameFilesAdapter"]
 
@@ -64,7 +68,9 @@ class FrameFilesAdapter(HDF5Adapter):
         if is_array and not options.get("slice") and not options.get("squeeze"):
             access = {key: value for key, value in options.items() if key not in ("slice", "squeeze")}
             read = _stack if len(data_source.assets) > 1 else _cut
-            array = read(data_source, dataset, access)
+            array = _linked(data_source, dataset, access)
+            if array is None:
+                array = read(data_source, dataset, access)
             if array is not None:
                 metadata = dict(node.metadata_)
                 return HDF5ArrayAdapter(array, data_source.structure, metadata=metadata, specs=node.specs)
@@ -115,6 +121,57 @@ def _foreign_part(file: h5py.File) -> str | None:
     return file.visititems_links(
         lambda name, link: name if isinstance(link, h5py.ExternalLink) else None
     ) or file.visititems(lambda name, node: name if _is_elsewhere(node) else None)
+
+
+def _linked(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.Array | None:
+    """Join files that take their frames from others of their folder; None if the first one does not."""
+    structure = data_source.structure
+    paths = [path_from_uri(asset.data_uri) for asset in data_source.assets]
+    there = [path for path in paths if os.path.isfile(path)]
+    if not there:
+        return None
+    with h5open(there[0], **access) as file:
+        if not _is_linked(file, dataset):
+            return None
+    with _source(there[0], dataset) as source:
+        frames, *size = source.shape
+        dtype = source.dtype
+    wanted = math.prod(structure.shape[:-2])
+    if dtype != structure.data_type.to_numpy_dtype() or tuple(size) != tuple(structure.shape[-2:]):
+        return None
+
+    def read(path: Any, start: int, stop: int) -> NDArray[Any]:
+        with _source(path, dataset) as source:
+            return source.read(start, stop)
+
+    spans = [(path, start, min(start + 1, frames)) for path in paths for start in range(frames)][:wanted]
+    if len(spans) < wanted:
+        return None
+    name = f"linked-frames-{uuid.uuid4()}"
+    tasks = {(name, i, 0, 0): (read, *span) for i, span in enumerate(spans)}
+    chunks = ((1,) * len(spans), *((n,) for n in size))
+    return dask.array.Array(tasks, name, chunks, dtype=dtype).reshape(structure.shape)
+
+
+def _is_linked(file: h5py.File, dataset: str) -> bool:
+    """Tell whether frames are to be found by the rules of frame files: links, or a group that holds some."""
+    if file.get(dataset, getlink=True) is None:
+        return False
+    try:
+        node = file[dataset]
+    except KeyError:  # a link that HDF5 does not resolve
+        return True
+    return isinstance(node, h5py.Group) or node.file != file or bool(node.is_virtual)
+
+
+@contextmanager
+def _source(path: Any, dataset: str) -> Iterator[FrameSource]:
+    """Open frames by the rules of frame files: from other files of the same folder, and from no others."""
+    try:
+        with open_hdf5(path, dataset) as source:
+            yield source
+    except FrameFileError as error:
+        raise HTTPException(404 if error.not_yet else 403, str(error)) from error
 
 
 def _cut(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.Array | None:

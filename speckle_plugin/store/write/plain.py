@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import enum
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,15 +15,16 @@ import numpy as np
 __all__ = ["to_plain"]
 
 LARGEST_NUMBER = 2**53 - 1
-"""Tiled cuts integers beyond this off, without a word, and floats of integral value as well."""
+"""Tiled cuts integers beyond this off, without a word, and floats of integral value as well; of infinity it
+makes the largest number that there is."""
 
 
 def to_plain(value: Any) -> Any:
     """Give a value made of dict, list, str, int, float, bool and None only.
 
     Times are in ISO 8601, paths are text, sets are sorted lists, bytes are text if they are UTF-8 and else
-    base64, and numbers beyond 2**53, which Tiled would change, are text. What nobody foresaw is as `repr`
-    shows it: the run is worth more than its looks.
+    base64, and infinity and integral numbers beyond 2**53, which Tiled would change, are text. What nobody
+    foresaw is as `repr` shows it: the run is worth more than its looks.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -33,9 +35,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int | float):
-        # Only what is integral is cut off, and infinity is not.
-        cut_off = abs(value) > LARGEST_NUMBER and value % 1 == 0
-        return str(value) if cut_off else value
+        changed = abs(value) > LARGEST_NUMBER and (value % 1 == 0 or math.isinf(value))
+        return str(value) if changed else value
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, os.PathLike):

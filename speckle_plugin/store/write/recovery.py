@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import event_model
 
-from speckle_plugin.documents.descriptors import holds_images
+from speckle_plugin.documents.descriptors import FrameSettings, holds_images
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.documents.shapes import count_frames
 from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.schema import (
@@ -23,6 +24,7 @@ from speckle_plugin.schema import (
     STRUCTURE_STREAM,
     STRUCTURE_SUMMARY,
     SUMMARY,
+    Flag,
     Status,
     compose_summary,
     image_key_of,
@@ -141,18 +143,21 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
                 frames.update(
                     {image_key_of(stream, key): _frames_of_event(descriptor, key) for key in event["data"]}
                 )
+    settings = FrameSettings.from_configuration(model)
     # A camera without any result may have been left out by choice, or its first frame still waited.
     keys = {result["image_key"] for result in results} | {
         image_key_of(doc["name"], key)
         for doc in descriptors.values()
         for key, spec in doc["data_keys"].items()
-        if holds_images(spec)
+        if holds_images(spec) and settings.role_of(doc["name"], key) is Role.LIGHT
     }
     total = max(sum(frames[key] for key in keys), len(results))
     classified = [result for result in results if result["status"] == Status.CLASSIFIED]
     flagged = sum(result["status"] == Status.FLAGGED for result in results)
+    odd = [result for result in classified if Flag.OUT_OF_DISTRIBUTION in split_flags(result["flags"])]
+    odd_labels = Counter(result["disk_number"] for result in odd)
     return compose_summary(
-        Counter(result["disk_number"] for result in classified),
+        Counter(result["disk_number"] for result in classified) - odd_labels,
         {
             Status.CLASSIFIED: len(classified),
             Status.FLAGGED: flagged,
@@ -161,6 +166,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         Counter(str(flag) for result in results for flag in split_flags(result["flags"])),
         min((result["confidence"] for result in classified), default=None),
         model,
+        odd_labels,
     )
 
 

@@ -307,7 +307,8 @@ class SavedRun:
         message = f"the run {self._uid} could not be saved in Tiled: {type(error).__name__}: {error}. "
         if self._whole:
             message += (
-                f"It is kept in {self._path}. When the run has ended and Tiled works again: " + self._replay()
+                f"It is kept in {self._path}. An open session saves it when the run has ended and Tiled "
+                f"works again; without one: {self._replay()}"
             )
         self._failures[self._uid] = message
         logger.error(message, exc_info=error)

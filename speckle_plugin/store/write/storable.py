@@ -12,6 +12,8 @@ from typing import Any
 
 import event_model
 
+from speckle_plugin.store.write.eiger import EigerSeries
+
 __all__ = ["Storable"]
 
 Document = tuple[str, dict[str, Any]]
@@ -25,6 +27,7 @@ class Storable:
 
     - A Datum that events of several streams name is given again for each: the writer forgets a Datum
       when an event has named it. A second event of the same stream names no new frames.
+    - A resource of an Eiger, whose datums name masters, becomes one for each master.
     - The folder of a file for each frame (AreaDetector's modes `Single`) ends in a slash, since the
       writer appends the name of the file to it.
     - Of data keys that differ by case only, the later one is renamed: columns of tables are told apart
@@ -34,6 +37,7 @@ class Storable:
     """
 
     def __init__(self) -> None:
+        self._series = EigerSeries()
         self._datums: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._named: dict[str, set[str]] = {}
         self._external: dict[str, set[str]] = {}
@@ -46,14 +50,13 @@ class Storable:
             case "descriptor":
                 yield name, self._descriptor(doc)
             case "resource":
-                yield name, _with_folder(doc)
+                if not self._series.take(doc):
+                    yield name, _with_folder(doc)
             case "datum":
-                self._remember(doc)
-                yield name, dict(doc)
+                yield from self._datum(doc)
             case "datum_page":
                 for datum in event_model.unpack_datum_page(doc):
-                    self._remember(datum)
-                    yield "datum", dict(datum)
+                    yield from self._datum(datum)
             case "event":
                 yield from self._event(doc)
             case "event_page":
@@ -61,6 +64,12 @@ class Storable:
                     yield from self._event(event)
             case _:
                 yield name, dict(doc)
+
+    def _datum(self, doc: Mapping[str, Any]) -> Iterator[Document]:
+        for name, stored in self._series.datum(doc):
+            if name == "datum":
+                self._remember(stored)
+            yield name, stored
 
     def _remember(self, datum: Mapping[str, Any]) -> None:
         self._datums[datum["datum_id"]] = dict(datum)

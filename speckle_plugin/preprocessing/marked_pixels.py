@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, view_shape
+from speckle_plugin.preprocessing.geometry import FrameGeometry
+from speckle_plugin.preprocessing.prepare import view_shape
+from speckle_plugin.preprocessing.settings import Preprocessing
 
 __all__ = ["marked_pixels", "may_be_saturated", "without_marked_pixels"]
 
@@ -62,7 +64,7 @@ def may_be_saturated(dtype: np.dtype[Any]) -> bool:
 
 
 def without_marked_pixels(
-    frame: NDArray[Any], geometry: FrameGeometry, settings: Preprocessing
+    frame: NDArray[Any], geometry: FrameGeometry, settings: Preprocessing | None = None
 ) -> FrameGeometry:
     """Give the geometry of a frame with the pixels masked that the detector marks in it.
 
@@ -74,7 +76,8 @@ def without_marked_pixels(
     frame : array
         Of another shape than the geometry's, or empty, it changes nothing.
     geometry : FrameGeometry
-    settings : Preprocessing
+    settings : Preprocessing, optional
+        With which the frame is to be prepared; without, nobody sees whether enough is left.
 
     Returns
     -------
@@ -90,14 +93,15 @@ def without_marked_pixels(
 
 
 @functools.lru_cache(maxsize=16)
-def _with_marks(geometry: FrameGeometry, settings: Preprocessing, packed: bytes) -> FrameGeometry:
+def _with_marks(geometry: FrameGeometry, settings: Preprocessing | None, packed: bytes) -> FrameGeometry:
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=int(np.prod(geometry.shape)))
     mask = bits.astype(bool).reshape(geometry.shape)
     if geometry.mask is not None:
         mask |= geometry.mask
     masked = FrameGeometry(geometry.shape, geometry.beam_center, mask)
-    try:
-        view_shape(settings, masked)
-    except ValueError:
-        return geometry
+    if settings is not None:
+        try:
+            view_shape(settings, masked)
+        except ValueError:
+            return geometry
     return masked

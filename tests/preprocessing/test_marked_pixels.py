@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from simulated_devices import draw_system, intensity, quadrant
 from speckle_plugin.network import find_bundle
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.network.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.schema import Flag
 
 GAPS = np.zeros((257, 257), bool)

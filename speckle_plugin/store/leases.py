@@ -1,6 +1,7 @@
-"""Which worker has which run: a locked file for each run, in a folder that the workers share.
+"""Who labels which run: locked files, in a folder that workers and commands share.
 
-The kernel gives a lock back when its process dies, however it dies, so that another worker can take the run.
+A run is held by one process alone, or by several that do parts of it. The kernel gives a lock back when its
+process dies, however it dies, so that another one can take over.
 """
 
 from __future__ import annotations
@@ -18,16 +19,25 @@ __all__ = ["RunLease", "RunLeases"]
 
 
 class RunLease:
-    """The right to classify a run, until `release` or the end of the process."""
+    """The right to label a run, until `release` or the end of the process."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file
 
+    def take_alone(self) -> bool:
+        """Make of a shared lease one that nobody else has; where others share the run, it is lost."""
+        if lock_file(self._file) and _is_at(self._file, self._path):
+            return True
+        self._file.close()
+        return False
+
     def release(self) -> None:
         """Give the run free."""
-        if not self._file.closed:
+        if self._file.closed:
+            return
+        if lock_file(self._file) and _is_at(self._file, self._path):  # nobody shares it
             self._path.unlink(missing_ok=True)  # before the lock goes, so that nobody waits for a lost file
-            self._file.close()
+        self._file.close()
 
 
 class RunLeases:
@@ -37,25 +47,29 @@ class RunLeases:
     ----------
     folder : Path
         Made if it is not there. On a disk of several machines, its file system must have locks.
+
+    Attributes
+    ----------
+    folder : Path
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
 
-    def take(self, uid: str) -> RunLease | None:
-        """Take a run; None if somebody has it.
+    def take(self, name: str, *, shared: bool = False) -> RunLease | None:
+        """Take a run, or a part of one, alone or together with others; None if somebody has it.
 
         Raises
         ------
         StorageError
             If the file system has no locks.
         """
-        path = self._folder / f"{quote(uid, safe='')}.lease"
+        path = self.folder / f"{quote(name, safe='')}.lease"
         while True:
-            file = path.open("ab")
+            file = path.open("a+b")
             try:
-                if not lock_file(file):
+                if not lock_file(file, shared=shared):
                     file.close()
                     return None
             except BaseException:
@@ -66,11 +80,11 @@ class RunLeases:
             file.close()  # the one before has just removed it: the lock is on a file that nobody finds
 
     @contextmanager
-    def holding(self, uid: str) -> Iterator[bool]:
-        """Hold a run in a block, if nobody else does; tell whether."""
-        lease = self.take(uid)
+    def holding(self, name: str, *, shared: bool = False) -> Iterator[RunLease | None]:
+        """Hold a run in a block; gives None if somebody else has it."""
+        lease = self.take(name, shared=shared)
         try:
-            yield lease is not None
+            yield lease
         finally:
             if lease is not None:
                 lease.release()

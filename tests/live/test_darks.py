@@ -1,0 +1,207 @@
+"""Dark frames are not classified as frames with light, and are subtracted where asked, live and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from numpy.typing import NDArray
+
+from simulated_devices import draw_system, intensity, quadrant
+from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.roles import Role
+from speckle_plugin.live import LiveClassifier
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.reprocess.complete import complete_run
+from speckle_plugin.store import RunSaver, StoredRun, TiledStore, find_frames
+from tests.testing.camera import GivenCamera
+from tests.testing.documents import Documents
+
+NUMBERS = (2, 5, 9, 14)
+
+
+@pytest.mark.parametrize(
+    ("settings", "stream", "key", "role"),
+    [
+        ({}, "primary", "det_image", Role.LIGHT),
+        ({}, "dark", "det_image", Role.DARK),
+        ({}, "primary", "det_dark", Role.DARK),
+        ({}, "dark_frames", "det_image", Role.DARK),
+        ({}, "primary", "darkroom_image", Role.LIGHT),
+        ({"darks": ("closed",)}, "closed", "det_image", Role.DARK),
+        ({"darks": ()}, "dark", "det_image", Role.LIGHT),
+        ({"leave_out": ("baseline",)}, "baseline", "det_image", Role.LEFT_OUT),
+        ({"leave_out": ("baseline/*",)}, "primary", "det_image", Role.LIGHT),
+        ({"leave_out": ("*/cam_image",)}, "baseline", "cam_image", Role.LEFT_OUT),
+        ({"image_keys": ("baseline/det_image",)}, "baseline", "det_image", Role.LIGHT),
+        ({"image_keys": ("baseline/det_image",)}, "primary", "det_image", Role.LEFT_OUT),
+        ({"image_keys": ("det_image",)}, "dark", "det_image", Role.DARK),
+        ({"image_keys": ()}, "dark", "det_image", Role.LEFT_OUT),
+    ],
+)
+def test_what_images_are(settings: dict[str, Any], stream: str, key: str, role: Role) -> None:
+    asked = FrameSettings(**settings)
+    assert asked.role_of(stream, key) is role
+    if asked.image_keys != ():  # then nothing is recorded
+        assert FrameSettings.from_configuration(asked.to_configuration()).role_of(stream, key) is role
+
+
+class Shutter:
+    """Closed, the camera shows its dark frame only."""
+
+    def __init__(self, dark: NDArray[Any]) -> None:
+        self.dark, self.is_open = dark, True
+
+    def __call__(self, exposed: NDArray[Any]) -> NDArray[Any]:
+        light = exposed if self.is_open else np.zeros_like(exposed)
+        return light + self.dark.astype(exposed.dtype)
+
+
+@pytest.fixture(scope="module")
+def frames() -> NDArray[Any]:
+    rng = np.random.default_rng(4)
+    drawn = [intensity(draw_system("poly", number, rng), quadrant(257)) for number in NUMBERS]
+    return np.stack([rng.poisson(frame * (1e7 / frame.sum())) for frame in drawn]).astype(np.uint32)
+
+
+@pytest.fixture(scope="module")
+def dark() -> NDArray[Any]:
+    """Give an offset that rises along the rows, by columns that are read out by two amplifiers."""
+    rows, columns = np.indices((257, 257))
+    return (100 + 20 * rows + 2000 * (columns % 8 == 3)).astype(np.uint32)
+
+
+@pytest.fixture
+def measure(
+    run_engine: RunEngine, store: TiledStore, frames: NDArray[Any], dark: NDArray[Any]
+) -> Iterator[Callable[..., Any]]:
+    """Give what counts frames by a session of its own, each run with a dark frame before it."""
+    closed: list[Callable[[], None]] = []
+
+    def count(live: LiveClassifier, with_dark: bool = True) -> Any:
+        saver = RunSaver(store.runs, store.journal_directory)
+        closed.extend([live.close, saver.close])
+        live.subscribe(saver, saves=True)
+        token = run_engine.subscribe(live)
+        shutter = Shutter(dark)
+        center = {"beam_center": [0.0, 0.0]}
+        camera = GivenCamera("det", store.frames_directory, frames, center, shutter, NUMBERS)
+
+        def plan() -> Any:
+            yield from bps.open_run()
+            yield from bps.stage(camera)
+            if with_dark:
+                shutter.is_open = False
+                yield from bps.trigger_and_read([camera], name="dark")
+                shutter.is_open = True
+                camera.stage()
+            for _ in NUMBERS:
+                yield from bps.trigger_and_read([camera])
+            yield from bps.unstage(camera)
+            yield from bps.close_run()
+
+        run_engine(plan())
+        run_engine.unsubscribe(token)
+        assert not saver.failures
+        return store.runs.values().last()
+
+    yield count
+    for close in closed:
+        close()
+
+
+def test_dark_frames_have_no_labels(
+    make_live: Callable[..., LiveClassifier], measure: Callable[..., Any]
+) -> None:
+    run = measure(make_live())
+    summary = run.metadata["stop"]["classification"]
+    assert summary["frames"] == summary["classified"] == len(NUMBERS)
+    assert summary["left_out"] == {"dark/det_image": "dark frames are not classified"}
+    table = find_frames(run)
+    assert set(table["image_key"]) == {"det_image"}
+    assert StoredRun(run).choose_images(None).image_key == "det_image"
+    # Nor when they are labelled again.
+    done = complete_run(run, Classifier(), everything=True)
+    assert done.frames == done.classified == len(NUMBERS)
+
+
+def test_dark_frames_are_subtracted(measure: Callable[..., Any]) -> None:
+    """By the shipped weights: without it, labels are wrong."""
+    classifier = Classifier()
+    raw = find_frames(measure(LiveClassifier(classifier)))
+    run = measure(LiveClassifier(classifier, FrameSettings(subtract_darks=True)))
+    table = find_frames(run)
+    assert list(table["disk_number"]) == list(table["truth_disk_number"]) == list(NUMBERS)
+    assert list(raw["disk_number"]) != list(NUMBERS)
+    assert set(table["flags"]) == {""}
+    complete_run(run, classifier, everything=True)
+    run.refresh()
+    again = find_frames(run)
+    assert list(again["disk_number"]) == list(NUMBERS) and set(again["flags"]) == {""}
+    np.testing.assert_allclose(again["confidence"], table["confidence"], atol=1e-4)
+
+
+def test_no_dark_frame_to_subtract(
+    make_live: Callable[..., LiveClassifier], measure: Callable[..., Any]
+) -> None:
+    run = measure(make_live(FrameSettings(subtract_darks=True)), with_dark=False)
+    assert set(find_frames(run)["flags"]) == {"no_dark"}
+    (problem,) = run.metadata["stop"]["classification"]["problems"]
+    assert "there is none before it" in problem["reason"]
+
+
+def test_a_stream_that_is_left_out(
+    run_engine: RunEngine,
+    make_live: Callable[..., LiveClassifier],
+    make_detector: Callable[..., Any],
+    documents: Documents,
+) -> None:
+    from bluesky.preprocessors import baseline_wrapper
+
+    det = make_detector()
+    run_engine.subscribe(make_live(FrameSettings(leave_out=("baseline",))))
+    run_engine(baseline_wrapper(bp.count([det], 2), [det]))
+    assert [row["image_key"] for row in documents.rows()] == ["det_image"] * 2
+
+
+def test_bluesky_darkframes(
+    run_engine: RunEngine,
+    make_live: Callable[..., LiveClassifier],
+    documents: Documents,
+    frames: NDArray[Any],
+    dark: NDArray[Any],
+    tmp_path: Any,
+) -> None:
+    """Two runs: the second one tells of the dark frame that was taken for the first."""
+    darkframes = pytest.importorskip("bluesky_darkframes", reason="bluesky-darkframes is not installed")
+    shutter = Shutter(dark)
+    camera = GivenCamera("det", tmp_path, frames, {"beam_center": [0.0, 0.0]}, shutter, NUMBERS)
+
+    def take_dark(detector: Any) -> Any:
+        shutter.is_open = False
+        yield from bps.trigger(detector, group="bluesky-darkframes-trigger", wait=True)
+        shutter.is_open = True
+        snapshot = darkframes.SnapshotDevice(detector)
+        detector.stage()
+        return snapshot
+
+    classifier = Classifier()
+    live = LiveClassifier(classifier, FrameSettings(subtract_darks=True))
+    live.subscribe(documents)
+    run_engine.subscribe(live)
+    run_engine.preprocessors.append(
+        darkframes.DarkFramePreprocessor(dark_plan=take_dark, detector=camera, max_age=300)
+    )
+    for _ in range(2):
+        run_engine(bp.count([camera], len(NUMBERS)))
+    live.close()
+    summaries = documents.frame_counts()
+    assert [summary["frames"] for summary in summaries] == [len(NUMBERS)] * 2
+    rows = documents.rows()
+    assert [row["disk_number"] for row in rows] == list(NUMBERS) * 2
+    assert {row["flags"] for row in rows} == {""}
