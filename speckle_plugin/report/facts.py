@@ -38,7 +38,11 @@ MEANING = {
     Flag.NEGATIVE: "pixels below 0",
     Flag.OTHER_PITCH: "pixels of another k step than the network was trained on: do not trust the label",
     Flag.ASSUMED_CENTER: "nobody said where the beam is, pixel (0, 0) was taken: do not trust the label",
+    Flag.RESAMPLED: "pixels of another k step, brought to that of the network",
     Flag.OUT_OF_DISTRIBUTION: "unlike all frames that the network was trained on: do not trust the label",
+    Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than it was told: do not trust the label",
+    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask leaves them out: the label may be wrong",
+    Flag.NO_DARK: "a dark frame was to be subtracted, and none fits: the label may be wrong",
 }
 """What each flag means for who reads the label."""
 
