@@ -41,7 +41,7 @@ MEANING = {
     Flag.RESAMPLED: "pixels of another k step, brought to that of the network",
     Flag.OUT_OF_DISTRIBUTION: "unlike all frames that the network was trained on: do not trust the label",
     Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than it was told: do not trust the label",
-    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask leaves them out: the label may be wrong",
+    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask hides them: the label may be wrong",
     Flag.NO_DARK: "a dark frame was to be subtracted, and none fits: the label may be wrong",
 }
 """What each flag means for who reads the label."""
