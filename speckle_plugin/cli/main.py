@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from speckle_plugin.cli.bench import bench
+from speckle_plugin.cli.calibrate import calibrate
 from speckle_plugin.cli.center import center
 from speckle_plugin.cli.classify import classify
 from speckle_plugin.cli.complete import complete
@@ -55,6 +56,7 @@ app.command()(report)
 app.command()(solve)
 app.command()(train)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(retrain)
 app.command()(models)
 app.command()(complete)

@@ -45,7 +45,7 @@ FORMAT = 1
 SUFFIX = ".bundle"
 DEFAULT_BUNDLE = "quadrant"
 STATISTICS = "feature_statistics/"
-NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics")
+NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics", "path")
 BUNDLE_FOLDER = Path(__file__).parents[1] / "models" / "bundles"
 LARGEST = {"manifest.json": 64 << 20, "weights.npz": 1 << 30, "SHA256": 1 << 10}
 """Bytes of each part, unpacked: ResNet-50 needs 50 MB. A small file may declare to be terabytes."""
@@ -81,6 +81,8 @@ class Bundle:
         SHA-256 of the bundle that it was fine-tuned from, or empty.
     sha256 : str
         Hash of manifest and weights; set by loading and saving.
+    path : Path or None
+        The file that it was loaded from.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Bundle:
     parent: str = ""
     architecture: str = "resnet50"
     sha256: str = ""
+    path: Path | None = None
 
     def build_network(self) -> keras.Model:
         """Build the Keras network with this bundle's weights; it returns logits.
@@ -201,7 +204,7 @@ def load_bundle(path: Path | str) -> Bundle:
         parts = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
         statistics = _statistics(parts) if parts else None
         check_weights(manifest.get("architecture", "resnet50"), weights, manifest["classes"])
-        return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, **manifest)
+        return Bundle(weights=weights, feature_statistics=statistics, sha256=actual, path=path, **manifest)
     except (
         AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error
     ) as error:  # fmt: skip
