@@ -43,7 +43,7 @@ REMEDIES = {
     Flag.NO_DARK: "measure a dark frame, or set subtract_darks = false",
     Flag.ODD_FEATURES: "unlike the frames that the network was trained on: do not trust its label",
     Flag.ODD_STATISTICS: "unlike the frames that the network was trained on: do not trust its label",
-    Flag.ODD_NUMBER: "fewer or more disks than the network tells apart: have the frame solved (speckle solve)",
+    Flag.ODD_NUMBER: "more or fewer disks than the network tells apart: have it solved (speckle solve)",
     Flag.ODD_K_STEP: "is the k step that the detector states right?",
     Flag.ODD_PIXELS: "mask hot and dead pixels",
     Flag.ODD_LINES: "mask the lines that do not count",
