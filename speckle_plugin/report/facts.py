@@ -51,9 +51,9 @@ MEANING = {
     Flag.ODD_CONTRAST: "blurred, moved, or partly coherent",
     Flag.ODD_NOISE: "other noise than that of photons, a background, or saturation",
     Flag.ODD_SHAPE: "no disks, or disks of other radii",
-    Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than where it was taken",
-    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask leaves them out",
-    Flag.NO_DARK: "no dark frame was there to subtract",
+    Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than it was told: do not trust the label",
+    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask hides them: the label may be wrong",
+    Flag.NO_DARK: "a dark frame was to be subtracted, and none fits: the label may be wrong",
 }
 """What each flag means for who reads the label."""
 
