@@ -33,6 +33,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, links
 PYTHON = [block for page in PAGES for block in blocks(page) if block.kind == "python"]
 
 NOT_RUN = {
+    "docs/how-to/darks.md": "a shutter and bluesky-darkframes; tests/live/test_darks.py has dark frames",
     "docs/how-to/detectors.md": "an areaDetector; the recipe is run by tests/live/test_area_detector.py",
     "docs/retraining.md": "it trains for minutes; tests/training/test_retrain.py does so on a small network",
     "docs/how-to/facility-server.md": "PostgreSQL; tests/store/test_facility_server.py calls the same",
@@ -60,6 +61,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             "solve_frame": solve_frame,
             "start_session": start_session,
             "session": session,
+            "figure": session.figure,
             "RE": session.RE,
             "catalog": session.catalog,
             "store": session.store,
