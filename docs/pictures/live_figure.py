@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,14 @@ from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.plans import classify_grid_scan
 
 POINTS, SEED = 8, 8
-STOP = 5
+PATIENCE = 5.0
+"""Seconds without a new image after which the figure has nothing more to draw."""
+
+STOP = 9
 """Half the edge of the beam stop, in pixels."""
+
+GAP = slice(330, 340)
+"""Columns between two modules of the detector."""
 
 
 class _Images:
@@ -48,6 +55,7 @@ def main() -> None:
     row, column = (round(place) for place in grid.beam_center)
     mask = np.zeros(grid.shape, bool)
     mask[row - STOP : row + STOP + 1, column - STOP : column + STOP + 1] = True
+    mask[:, GAP] = True
     frames, images = FrameSettings(masks={"det_image": mask}), _Images()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -57,7 +65,7 @@ def main() -> None:
         session.live.subscribe(figure)
         session.live.watch(figure.see)
         sample_map = SampleMap("patches", seed=SEED, parts=14)
-        sample = SpeckleSample(name="sample", sample_map=sample_map, seed=SEED)
+        sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=SEED)
         det = SpeckleDetector(
             name="det",
             sample=sample,
@@ -69,6 +77,10 @@ def main() -> None:
             seed=SEED,
         )
         session.RE(classify_grid_scan([det], sample.y, -1, 1, POINTS, sample.x, -1, 1, POINTS))
+        shown = b""
+        while shown != images.newest:  # until it has drawn the end
+            shown = images.newest
+            time.sleep(PATIENCE)
         figure.close()
     with Image.open(io.BytesIO(images.newest)) as drawn:
         drawn.convert("RGB").save(out, format="webp", quality=85)

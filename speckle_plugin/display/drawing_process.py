@@ -89,9 +89,6 @@ class _NoWindowError(RuntimeError):
 
 
 def _draw_window(inbox: Inbox) -> None:
-    # A kernel of Jupyter has its own backend in the environment, which is for that process only.
-    if os.environ.get("MPLBACKEND", "").startswith("module://"):
-        del os.environ["MPLBACKEND"]
     import matplotlib
     from matplotlib import pyplot
 

@@ -67,7 +67,7 @@ class ScanFigure:
         figure.clear()
         figure.set_layout_engine("constrained")
         figure.suptitle(head.title, fontsize=12)
-        left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])
+        ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 1.4])
         axes = right.subplot_mosaic(
             [["probabilities", "probabilities"], ["labels", "confidence"]], height_ratios=[1, 1.35]
         )

@@ -25,6 +25,12 @@ def drawing_command(place: Place) -> list[str]:
     return [sys.executable, "-P", "-m", "speckle_plugin.display.drawing_process", place]
 
 
+def _environment() -> dict[str, str]:
+    """Leave out the backend that a kernel of Jupyter chose for itself; one that the user chose stays."""
+    backend = os.environ.get("MPLBACKEND", "")
+    return {k: v for k, v in os.environ.items() if k != "MPLBACKEND" or not backend.startswith("module://")}
+
+
 class DrawingProcess:
     """A running process.
 
@@ -62,7 +68,7 @@ class DrawingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # toolkits print into the user's prompt
-            env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
+            env={**_environment(), **ONE_THREAD, "PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C is for the session
         )
         self._reader = threading.Thread(target=self._read, name="speckle-figure-answers", daemon=True)

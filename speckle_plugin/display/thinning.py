@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from speckle_plugin.display.view import Picture
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.network.classifier import FrameResult
-from speckle_plugin.network.marked_pixels import marked_pixels
+from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.schema import join_flags
 
 __all__ = ["MOST_PIXELS", "make_picture", "thin"]

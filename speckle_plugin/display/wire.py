@@ -55,7 +55,8 @@ def read_update(stream: IO[bytes]) -> Update:
     picture = header["picture"]
     if picture is not None:
         center = picture.pop("center")
-        picture = Picture(center=None if center is None else (center[0], center[1]), **picture, **arrays)
+        told: dict[str, Any] = {**picture, **arrays}
+        picture = Picture(center=None if center is None else (center[0], center[1]), **told)
     return Update(
         None if header["head"] is None else _head(header["head"]),
         [Point(*point) for point in header["points"]],

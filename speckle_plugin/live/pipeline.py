@@ -201,6 +201,7 @@ class LiveClassifier:
             RunResults(doc, compose, self._frame_settings),
             self._opinions.open_run(doc, compose, self._lock, self._outbox.hand_over),
             self._classifier,
+            self._frame_settings,
             when_full,
             self._delivery.seconds_writing,
             channel=channel,
@@ -335,7 +336,7 @@ class LiveClassifier:
             with times("read"):
                 pixels = read_frames(references)
                 problem = known.ask_file(references, pixels)
-                dark = known.use_darks(darks) if self._frame_settings.subtract_darks else None
+                dark = known.use_darks(darks) if run.frames.subtract_darks else None
             labelled = known.label(classifier, pixels, times, dark)
             with self._lock:
                 run.results.times.add(times.seconds)
@@ -347,7 +348,7 @@ class LiveClassifier:
                     reference.detector = known.detector
                     run.results.close_frame(reference, result, classifier, reason)
                     if run.opinions is not None:
-                        run.opinions.ask(reference, result, frame)
+                        run.opinions.ask(reference, result, frame, classifier.bundle.class_names)
             self._outbox.hand_over()
             shown = [(run.uid, reference) for run, reference in group]
             self._watched.show_newest(shown, pixels, [result for result, _ in labelled])

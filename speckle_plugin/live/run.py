@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.documents.descriptors import Detector, FrameSettings
 from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.live.delivery import Channel
 from speckle_plugin.live.known_detector import KnownDetector
@@ -26,6 +26,7 @@ class Run:
     results: RunResults
     opinions: RunOpinions | None
     classifier: Classifier | Future[Classifier]
+    frames: FrameSettings
     when_full: str
     seconds_writing: float
     detectors: dict[Detector, KnownDetector] = field(default_factory=dict)
