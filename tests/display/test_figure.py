@@ -67,7 +67,7 @@ def test_the_map_has_each_label_at_its_place() -> None:
     ScanFigure(figure).draw(view)
     (axes,) = [axes for axes in figure.axes if axes.get_title().startswith("disk number")]
     (tiles,) = axes.images
-    cells = np.ma.filled(np.ma.asarray(tiles.get_array()), 0)
+    cells: np.ndarray[Any, Any] = np.ma.filled(np.ma.asarray(tiles.get_array()), 0)
     left, right, bottom, top = tiles.get_extent()
     for point in view.points:
         row = int((point.y - bottom) / (top - bottom) * cells.shape[0])
@@ -82,7 +82,7 @@ def test_masked_pixels_are_grey_and_the_beam_is_marked() -> None:
     figure = paper()
     view = scan(MAP)
     ScanFigure(figure).draw(view)
-    axes = figure.axes[0]
+    (axes,) = [axes for axes in figure.axes if axes.get_title().startswith("det_image")]
     (image,) = axes.images
     picture = view.picture
     assert picture is not None and picture.center is not None
@@ -90,8 +90,7 @@ def test_masked_pixels_are_grey_and_the_beam_is_marked() -> None:
     masked = np.isnan(picture.pixels)
     assert masked.any() and np.ptp(drawn[masked][:, :3]) == 0 and drawn[masked][0, 0] == pytest.approx(0.75)
     beam = axes.lines[1]
-    (place,) = beam.get_xydata()
-    assert tuple(place) == picture.center[::-1]
+    assert np.asarray(beam.get_xydata()).tolist() == [list(picture.center[::-1])]
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((40, 50)), np.full((40, 50), np.nan), np.full((9, 9), -5.0)])
@@ -139,7 +138,7 @@ def test_many_runs_leave_no_memory() -> None:
     figure = paper(20)
     drawing = ScanFigure(figure)
     memory = []
-    for number in range(45):
+    for number in range(30):
         view = scan(MAP, frames=9, flagged=0)
         assert view.head is not None
         view.head = replace(view.head, uid=str(number))
@@ -148,7 +147,7 @@ def test_many_runs_leave_no_memory() -> None:
         gc.collect()
         memory.append(resident_mebibytes())
     assert len(figure.axes) == 7
-    assert memory[-1] < memory[15] + 5, memory
+    assert memory[-1] < memory[10] + 5, memory
 
 
 GRID: dict[str, Any] = {
