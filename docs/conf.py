@@ -28,6 +28,7 @@ author = "the speckle-plugin contributors"
 version = release = speckle_plugin.__version__
 
 extensions = [
+    "matplotlib.sphinxext.mathmpl",  # formulas as pictures: MathJax comes from the network
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -49,13 +50,14 @@ nitpick_ignore_regex = [
     ("py:class", r".*"),  # types in signatures; many are names of the module itself
 ]
 
-myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # a page is executed when it is read, and read when it changed
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with its tables
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

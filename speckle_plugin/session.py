@@ -20,6 +20,7 @@ from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.unknown_keys import UnknownKeys
 from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle
+from speckle_plugin.network.choosing import open_classifier
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.schema import CLASSIFIED_HERE, Asked
 from speckle_plugin.settings import Settings, check_frames, read_settings
@@ -113,7 +114,7 @@ class Session:
             raise ValueError(NOTHING_CLASSIFIED)
         if model is not None:
             bundle = find_bundle(model)
-            classifier = _in_background(lambda: _load_classifier(bundle, self._engine))
+            classifier = _in_background(lambda: _load_classifier(bundle, model, self._engine))
             loading = classifier
             self.store.call_at_close(lambda: wait([loading], LOADING))
         self.live.change(classifier, None if frames is None else check_frames(frames))
@@ -209,8 +210,9 @@ def start_session(
         Address or Tiled profile of a server that keeps the runs instead; the data directory is then for
         frames, which it must see under the same path, and journals.
     model : str, optional
-        Name of a shipped bundle, or the path of one.
-    engine : {"auto", "openvino", "tensorflow", "none"}, optional
+        Name of a shipped bundle, or the path of one. By default each detector's k step chooses among the
+        shipped ones; frames that none of them is for are flagged `wrong_k_step`, without a label.
+    engine : {"auto", "openvino", "tensorflow", "onnxruntime", "none"}, optional
         With "none" runs are stored without labels: `speckle worker` or `speckle complete` classifies them.
     frames : FrameSettings, optional
         Which images, masks, and the beam centre of detectors that don't state it.
@@ -299,7 +301,7 @@ def _place(wanted: Wanted) -> Place | None:
 
 def _classifier(bundle: Bundle, settings: Settings) -> Future[Classifier]:
     if settings.engine != "none":
-        return _in_background(lambda: _load_classifier(bundle, settings.engine))
+        return _in_background(lambda: _load_classifier(bundle, settings.model, settings.engine))
     nobody: Future[Classifier] = Future()
     nobody.set_exception(ValueError(NOTHING_CLASSIFIED))
     return nobody
@@ -338,9 +340,9 @@ def _in_background(load: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def _load_classifier(bundle: Bundle, engine: str) -> Classifier:
+def _load_classifier(bundle: Bundle, model: str | None, engine: str) -> Classifier:
     try:
-        return Classifier(bundle, engine)
+        return open_classifier(model, engine, bundle)
     except Exception as error:
         logger.error("the classifier can't be loaded, frames will be deferred: %s", error)
         raise

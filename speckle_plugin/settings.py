@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     profile : str or None
         Tiled profile that sessions write, for databroker.
     model : str or None
-        Name of a shipped network, or the path of a bundle.
-    engine : {"auto", "openvino", "tensorflow", "none"}
+        Name of a shipped network, or the path of a bundle; None where the k step of the detector chooses.
+    engine : {"auto", "openvino", "tensorflow", "onnxruntime", "none"}
         What computes the network. With "none" a session stores its runs only: a worker classifies them.
     image_keys : tuple of str or None
         Data keys of the frames to classify; None for all.
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     server: str | None = None
     profile: str | None = None
     model: str | None = None
-    engine: Literal["auto", "openvino", "tensorflow", "none"] = "auto"
+    engine: Literal["auto", "openvino", "tensorflow", "onnxruntime", "none"] = "auto"
     image_keys: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
     mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None

@@ -348,7 +348,7 @@ class LiveClassifier:
                     reference.detector = known.detector
                     run.results.close_frame(reference, result, classifier, reason)
                     if run.opinions is not None:
-                        run.opinions.ask(reference, result, frame)
+                        run.opinions.ask(reference, result, frame, classifier.bundle.class_names)
             self._outbox.hand_over()
             shown = [(run.uid, reference) for run, reference in group]
             self._watched.show_newest(shown, pixels, [result for result, _ in labelled])

@@ -18,8 +18,11 @@ from speckle_plugin.documents.dimensions import dimension_fields, hinted_fields
 from speckle_plugin.documents.readings import Readings
 from speckle_plugin.documents.routing import RunCallback
 from speckle_plugin.schema import (
+    CLASS_NAMES,
     CLASSIFICATION_STREAM,
+    CLASSIFIER,
     LEFT_OUT,
+    NETWORKS,
     PRIMARY,
     STRUCTURE_SUMMARY,
     SUMMARY,
@@ -67,6 +70,7 @@ class _RunTable:
         self._columns: dict[str, list[str]] = {}
         self._readings = Readings()
         self._results = ""
+        self._names: dict[int, str] = {}
         self._printed: tuple[str, ...] | None = None
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -74,6 +78,8 @@ class _RunTable:
             self._print_title()
         elif name == "descriptor" and doc["name"] == CLASSIFICATION_STREAM:
             self._results = doc["uid"]
+            model = doc["configuration"][CLASSIFIER]["data"]
+            self._names = dict(enumerate(model.get(CLASS_NAMES, ()), start=1))
         elif name == "event" and doc["descriptor"] == self._results:
             self._print_result(doc)
         elif name == "stop":
@@ -132,7 +138,8 @@ class _RunTable:
         truth = next((v for k, v in reading.items() if k.endswith(TRUTH_SUFFIX)), None)
         if result["status"] == Status.CLASSIFIED:
             right = truth is None or truth == result["disk_number"]
-            row.append(f"  {result['disk_number']:4d}", style="bold green" if right else "bold red")
+            label = self._names.get(result["disk_number"]) or str(result["disk_number"])
+            row.append(f"  {label:>4}", style="bold green" if right else "bold red")
             row.append(
                 f"  {result['confidence']:9.1%}", style="" if result["confidence"] >= SURE else "yellow"
             )
@@ -149,6 +156,9 @@ class _RunTable:
         self._console.print(f"[bold]{summary['frames']} frames[/]: {counts}")
         for problem in summary.get("problems", ()):
             self._console.print(f"  {problem['frames']} x {problem['reason']}", style="yellow")
+        for key, network in summary.get(NETWORKS, {}).items():
+            name = f"{network['model']} {network['model_version']}"
+            self._console.print(Text(f"  {key}: network {name}, {network['why']}", style="dim"))
         for key, reason in summary.get(LEFT_OUT, {}).items():
             self._console.print(f"  {key} is not classified: {reason}", style="yellow")
 

@@ -76,7 +76,7 @@ def test_what_is_on_the_page(runs: dict[str, str], store: TiledStore, tmp_path: 
     assert len(page.pictures) == 1 + 3 + 3
     assert all(address.startswith("data:image/webp;base64,") for address in page.addresses)
     words = " ".join(page.words.split())
-    assert re.search(r"3 frames\b.* 3 classified", words)
+    assert re.search(r"\b3 frames\b.* 3 classified", words)
     assert "3 frames were to be solved: 3 solved" in words
     # The network of these runs is a stand-in that nobody ships.
     assert "sevens 0" in words and "is not among the shipped ones" in words

@@ -39,6 +39,12 @@ DATA_OF = f"""(name) => {{ {FIGURE}
   return {{length: (data.x || []).length, image}}
 }}"""
 
+TITLES = """() => {
+  const [document] = (window.Bokeh || {}).documents || []
+  return !document ? "" : [...document._all_models.values()]
+    .filter((model) => model.type === "Figure").map((model) => model.title.text).join(" ")
+}"""
+
 PLACE_OF = f"""([name, x, y]) => {{ {FIGURE}
   const view = Bokeh.index.find_one(figure(name))
   const box = view.el.getBoundingClientRect()
@@ -69,7 +75,8 @@ TEXT = """() => {
 
 
 def text_of(page: Any) -> str:
-    return str(page.evaluate(TEXT))
+    """Give what the page says, and the titles of its figures, which are drawn."""
+    return f"{page.evaluate(TEXT)} {page.evaluate(TITLES)}"
 
 
 def wait_for(page: Any, pattern: str, seconds: float = 20.0) -> str:

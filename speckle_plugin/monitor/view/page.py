@@ -62,7 +62,7 @@ class Page:
         self._explaining: Future[Saliency] | None = None
         self._region: RegionMeans | None = None
         self._region_work: Future[bool] | None = None
-        self._ticks = 0
+        self._ticks, self._failed = 0, ""
         self._make()
         self._read_address()
         document.add_periodic_callback(self._tick, TICK)
@@ -183,8 +183,10 @@ class Page:
         self._want_frame()
 
     def recolour(self) -> None:
-        """Have the map say something else."""
+        """Have the map say something else, or of another detector."""
         self._run_figure.colour_by(self._controls.colouring.value)
+        if self._state is not None:
+            self._run_figure.show(self._state, self._controls.of_detector(self._state.table))
         self._mark()
 
     def rescale(self) -> None:
@@ -218,7 +220,9 @@ class Page:
         try:
             self._draw()
         except Exception as error:  # never a traceback on the page, and the next tick tries again
-            logger.exception("the page can't be drawn")
+            if self._failed != one_line(error):
+                self._failed = one_line(error)
+                logger.exception("the page can't be drawn")
             self._say(f"This page can't be drawn: {one_line(error)}")
 
     def _draw(self) -> None:
@@ -241,8 +245,8 @@ class Page:
         else:
             version = self._monitor.follow(self._uid).version
             if version != self._version:
-                self._version = version
                 self._draw_run(state)
+                self._version = version
             if self._ticks % CLOCK == 0:
                 self._status.object = status_line(state)
             self._follow_newest()
@@ -254,10 +258,13 @@ class Page:
         self._head.object = run_head(state, self._monitor.tiled_page(state.uid))
         self._status.object = status_line(state)
         self._controls.of_layout(state.layout)
-        self._run_figure.show(state)
+        self._controls.offer_detectors(state.image_keys)
+        self._run_figure.show(state, self._controls.of_detector(state.table))
         self._frames.show(state)
         self._sample_card.visible = state.has_structures
         self._mark()
+        if self._shown is not None:
+            self._line.object = frame_line(state, self._shown)
         if self._shown is not None and not self._shown.probabilities and state.is_open:
             self._want_frame()  # it may have a label by now
 
@@ -266,8 +273,9 @@ class Page:
         state = self._state
         if state is None or self._controls.hold.value or self._reading is not None:
             return
-        table = state.table[state.table["status"].isin([Status.CLASSIFIED, Status.FLAGGED])]
-        table = state.table if table.empty else table
+        every = self._controls.of_detector(state.table)
+        table = every[every["status"].isin([Status.CLASSIFIED, Status.FLAGGED])]
+        table = every if table.empty else table
         if table.empty:
             return
         newest = (str(table["image_key"].iloc[-1]), int(table["frame_index"].iloc[-1]))
@@ -284,10 +292,9 @@ class Page:
         self._mark()
 
     def _soon(self) -> None:
-        """Draw at once what another thread has ready."""
-        if self._document.session_context is not None and not getattr(
-            self._document.session_context, "destroyed", False
-        ):
+        """Draw at once what another thread has ready, if the page is still open."""
+        context = self._document.session_context
+        if context is not None and not context.destroyed:
             self._document.add_next_tick_callback(self._take_frame)
 
     def _take_frame(self) -> None:

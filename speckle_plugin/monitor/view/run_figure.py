@@ -56,7 +56,6 @@ class RunFigure:
         self._choose = choose
         self._layout: Layout | None = None
         self._colouring: Colouring = "disk number"
-        self._state: RunState | None = None
         self._drawn: dict[str, NDArray[Any]] = {}
         self._labelled, self._waiting = ColumnDataSource(_columns()), ColumnDataSource(_columns())
         self._chosen = ColumnDataSource({"x": [], "y": []})
@@ -95,18 +94,14 @@ class RunFigure:
         return made
 
     def colour_by(self, colouring: Colouring) -> None:
-        """Choose what the colours of a map say."""
+        """Choose what the colours of a map say, from the next time that it is drawn."""
         self._colouring = colouring
-        if self._state is not None:
-            self.show(self._state)
 
-    def show(self, state: RunState, image_key: str | None = None) -> None:
-        """Draw a run as it is now."""
-        self._state = state
+    def show(self, state: RunState, table: DataFrame) -> None:
+        """Draw a run as it is now, with the frames of a table."""
         if state.layout != self._layout:
             self._lay_out(state.layout)
         self._scale(state)
-        table = state.table if image_key is None else state.table[state.table["image_key"] == image_key]
         waiting = (table["status"] == WAITING).to_numpy()
         self._stream(self._points_of(table[~waiting].iloc[-MOST_SHOWN:], state.layout))
         self._waiting.data = self._points_of(table[waiting].iloc[-MOST_SHOWN:], state.layout)

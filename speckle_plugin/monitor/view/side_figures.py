@@ -73,7 +73,7 @@ class RegionFigure:
         """Draw the curve of a region of rows and columns."""
         if region is None or curve is None:
             self._source.data = {"x": [], "y": []}
-            self.figure.title.text = "Region of interest: draw one in the frame"
+            self.figure.title.text = "Region of interest: none drawn"
             return
         (top, bottom), (left, right) = region
         self._source.data = {"x": curve[0], "y": curve[1]}
@@ -113,8 +113,8 @@ class SampleFigure:
         structure = frame.structure if frame is not None else None
         if structure is None or frame is None:
             self._source.data = {"x": [], "y": [], "r": [], "number": []}
-            none = "no second opinion on this frame"
-            self.figure.title.text = f"Sample: {(frame.opinion if frame else '') or none}"
+            left = "not solved yet" if frame is not None and frame.opinion else "no second opinion"
+            self.figure.title.text = f"Sample: {left}"
             return
         self._source.data = {
             "x": structure.y,
