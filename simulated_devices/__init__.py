@@ -11,6 +11,7 @@ from simulated_devices.sample import Illumination, SpeckleSample
 from simulated_devices.sample_map import MapShape, SampleMap
 from simulated_devices.scattering import intensity
 from simulated_devices.stages import SampleStage
+from simulated_devices.world import Shape, World, draw_intensity
 
 __all__ = [
     "DISK_NUMBERS",
@@ -25,10 +26,13 @@ __all__ = [
     "PixelGrid",
     "SampleMap",
     "SampleStage",
+    "Shape",
     "SpeckleDetector",
     "SpeckleSample",
     "Truth",
+    "World",
     "centered",
+    "draw_intensity",
     "draw_radii",
     "draw_system",
     "grid_by_name",

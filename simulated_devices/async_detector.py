@@ -38,6 +38,7 @@ from simulated_devices.grids import PixelGrid, quadrant
 from simulated_devices.sample import LARGEST_SEED, SpeckleSample
 from simulated_devices.signals import non_negative
 from simulated_devices.swmr_files import TIMESTAMP_DATASET, SwmrFrameFile
+from simulated_devices.world import World
 
 __all__ = ["AsyncSpeckleDetector"]
 
@@ -57,10 +58,11 @@ class _Camera:
         sample: SpeckleSample,
         grid: PixelGrid,
         response: DetectorResponse,
+        world: World,
         nominal_exposure_time: float,
         seed: int | None,
     ) -> None:
-        self.sample, self.grid, self.response = sample, grid, response
+        self.sample, self.grid, self.response, self.world = sample, grid, response, world
         self.nominal_exposure_time = nominal_exposure_time
         self.frames_written, self._set_frames_written = soft_signal_r_and_setter(int)
         self.num, self.exposure_time, self.dead_time = 1, 0.0, 0.0
@@ -114,7 +116,12 @@ class _Camera:
             )
             # On a thread of its own, so that the RunEngine's loop is free meanwhile.
             frame = await asyncio.to_thread(
-                simulate_frame, truth, self.grid, self.response, self.nominal_exposure_time
+                simulate_frame,
+                truth,
+                self.grid,
+                self.response,
+                self.nominal_exposure_time,
+                world=self.world,
             )
             if await self._is_stopped(truth.exposure_time - (time.monotonic() - started)):
                 return
@@ -232,6 +239,8 @@ class AsyncSpeckleDetector(StandardDetector):
         Where its pixels look; by default a quadrant of 257 x 257.
     response : DetectorResponse, optional
         Its noise and defects; by default it has none.
+    world : World, optional
+        What particles and beam are like; by default disks at rest in coherent light.
     exposure_time : float
         Seconds per frame, unless `TriggerInfo.livetime` states them.
     nominal_exposure_time : float
@@ -253,6 +262,7 @@ class AsyncSpeckleDetector(StandardDetector):
         *,
         grid: PixelGrid | None = None,
         response: DetectorResponse | None = None,
+        world: World | None = None,
         exposure_time: float = 0.0,
         nominal_exposure_time: float = 1.0,
         seed: int | None = None,
@@ -260,8 +270,8 @@ class AsyncSpeckleDetector(StandardDetector):
     ) -> None:
         if not non_negative(nominal_exposure_time):
             raise ValueError("nominal_exposure_time must be above 0 s, not 0")
-        grid, response = grid or quadrant(), response or DetectorResponse()
-        camera = _Camera(sample, grid, response, float(nominal_exposure_time), seed)
+        grid, response, world = grid or quadrant(), response or DetectorResponse(), world or World()
+        camera = _Camera(sample, grid, response, world, float(nominal_exposure_time), seed)
         self.exposure_time = soft_signal_rw(float, non_negative(exposure_time), units="s")
         self.beam_center, _ = soft_signal_r_and_setter(Array1D[np.float64], np.array(grid.beam_center, float))
         self.grid_shape, _ = soft_signal_r_and_setter(Array1D[np.int64], np.array(grid.shape, np.int64))
@@ -271,6 +281,7 @@ class AsyncSpeckleDetector(StandardDetector):
         self.nominal_exposure_time, _ = soft_signal_r_and_setter(float, float(nominal_exposure_time))
         self.frames_per_trigger, _ = soft_signal_r_and_setter(int, 1)
         self.response, _ = soft_signal_r_and_setter(str, json.dumps(response.to_dict(), sort_keys=True))
+        self.world, _ = soft_signal_r_and_setter(str, json.dumps(world.to_dict(), sort_keys=True))
         self.sample_map, _ = soft_signal_r_and_setter(str, json.dumps(sample.map.to_dict(), sort_keys=True))
         self.add_detector_logics(
             _TriggerLogic(camera, self.exposure_time),
@@ -286,6 +297,7 @@ class AsyncSpeckleDetector(StandardDetector):
             self.nominal_exposure_time,
             self.frames_per_trigger,
             self.response,
+            self.world,
             self.sample_map,
         )
         super().__init__(name=name)

@@ -29,6 +29,7 @@ from simulated_devices.frame_files import FRAME_DATASET, link_again, prepare_dir
 from simulated_devices.grids import PixelGrid, quadrant
 from simulated_devices.sample import LARGEST_SEED, SpeckleSample
 from simulated_devices.signals import CheckedSignal, count, non_negative
+from simulated_devices.world import World
 
 __all__ = ["SpeckleDetector"]
 
@@ -60,6 +61,8 @@ class SpeckleDetector(Device):
         Where its pixels look; by default a quadrant of 257 x 257.
     response : DetectorResponse, optional
         Its noise and defects; by default it has none.
+    world : World, optional
+        What particles and beam are like; by default disks at rest in coherent light.
     exposure_time : float
         Seconds per frame; 0 takes no longer than the simulation does.
     nominal_exposure_time : float
@@ -93,6 +96,7 @@ class SpeckleDetector(Device):
         data_directory: str | Path,
         grid: PixelGrid | None = None,
         response: DetectorResponse | None = None,
+        world: World | None = None,
         exposure_time: float = 0.0,
         nominal_exposure_time: float = 1.0,
         frames_per_trigger: int = 1,
@@ -108,6 +112,7 @@ class SpeckleDetector(Device):
         self._data_directory = Path(data_directory).absolute()
         self._grid = quadrant() if grid is None else grid
         self._response = DetectorResponse() if response is None else response
+        self._world = World() if world is None else world
         self._nominal_exposure_time = float(nominal_exposure_time)
         self._noise_seeds = np.random.default_rng(seed)
         self._created = time.time()
@@ -124,8 +129,25 @@ class SpeckleDetector(Device):
 
     @property
     def response(self) -> DetectorResponse:
-        """Noise and defects."""
+        """Noise and defects; another one may be set between runs.
+
+        Raises
+        ------
+        RuntimeError
+            If it is set within a run, whose frames are already described.
+        """
         return self._response
+
+    @response.setter
+    def response(self, response: DetectorResponse) -> None:
+        if self._staged_frames is not None:
+            raise RuntimeError(f"the response of {self.name} was changed within a run: set it before the run")
+        self._response = response
+
+    @property
+    def world(self) -> World:
+        """What particles and beam are like."""
+        return self._world
 
     @property
     def sample(self) -> SpeckleSample:
@@ -216,7 +238,7 @@ class SpeckleDetector(Device):
 
     def _write(self, path: Path, truth: Truth, frames: int) -> None:
         images = (
-            simulate_frame(truth, self._grid, self._response, self._nominal_exposure_time, index)
+            simulate_frame(truth, self._grid, self._response, self._nominal_exposure_time, index, self._world)
             for index in range(frames)
         )
         write_frames(path, images, (frames, *self._grid.shape), self._response.dtype)
@@ -296,6 +318,7 @@ class SpeckleDetector(Device):
             "saturation_level": (self._response.effective_saturation_level, number),
             "nominal_exposure_time": (self._nominal_exposure_time, {**number, "units": "s"}),
             "response": (json.dumps(self._response.to_dict(), sort_keys=True), text),
+            "world": (json.dumps(self._world.to_dict(), sort_keys=True), text),
             "sample_family": (sample.family.get(), text),
             "sample_map": (json.dumps(sample.map.to_dict(), sort_keys=True), text),
             "sample_seed": (sample.seed.get(), {"dtype": "integer", "shape": []}),

@@ -1,4 +1,4 @@
-"""What a detector does to the intensity: photons, noise, blur, defects, saturation, rounding.
+"""What a detector does to the intensity: photons, noise, blur, panels, defects, saturation, rounding.
 
 Use :class:`DetectorResponse` to turn a noise-free intensity into the frame that a camera would
 deliver. Every effect is off by default; those that are on are plain numbers, so that the
@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve1d, gaussian_filter
+from scipy.special import ndtr
 
 __all__ = ["DetectorResponse"]
 
 DTYPES = ("float32", "float64", "uint16")
 LARGEST_UINT16 = 65535.0
+SQRT_TAU = math.sqrt(2.0 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class DetectorResponse:
     photons : float, optional
         Expected number of photons in a whole frame. The counts are drawn from Poisson
         distributions, in proportion to the intensity. None leaves the intensity as it is.
+    charge_sharing : float
+        Standard deviation, in pixels, of the cloud of charge of a photon that hits a pixel anywhere. What
+        falls into a neighbour is read there; so pixels are no whole numbers of photons any more. 0 is off.
+    panel_size : int
+        Rows and columns of the panels (modules) of which the detector is made. 0 is one panel.
+    panel_gap : int
+        Rows and columns between panels that always read 0.
+    panel_gain_spread : float
+        Standard deviation of the gains of the panels, whose mean is 1.
     dark_level : float
         Added to every pixel, in counts.
     readout_noise : float
@@ -45,7 +56,7 @@ class DetectorResponse:
     hot_level : float, optional
         What a hot pixel reads, in counts. Needed when there are hot pixels.
     defect_seed : int
-        Fixes where the dead and the hot pixels of this detector are.
+        Fixes where the dead and the hot pixels of this detector are, and the gains of its panels.
     saturation_level : float, optional
         No pixel reads more, in counts.
     dtype : str
@@ -59,6 +70,10 @@ class DetectorResponse:
 
     point_spread: float = 0.0
     photons: float | None = None
+    charge_sharing: float = 0.0
+    panel_size: int = 0
+    panel_gap: int = 0
+    panel_gain_spread: float = 0.0
     dark_level: float = 0.0
     readout_noise: float = 0.0
     dead_fraction: float = 0.0
@@ -69,8 +84,13 @@ class DetectorResponse:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("point_spread", "dark_level", "readout_noise"):
+        for name in ("point_spread", "charge_sharing", "panel_gain_spread", "dark_level", "readout_noise"):
             _require(name, getattr(self, name), 0.0, math.inf, "0 turns it off")
+        for name in ("panel_size", "panel_gap"):
+            if getattr(self, name) != int(getattr(self, name)) or getattr(self, name) < 0:
+                raise ValueError(f"{name} must be an integer of 0 or more, not {getattr(self, name)!r}")
+        if not self.panel_size and (self.panel_gap or self.panel_gain_spread):
+            raise ValueError("panel_gap and panel_gain_spread need panel_size: give the rows of a panel")
         for name in ("dead_fraction", "hot_fraction"):
             _require(name, getattr(self, name), 0.0, 1.0, "it is a share of all pixels")
         for name in ("photons", "hot_level", "saturation_level"):
@@ -102,6 +122,12 @@ class DetectorResponse:
         if self.dtype == "uint16":
             limits.append(LARGEST_UINT16)
         return min(limits, default=0.0)
+
+    def gaps(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Tell which pixels of a frame of this shape lie in the gaps between panels: fit for a mask."""
+        if not self.panel_gap:
+            return np.zeros(shape, bool)
+        return _panels(shape, self.panel_size, self.panel_gap, 0.0, self.defect_seed) == 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain values, for a document or a JSON file."""
@@ -158,6 +184,12 @@ class DetectorResponse:
             total = frame.sum()
             expected = frame * (self.photons * scale / total) if total > 0 else frame
             frame = rng.poisson(expected).astype(np.float64)
+        if self.charge_sharing > 0:
+            frame = share_charge(frame, self.charge_sharing)
+        if self.panel_size:
+            frame = frame * _panels(
+                frame.shape, self.panel_size, self.panel_gap, self.panel_gain_spread, self.defect_seed
+            )
         if self.dark_level > 0:
             frame = frame + self.dark_level
         if self.readout_noise > 0:
@@ -172,6 +204,47 @@ class DetectorResponse:
         if self.dtype == "uint16":
             frame = np.clip(np.rint(frame), 0.0, self.effective_saturation_level)
         return frame.astype(self.dtype)
+
+
+def share_charge(counts: NDArray[np.float64], deviation: float) -> NDArray[np.float64]:
+    """Spread the charge of each photon over its pixel and the neighbours; what leaves the frame is lost.
+
+    Parameters
+    ----------
+    counts : array, shape (rows, columns)
+    deviation : float
+        Of the Gaussian cloud of charge, in pixels. Photons hit a pixel anywhere.
+
+    Returns
+    -------
+    array, shape (rows, columns)
+
+    Notes
+    -----
+    The share of a pixel at the distance m is the integral over that pixel of a box of one pixel convolved
+    with the Gaussian, ``G(m + 1) - 2 G(m) + G(m - 1)``, G being the second integral of the Gaussian.
+    """
+    reach = math.ceil(5.0 * deviation) + 1
+    m = np.arange(-reach, reach + 1)
+
+    def twice_integrated(x: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.asarray(
+            x * ndtr(x / deviation) + deviation * np.exp(-0.5 * (x / deviation) ** 2) / SQRT_TAU
+        )
+
+    shares = twice_integrated(m + 1.0) - 2.0 * twice_integrated(m + 0.0) + twice_integrated(m - 1.0)
+    for axis in (0, 1):
+        counts = convolve1d(counts, shares, axis=axis, mode="constant")
+    return counts
+
+
+@functools.lru_cache(maxsize=8)
+def _panels(shape: tuple[int, int], size: int, gap: int, spread: float, seed: int) -> NDArray[np.float64]:
+    """Gain of each pixel; 0 in the gaps between panels."""
+    number, within = zip(*(np.divmod(np.arange(n), size + gap) for n in shape), strict=True)
+    gains = np.random.default_rng([seed, 1]).normal(1.0, spread, (number[0][-1] + 1, number[1][-1] + 1))
+    inside = (within[0] < size)[:, None] & (within[1] < size)[None, :]
+    return np.where(inside, np.maximum(gains, 0.0)[np.ix_(number[0], number[1])], 0.0)
 
 
 @functools.lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from simulated_devices.grids import BOX_LENGTH
 from speckle_plugin.scattering import compiled
 
-__all__ = ["DISK_NUMBERS", "DiskSystem", "Family", "draw_radii", "draw_system"]
+__all__ = ["DISK_NUMBERS", "DiskSystem", "Family", "draw_radii", "draw_spheres", "draw_system"]
 
 DISK_NUMBERS = range(2, 21)
 """The disk numbers of the model: 2 to 20."""
@@ -137,11 +137,22 @@ def _positive_normal(
 
 
 def draw_system(
-    family: Family | str, disk_number: int, rng: np.random.Generator, published_seed: int = 0
+    family: Family | str,
+    disk_number: int,
+    rng: np.random.Generator,
+    published_seed: int = 0,
+    room: float = 1.0,
 ) -> DiskSystem:
     """Draw one configuration: radii by the family, positions by random sequential addition.
 
     No two disks come nearer than a gap of 2, and none is cut by the box.
+
+    Parameters
+    ----------
+    family, disk_number, rng, published_seed
+        As for :func:`draw_radii`.
+    room : float
+        Each takes as much room as a disk of a radius so many times its own.
 
     Raises
     ------
@@ -150,12 +161,37 @@ def draw_system(
     """
     radii = draw_radii(family, disk_number, rng, published_seed)
     positions = np.empty((disk_number, 2))
-    if not _add_sequentially(radii, positions, BOX_LENGTH, rng):
+    if not _add_sequentially(radii * room, positions, BOX_LENGTH, rng):
         raise ValueError(
             f"{disk_number} disks of the family {Family(family).value!r} (largest radius "
             f"{radii.max():.0f}) do not fit into the box of {BOX_LENGTH:.0f}: give a smaller disk_number"
         )
     return DiskSystem(positions, radii)
+
+
+def draw_spheres(radii: NDArray[np.float64], rng: np.random.Generator) -> DiskSystem:
+    """Draw places of spheres in a cubic box by random sequential addition, and see them along the beam.
+
+    No two spheres come nearer than a gap of 2, and none is cut by the box; their projections may overlap.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit into the box.
+    """
+    places = np.empty((radii.size, 3))
+    for placed, radius in enumerate(radii):
+        for _ in range(TRIES_PER_DISK):
+            places[placed] = rng.uniform(radius, BOX_LENGTH - radius, 3)
+            distances = np.linalg.norm(places[:placed] - places[placed], axis=1)
+            if (distances >= radii[:placed] + radius + MINIMUM_GAP).all():
+                break
+        else:
+            raise ValueError(
+                f"{radii.size} spheres (largest radius {radii.max():.0f}) do not fit into the box of "
+                f"{BOX_LENGTH:.0f}: give a smaller disk_number"
+            )
+    return DiskSystem(places[:, :2], radii)
 
 
 @compiled()

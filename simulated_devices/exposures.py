@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices.detector_response import DetectorResponse
-from simulated_devices.disks import draw_system
 from simulated_devices.grids import PixelGrid
 from simulated_devices.sample import Illumination
-from simulated_devices.scattering import intensity
+from simulated_devices.world import World, draw_intensity
 
 __all__ = ["Truth", "regenerate_frame", "simulate_frame", "truth_data_keys"]
 
@@ -66,6 +65,7 @@ def simulate_frame(
     response: DetectorResponse,
     nominal_exposure_time: float,
     frame_index: int = 0,
+    world: World | None = None,
 ) -> NDArray[Any]:
     """Make one frame of an exposure.
 
@@ -82,6 +82,8 @@ def simulate_frame(
         stands for a nominal exposure that takes no time.
     frame_index : int
         Which frame of the exposure, from 0.
+    world : World, optional
+        What particles and beam are like; by default disks at rest in coherent light.
 
     Returns
     -------
@@ -94,9 +96,9 @@ def simulate_frame(
     """
     configuration = np.random.default_rng([truth.seed, 0 if truth.frozen else frame_index])
     noise = np.random.default_rng([truth.noise_seed, frame_index])
-    system = draw_system(truth.family, truth.disk_number, configuration)
+    intensity = draw_intensity(world or World(), truth.family, truth.disk_number, grid, configuration)
     scale = truth.exposure_time / nominal_exposure_time if truth.exposure_time > 0 else 1.0
-    return response.respond(intensity(system, grid), noise, scale)
+    return response.respond(intensity, noise, scale)
 
 
 def regenerate_frame(
@@ -146,7 +148,10 @@ def regenerate_frame(
     row, column = (float(c) for c in setting("beam_center"))
     grid = PixelGrid((rows, columns), float(setting("pitch")), (row, column))
     response = DetectorResponse.from_dict(json.loads(setting("response")))
-    return simulate_frame(truth, grid, response, float(setting("nominal_exposure_time")), frame_index)
+    # Runs of earlier versions do not state the world: it was the default one.
+    stated = {f"{name}_world", f"{name}-world"} & set(configuration)
+    world = World.from_dict(json.loads(setting("world"))) if stated else World()
+    return simulate_frame(truth, grid, response, float(setting("nominal_exposure_time")), frame_index, world)
 
 
 def _stored(values: Mapping[str, Any], name: str, key: str, what: str) -> Any:

@@ -198,7 +198,7 @@ class FlySpeckleDetector(SpeckleDetector):
             noise_seed=int(self._noise_seeds.integers(LARGEST_SEED + 1)),
             exposure_time=self.exposure_time.get(),
         )
-        frame = simulate_frame(truth, self.grid, self.response, self._nominal_exposure_time)
+        frame = simulate_frame(truth, self.grid, self.response, self._nominal_exposure_time, world=self.world)
         if flight.stopped.wait(max(truth.exposure_time - (time.monotonic() - started), 0.0)):
             return False
         now = time.time()

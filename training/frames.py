@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulated_devices import PixelGrid, draw_system, grid_by_name, intensity
+from simulated_devices import DetectorResponse, PixelGrid, World, draw_intensity, grid_by_name
+from simulated_devices.detector_response import share_charge
 from speckle_plugin.preprocessing import FrameGeometry
 from training.recipe import FrameRecipe
 
@@ -57,14 +58,34 @@ def draw_frame(
         shift = rng.uniform(-recipe.beam_offset, recipe.beam_offset, 2)
         row, column = np.add(grid.beam_center, shift)
         grid = replace(grid, beam_center=(float(row), float(column)))
-    frame = intensity(draw_system(family, disk_number, rng), grid)
+    # Drawn only where it is wanted, so that the frames of other recipes stay what they were.
+    real = recipe.is_real and rng.random() < recipe.real_share
+    frame = draw_intensity(_draw_world(recipe, rng) if real else World(), family, disk_number, grid, rng)
     if recipe.photons and noisy:
         least, most = (math.log(p) for p in recipe.photons)
         frame = rng.poisson(frame * (math.exp(rng.uniform(least, most)) / frame.sum()))
+        if real and recipe.charge_sharing:
+            frame = share_charge(frame.astype(float), rng.uniform(0.0, recipe.charge_sharing))
+    if real and recipe.panel_gap:
+        gaps = DetectorResponse(panel_size=recipe.panel_size, panel_gap=recipe.panel_gap).gaps(grid.shape)
+        frame = np.where(gaps, 0.0, frame)
+        geometry = replace(geometry, mask=gaps)
     if masked:
         mask = _draw_mask(grid.shape, rng)
-        geometry = replace(geometry, mask=mask)
+        geometry = replace(geometry, mask=mask if geometry.mask is None else mask | geometry.mask)
     return DrawnFrame(frame.astype(np.float32), geometry, disk_number)
+
+
+def _draw_world(recipe: FrameRecipe, rng: np.random.Generator) -> World:
+    def drawn(span: tuple[float, ...]) -> float | None:
+        return float(np.exp(rng.uniform(*np.log(span)))) if span else None
+
+    return World(
+        shape=recipe.shape,
+        coherence_length=drawn(recipe.coherence_length),
+        beam_width=drawn(recipe.beam_width),
+        motion=rng.uniform(0.0, recipe.motion) if recipe.motion else 0.0,
+    )
 
 
 def _draw_mask(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from simulated_devices import DISK_NUMBERS, Family, grid_by_name
+from simulated_devices import DISK_NUMBERS, DetectorResponse, Family, World, grid_by_name
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.resnet import STEMS
 from speckle_plugin.preprocessing import Preprocessing
@@ -51,6 +51,19 @@ class FrameRecipe:
         Share of the frames that have such an offset.
     masked_share : float
         Share of the frames of which a part is masked: single pixels, and a bar in half of them.
+    shape : str
+        Of the particles, see :class:`simulated_devices.Shape`.
+    coherence_length, beam_width : tuple of float, optional
+        Least and most of these settings of :class:`simulated_devices.World`, drawn on a logarithmic scale;
+        none for coherent light, and for a beam that is the same everywhere.
+    motion : float
+        Most of that setting of the world.
+    charge_sharing : float
+        Most of that setting of :class:`simulated_devices.DetectorResponse`; for frames with photon noise.
+    panel_size, panel_gap : int
+        Those settings of the detector; the gaps are masked.
+    real_share : float
+        Share of the frames in which the last seven take part.
     """
 
     families: tuple[str, ...] = ("mono",)
@@ -63,6 +76,14 @@ class FrameRecipe:
     beam_offset: float = 0.0
     offset_share: float = 1.0
     masked_share: float = 0.0
+    shape: str = "disk"
+    coherence_length: tuple[float, ...] = ()
+    beam_width: tuple[float, ...] = ()
+    motion: float = 0.0
+    charge_sharing: float = 0.0
+    panel_size: int = 0
+    panel_gap: int = 0
+    real_share: float = 1.0
 
     def __post_init__(self) -> None:
         for family in self.families:
@@ -81,12 +102,26 @@ class FrameRecipe:
             )
         if self.photons and (len(self.photons) != 2 or not 0 < self.photons[0] <= self.photons[1] < math.inf):
             raise ValueError(f"photons must be empty or (least, most), not {self.photons}")
-        for name in ("noisy_share", "offset_share", "masked_share"):
+        World(shape=self.shape, motion=self.motion)
+        DetectorResponse(
+            charge_sharing=self.charge_sharing, panel_size=self.panel_size, panel_gap=self.panel_gap
+        )
+        for name in ("coherence_length", "beam_width"):
+            span = getattr(self, name)
+            if span and (len(span) != 2 or not 0 < span[0] <= span[1]):
+                raise ValueError(f"{name} must be empty or (least, most), not {span}")
+        for name in ("noisy_share", "offset_share", "masked_share", "real_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if not 0 <= self.beam_offset < math.inf:
             raise ValueError(f"beam_offset must be 0 or more pixels, not {self.beam_offset}")
         grid_by_name(self.grid, self.size)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether something of the real world is switched on."""
+        spans = self.coherence_length or self.beam_width
+        return bool(spans or self.motion or self.charge_sharing or self.panel_size or self.shape != "disk")
 
 
 @dataclass(frozen=True)
@@ -125,6 +160,9 @@ class TrainingRecipe:
     validation_per_class, test_per_class : int
     precision : str
         Keras dtype policy.
+    backend : {"tensorflow", "jax"}
+        What Keras runs on. JAX trains on one device, with plain layers in place of the `quick` ones; the
+        losses are the same.
     seed : int
     """
 
@@ -148,6 +186,7 @@ class TrainingRecipe:
     validation_per_class: int = 10
     test_per_class: int = 100
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    backend: Literal["tensorflow", "jax"] = "tensorflow"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -31,8 +31,8 @@ def serve(
 
     Not needed to measure or to query: sessions and commands start the server by themselves, and share it. Use
     this for programs that know nothing of data directories, such as databroker, and to have the next commands
-    begin at once. To look at runs in a browser use speckle monitor: Tiled's own page shows frames and metadata,
-    but no tables, and so no results.
+    begin at once. To look at runs in a browser use speckle monitor: Tiled's own page shows frames and
+    metadata, but no tables, and so no results.
 
     **Example**
 

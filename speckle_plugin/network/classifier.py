@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
+from speckle_plugin.network.trust import find_trust
+from speckle_plugin.network.trust.judge import judge, odd_flags
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
 from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
-from speckle_plugin.preprocessing.resampling import SAME_K_STEP, Resampling, resampling_to
+from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
+__all__ = ["Classifier", "FrameResult", "Posterior", "fits_k_step", "join_views"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +92,43 @@ class Classifier:
         The bundle, the name of a shipped one, or the path of one; None for the default.
     engine : str or Engine
         Name of the engine, or an engine of one's own.
+    any_k_step : bool
+        Whether frames of another k step get a label, and a warning; else they are flagged without one.
+
+    Attributes
+    ----------
+    trust : Trust or None
+        What was fitted beside the bundle to tell odd frames, if there is such a file.
     """
 
-    def __init__(self, bundle: Bundle | str | None = None, engine: str | Engine = "auto") -> None:
+    def __init__(
+        self,
+        bundle: Bundle | str | None = None,
+        engine: str | Engine = "auto",
+        *,
+        any_k_step: bool = True,
+    ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
+        self.trust = find_trust(self.bundle)
+        self.any_k_step = any_k_step
+
+    @property
+    def chosen_among(self) -> tuple[str, ...]:
+        """SHA-256 of the networks that `for_k_step` chooses among; none where there is no choice."""
+        return ()
+
+    def for_k_step(self, k_step: float | None) -> Classifier:
+        """Give the classifier whose network is for a k step, None where it is not known."""
+        return self
+
+    def ready_for(self, k_step: float | None) -> Classifier | None:
+        """Give what `for_k_step` gives, if its network is loaded; without waiting."""
+        return self
+
+    def fits(self, k_step: float | None) -> bool:
+        """Tell whether its network is for a k step; see :func:`fits_k_step`."""
+        return fits_k_step(k_step, self.bundle.pitch)
 
     def prepare(
         self, frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry
@@ -104,6 +138,9 @@ class Classifier:
 
     def infer(self, inputs: NDArray[np.float32]) -> Posterior:
         """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`."""
+        return self.posterior(self._run(inputs), inputs.shape[1])
+
+    def _run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         count, views = inputs.shape[:2]
         output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
         if output.logits.shape != (count * views, len(self.bundle.classes)):
@@ -111,7 +148,7 @@ class Classifier:
                 f"the engine {self.engine.name!r} gave logits of shape {output.logits.shape}, "
                 f"not {(count * views, len(self.bundle.classes))}"
             )
-        return self.posterior(output, views)
+        return output
 
     def posterior(self, output: NetworkOutput, views: int) -> Posterior:
         """Join what the network gave for the views of each frame, one frame after the other."""
@@ -189,8 +226,13 @@ class Classifier:
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
                 inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, dark)
             with times("classify"):
-                posterior = self.infer(inputs)
-            unknown = self._is_unknown(posterior)
+                output = self._run(inputs)
+                posterior = self.posterior(output, inputs.shape[1])
+                # Noise that was combined or subtracted is not that of a frame as it is measured.
+                as_measured = dark is None and self.resampling(of_frames, k_step) is None
+                judged = [frames[i] for i in fit] if as_measured else []
+                verdict = judge(self.trust, self.bundle, judged, inputs, output, of_frames)
+                odd = odd_flags(verdict, posterior.novelty, self.bundle)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -199,7 +241,7 @@ class Classifier:
                     float(posterior.confidence[row]),
                     float(posterior.entropy[row]),
                     float(posterior.novelty[row]),
-                    (*flags[i], Flag.OUT_OF_DISTRIBUTION) if unknown[row] else flags[i],
+                    (*flags[i], *odd[row]),
                 )
         if center_assumed:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
@@ -224,10 +266,6 @@ class Classifier:
         if not k_step or not self.bundle.pitch:
             return None
         return resampling_to(self.bundle.pitch, k_step, geometry, self.bundle.preprocessing)
-
-    def _is_unknown(self, posterior: Posterior) -> NDArray[np.bool_]:
-        statistics = self.bundle.feature_statistics
-        return posterior.novelty > (statistics.threshold if statistics else np.inf)
 
     def _inspect(
         self,
@@ -256,8 +294,20 @@ class Classifier:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
         if k_step and known and abs(k_step / known - 1.0) > SAME_K_STEP:
-            flags.append(Flag.RESAMPLED if self.resampling(geometry, k_step) else Flag.OTHER_PITCH)
+            if self.resampling(geometry, k_step):
+                flags.append(Flag.RESAMPLED)
+            else:
+                flags.append(Flag.OTHER_PITCH if self.any_k_step else Flag.WRONG_K_STEP)
         return tuple(flags)
+
+
+def fits_k_step(k_step: float | None, known: float | None) -> bool:
+    """Tell whether a network for the k step `known` is for frames of another one.
+
+    It is where frames can be brought to it, see :mod:`speckle_plugin.preprocessing.resampling`, and where
+    one of the two is not known.
+    """
+    return not k_step or not known or abs(k_step / known - 1.0) <= LARGEST_CHANGE
 
 
 def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

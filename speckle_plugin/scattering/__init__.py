@@ -1,5 +1,6 @@
-"""How disks scatter: the physics that the simulated devices and the structure solution share."""
+"""How disks, spheres and squares scatter: physics that simulated devices and structure solution share."""
 
+from speckle_plugin.scattering.coherence import partially_coherent
 from speckle_plugin.scattering.compilation import compiled
 from speckle_plugin.scattering.derivatives import (
     Pixels,
@@ -8,7 +9,8 @@ from speckle_plugin.scattering.derivatives import (
     intensity_at,
 )
 from speckle_plugin.scattering.grids import BOX_LENGTH, PITCH, PixelGrid
-from speckle_plugin.scattering.intensity import intensity_of_disks
+from speckle_plugin.scattering.intensity import intensity_of_disks, intensity_of_spheres
+from speckle_plugin.scattering.squares import intensity_of_squares
 
 __all__ = [
     "BOX_LENGTH",
@@ -20,4 +22,7 @@ __all__ = [
     "intensity_and_derivatives",
     "intensity_at",
     "intensity_of_disks",
+    "intensity_of_spheres",
+    "intensity_of_squares",
+    "partially_coherent",
 ]

@@ -1,7 +1,8 @@
-"""The form factor of a disk: its amplitude against |k|, read off tables.
+"""The form factors of disks and spheres: their amplitudes against |k|.
 
 A uniform disk of radius r has the amplitude 2 pi r^2 J1(kr) / (kr). J1 is read off a table fine
-enough that intensities are right to better than 1e-7 of their local size.
+enough that intensities are right to better than 1e-7 of their local size. A uniform sphere has
+4 pi r^3 (sin u - u cos u) / u^3 with u = kr.
 
 Source: Pedersen, Adv. Colloid Interface Sci. 70, 171 (1997).
 """
@@ -18,12 +19,22 @@ from scipy.special import j1
 from speckle_plugin.scattering.compilation import compiled
 from speckle_plugin.scattering.grids import PixelGrid
 
-__all__ = ["bessel_table", "disk_amplitude", "radial_cells", "squared_form_factor", "table_length"]
+__all__ = [
+    "bessel_table",
+    "disk_amplitude",
+    "radial_cells",
+    "sphere_amplitude",
+    "squared_form_factor",
+    "table_length",
+]
 
 # J1(q)/q is tabulated once in steps of TABLE_STEP; from it each disk's amplitude is
 # tabulated over |k| in steps of RADIAL_STEP / (largest radius); both by cubics.
 TABLE_STEP = 0.004
 RADIAL_STEP = 0.02
+
+SERIES_BELOW = 1e-2
+"""Arguments below which the amplitude of a sphere is that of its series, whose next term is u^4 / 840."""
 
 
 @functools.lru_cache(maxsize=32)
@@ -33,6 +44,15 @@ def squared_form_factor(grid: PixelGrid, radius: float) -> NDArray[np.float64]:
     at_zero = q == 0.0
     q[at_zero] = 1.0
     return (2.0 * math.pi * radius**2 * np.where(at_zero, 0.5, j1(q) / q)) ** 2
+
+
+def sphere_amplitude(k: NDArray[np.float64], radius: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Amplitude of uniform spheres, of the shape to which `k` and `radius` broadcast; 4/3 pi r^3 at k = 0."""
+    u = k * radius
+    small = u < SERIES_BELOW
+    safe = np.where(small, 1.0, u)
+    shape = np.where(small, (1.0 - u**2 / 10.0) / 3.0, (np.sin(safe) - safe * np.cos(safe)) / safe**3)
+    return np.asarray(4.0 * np.pi * radius**3 * shape)
 
 
 def table_length(largest_argument: float) -> int:

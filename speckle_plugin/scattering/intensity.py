@@ -1,6 +1,6 @@
-"""Coherent scattering of disks: the intensity at each pixel's k, without raster or FFT.
+"""Coherent scattering of disks and spheres: the intensity at each pixel's k, without raster or FFT.
 
-A frame is the squared magnitude of the sum over disks, each with its phase exp(-i k . x).
+A frame is the squared magnitude of the sum over particles, each with its phase exp(-i k . x).
 The phase is a product of a row and a column factor.
 """
 
@@ -16,16 +16,23 @@ from speckle_plugin.scattering.form_factor import (
     bessel_table,
     disk_amplitude,
     radial_cells,
+    sphere_amplitude,
     squared_form_factor,
     table_length,
 )
 from speckle_plugin.scattering.grids import PixelGrid
 
-__all__ = ["intensity_of_disks"]
+__all__ = ["intensity_of_disks", "intensity_of_spheres"]
+
+LANES = 4
+"""Particles are padded to a multiple of so many, by some that scatter nothing."""
 
 
 def intensity_of_disks(
-    positions: NDArray[np.float64], radii: NDArray[np.float64], grid: PixelGrid
+    positions: NDArray[np.float64],
+    radii: NDArray[np.float64],
+    grid: PixelGrid,
+    illumination: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Compute the scattered intensity of disks on a pixel grid.
 
@@ -36,6 +43,8 @@ def intensity_of_disks(
     radii : array, shape (n,)
     grid : PixelGrid
         Where each pixel looks.
+    illumination : array, shape (n,), optional
+        Amplitude of the incoming wave at each disk; 1 without.
 
     Returns
     -------
@@ -46,13 +55,55 @@ def intensity_of_disks(
     -----
     Source: the paper's section 2.
     """
-    if np.ptp(radii) == 0.0:
+    if np.ptp(radii) == 0.0 and illumination is None:
         form_factor = squared_form_factor(grid, float(radii[0]))
         return _equal_disks(positions, grid.k_rows, grid.k_columns, form_factor)
     reach = float(2.0 ** math.ceil(math.log2(radii.max() / 130.0))) * 130.0
     cells, weights, radial_k = radial_cells(grid, reach)
     table = bessel_table(table_length(radial_k[-1] * reach))
-    return _unequal_disks(positions, radii, grid.k_rows, grid.k_columns, cells, weights, radial_k, table)
+    form = _disk_forms(radii, radial_k, table, _padded(radii))
+    if illumination is not None:
+        form[:, : radii.size] *= illumination
+    return _unequal(positions, form, grid.k_rows, grid.k_columns, cells, weights)
+
+
+def intensity_of_spheres(
+    positions: NDArray[np.float64],
+    radii: NDArray[np.float64],
+    grid: PixelGrid,
+    illumination: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Compute the intensity that spheres scatter to small angles; their depth does not matter there.
+
+    Parameters
+    ----------
+    positions : array, shape (n, 2)
+        Centres of the spheres, seen along the beam. Component 0 goes with the rows of the frame.
+    radii : array, shape (n,)
+    grid : PixelGrid
+        Where each pixel looks.
+    illumination : array, shape (n,), optional
+        Amplitude of the incoming wave at each sphere; 1 without.
+
+    Returns
+    -------
+    array, shape `grid.shape`, float64
+        ``|F(k)|^2`` in (units of the box)^6; at k = 0 it is ``(4/3 pi sum r_i^3)^2``.
+
+    Notes
+    -----
+    Source of the form factor: Rayleigh, Proc. R. Soc. A 90, 219 (1914).
+    """
+    cells, weights, radial_k = radial_cells(grid, float(2.0 ** math.ceil(math.log2(radii.max()))))
+    form = np.zeros((radial_k.size, _padded(radii)))
+    form[:, : radii.size] = sphere_amplitude(np.abs(radial_k)[:, None], radii)
+    if illumination is not None:
+        form[:, : radii.size] *= illumination
+    return _unequal(positions, form, grid.k_rows, grid.k_columns, cells, weights)
+
+
+def _padded(radii: NDArray[np.float64]) -> int:
+    return (radii.size + LANES - 1) // LANES * LANES
 
 
 @compiled()
@@ -109,21 +160,25 @@ def _equal_disks(positions, k_rows, k_columns, form_factor):  # type: ignore[no-
     return frame
 
 
+@compiled()
+def _disk_forms(radii, radial_k, table, padded):  # type: ignore[no-untyped-def]
+    form = np.zeros((radial_k.size, padded))
+    for d in range(radii.size):
+        for m in range(radial_k.size):
+            form[m, d] = disk_amplitude(radial_k[m], radii[d], table)
+    return form
+
+
 @compiled(fastmath={"contract", "reassoc", "nsz"})
-def _unequal_disks(  # type: ignore[no-untyped-def]
-    positions, radii, k_rows, k_columns, cells, weights, radial_k, table
-):
-    # The innermost loop runs over disks, padded to whole vectors by disks that scatter nothing.
-    n, rows, columns = radii.size, k_rows.size, k_columns.size
-    padded = (n + 3) // 4 * 4
+def _unequal(positions, form, k_rows, k_columns, cells, weights):  # type: ignore[no-untyped-def]
+    # The innermost loop runs over particles, padded to whole vectors by some that scatter nothing.
+    n, rows, columns = len(positions), k_rows.size, k_columns.size
+    padded = form.shape[1]
     row_re, row_im = np.zeros((rows, padded)), np.zeros((rows, padded))
     col_re, col_im = np.zeros((columns, padded)), np.zeros((columns, padded))
-    form = np.zeros((radial_k.size, padded))
     for d in range(n):
         phases(k_rows, positions[d, 0], 0.0, row_re[:, d], row_im[:, d])
         phases(k_columns, positions[d, 1], 0.0, col_re[:, d], col_im[:, d])
-        for m in range(radial_k.size):
-            form[m, d] = disk_amplitude(radial_k[m], radii[d], table)
 
     frame = np.empty((rows, columns))
     for i in range(rows):

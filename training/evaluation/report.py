@@ -154,6 +154,16 @@ def _masked(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     yield from _solved(found.items())
 
 
+def _real_world(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    columns = ("frames", "errors", "accuracy", "within_one", "expected_calibration_error")
+    yield from _table(
+        ("family", "world", *columns),
+        ((f, world, *(s[c] for c in columns)) for f, values in found.items() for world, s in values.items()),
+    )
+    yield ""
+    yield from _solved((f"{f}, {world}", s) for f, values in found.items() for world, s in values.items())
+
+
 def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     columns = {
         "accuracy": "accuracy",
@@ -182,15 +192,16 @@ def _centered(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
 def _unknown(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     yield (
-        f"Threshold of the novelty {found['threshold']:.3f}; {found['false_alarms']:.1%} of the known "
-        "frames lie above it. Area under the ROC curve of three scores, and share flagged:"
+        f"Of {found['known_frames']} known frames, as in training, {found['false_alarms']:.1%} are flagged. "
+        "Area under the ROC curve of the joined score, of its detectors, and of what a network alone offers; "
+        "share flagged, and what most of these are said to be:"
     )
     yield ""
-    names = ("novelty", "confidence", "energy")
+    names = ("joined", "features", "statistics", "perceptron", "novelty", "confidence", "energy")
     yield from _table(
-        ("frames", *names, "flagged"),
+        ("frames", *names, "flagged", "said to be"),
         (
-            (kind, *(values["area_under_roc"][n] for n in names), values["flagged"])
+            (kind, *(values["area_under_roc"][n] for n in names), values["flagged"], values["said"])
             for kind, values in found["kinds"].items()
         ),
     )
@@ -255,6 +266,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any], Path], Iterable[str]]] = {
     "sizes": _curves("rows and columns"),
     "beam offset": _curves("beam off by pixels"),
     "partly masked": _masked,
+    "real world": _real_world,
     "centred detectors": _centered,
     "unknown frames": _unknown,
     "baselines": _baselines,

@@ -7,24 +7,19 @@ the bundle was not made for.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from simulated_devices import Family
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.preprocessing import prepare
 from training.evaluation.baselines import baselines
 from training.evaluation.measure import Predictions, predict, reliability_curve, scores
+from training.evaluation.oddness import oddness
 from training.evaluation.shortcut_audit import audit_recipe
 from training.evaluation.study import Study
-from training.evaluation.unknowns import FAULT_PHOTONS, FAULTS, UNKNOWNS, unknown_frames
+from training.evaluation.unknowns import FAULT_PHOTONS
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import stored_frame_recipe
 
@@ -34,7 +29,20 @@ PHOTONS = (1e3, 3e3, 1e4, 3e4, 1e5, 1e6, 1e7)
 SIZES_TAKEN_WHOLE = (257, 513)
 SIZES = (65, 97, 129, 193, 257, 385, 513)
 BEAM_OFFSETS = (0.25, 0.5, 1.0, 2.0, 3.0)
-UNKNOWN_FRAMES = 200
+REAL_WORLD: dict[str, dict[str, Any]] = {
+    "ideal": {},
+    "coherence length 2000": {"coherence_length": (2000.0, 2000.0)},
+    "coherence length 1000": {"coherence_length": (1000.0, 1000.0)},
+    "coherence length 500": {"coherence_length": (500.0, 500.0)},
+    "beam of a deviation of 700": {"beam_width": (700.0, 700.0)},
+    "spheres": {"shape": "sphere"},
+    "squares": {"shape": "square"},
+    "motion of up to 100": {"motion": 100.0},
+    "charge sharing of up to 0.3 pixels": {"charge_sharing": 0.3},
+    "panels of 64 pixels, gaps of 4 masked": {"panel_size": 64, "panel_gap": 4},
+}
+"""What each changes in the recipe; lengths in the units of the box."""
+
 CENTERED_PHOTONS = (0.0, 1e6, 1e5, 1e4)
 
 
@@ -125,6 +133,15 @@ def by_mask(study: Study) -> dict[str, Any]:
     return found
 
 
+def real_world(study: Study) -> dict[str, Any]:
+    """Take frames of a less ideal world, one effect at a time, which the bundle was not told of."""
+    changes = {
+        name: {"real_share": 1.0, "photons": (FAULT_PHOTONS, FAULT_PHOTONS), "noisy_share": 1.0, **change}
+        for name, change in REAL_WORLD.items()
+    }
+    return _by_value(study, study.bundle, "", changes)
+
+
 def centered_detectors(study: Study) -> dict[str, Any]:
     """Take frames with the beam inside: one quadrant against two whose posteriors are joined."""
     if study.recipe.grid != "quadrant":
@@ -182,55 +199,6 @@ def calibration(study: Study) -> dict[str, Any]:
     return {**found, **study.solved("calibration", **as_trained)}
 
 
-def novelty(study: Study) -> dict[str, Any]:
-    """Take frames that the bundle was not made for: area under the ROC curve of three scores, flags.
-
-    The scores: `novelty` (distance of the features), `confidence` (one minus the largest
-    probability) and `energy` (minus the logarithm of the summed exponentials of the logits).
-    Each is told from known frames of the first family, with as much photon noise.
-    """
-    classifier = Classifier(study.bundle)
-    statistics = study.bundle.feature_statistics
-    if statistics is None:
-        return {}
-    classes = len(study.recipe.disk_numbers)
-    per_class = max(1, min(UNKNOWN_FRAMES // classes, study.per_class))
-    count = per_class * classes
-    recipe = replace(study.recipe, families=study.recipe.families[:1], shares=())
-    counted = replace(recipe, photons=(FAULT_PHOTONS, FAULT_PHOTONS), noisy_share=1.0)
-    known, known_counted = (
-        _score_set(classifier, balanced_set(frames, per_class, study.seeds[0], "known"))
-        for frames in (recipe, counted)
-    )
-    found: dict[str, Any] = {
-        "threshold": statistics.threshold,
-        "false_alarms": float((known["novelty"] > statistics.threshold).mean()),
-        "kinds": {},
-    }
-    sets = {kind: unknown_frames(kind, recipe, count, study.seeds[0]) for kind in UNKNOWNS}
-    for family in Family:
-        if family.value not in study.recipe.families:
-            other = replace(recipe, families=(family.value,))
-            sets[f"family {family.value}"] = balanced_set(other, per_class, study.seeds[0], "known")
-    for done, (kind, frames) in enumerate(sets.items(), start=1):
-        few = list(itertools.islice(frames, study.solver.frames if study.solver else 0))
-        unknown = _score_set(classifier, itertools.chain(few, frames))
-        beside = known_counted if kind in FAULTS else known
-        truth = np.repeat([0, 1], [len(beside["novelty"]), len(unknown["novelty"])])
-        found["kinds"][kind] = {
-            "area_under_roc": {
-                name: float(roc_auc_score(truth, np.concatenate([beside[name], unknown[name]])))
-                for name in beside
-            },
-            "flagged": float((unknown["novelty"] > statistics.threshold).mean()),
-        }
-        if study.solver is not None:
-            found["kinds"][kind]["structure"] = study.solver.measure_frames(few, recipe, study.report, kind)
-        if study.report:
-            study.report("unknown frames", done, len(sets), {})
-    return found
-
-
 def beside_baselines(study: Study) -> dict[str, Any]:
     """Train baselines without a network, and test them on the frames of the first seed."""
     found: dict[str, Any] = {}
@@ -252,18 +220,6 @@ def shortcut_audit(study: Study) -> dict[str, Any]:
         )
         for family in study.recipe.families
     }
-
-
-def _score_set(classifier: Classifier, frames: Iterable[DrawnFrame]) -> dict[str, NDArray[np.floating]]:
-    rows = []
-    for frame, geometry, _ in frames:
-        output = classifier.engine.run(prepare(frame, classifier.bundle.preprocessing, geometry)[0])
-        posterior = classifier.posterior(output, views=len(output.logits))
-        largest = output.logits.max(axis=1)
-        energy = -(largest + np.log(np.exp(output.logits - largest[:, None]).sum(axis=1)))
-        rows.append((posterior.novelty[0], 1.0 - posterior.confidence[0], energy.mean()))
-    columns = np.array(rows, dtype=np.float64).T
-    return dict(zip(("novelty", "confidence", "energy"), columns, strict=True))
 
 
 def _brief(predictions: Predictions) -> dict[str, Any]:
@@ -289,8 +245,9 @@ STUDIES = {
     "sizes": by_size,
     "beam offset": by_beam_offset,
     "partly masked": by_mask,
+    "real world": real_world,
     "centred detectors": centered_detectors,
-    "unknown frames": novelty,
+    "unknown frames": oddness,
     "baselines": beside_baselines,
 }
 """All studies by name, in the order of the report."""

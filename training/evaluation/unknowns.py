@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulated_devices import DetectorResponse, PixelGrid, draw_system, grid_by_name, intensity
+from simulated_devices import DetectorResponse, PixelGrid, Shape, World, draw_intensity, grid_by_name
 from training.frames import DrawnFrame, frame_geometry, generator
+from training.odd_frames import family_of
 from training.recipe import FrameRecipe
 
 __all__ = ["FAULTS", "FAULT_PHOTONS", "UNKNOWNS", "unknown_frames"]
@@ -21,10 +22,14 @@ Draw = Callable[[FrameRecipe, PixelGrid, np.random.Generator], NDArray[np.floati
 
 
 def _system(
-    recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator, numbers: tuple[int, ...] = ()
+    recipe: FrameRecipe,
+    grid: PixelGrid,
+    rng: np.random.Generator,
+    numbers: tuple[int, ...] = (),
+    world: World | None = None,
 ) -> NDArray[np.float64]:
     disk_number = int(rng.choice(numbers or recipe.disk_numbers))
-    return intensity(draw_system(recipe.families[0], disk_number, rng), grid)
+    return draw_intensity(world or World(), family_of(recipe, rng), disk_number, grid, rng)
 
 
 def _one_disk(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -78,15 +83,28 @@ def _dead_rows(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -
     return frame
 
 
-def _gain_step(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
-    frame = _system(recipe, grid, rng)
-    frame[:, int(rng.integers(20, grid.shape[1] // 3)) :] *= 3.0
-    return frame
+def _gain_step(gain: float) -> Draw:
+    def draw(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+        frame = _system(recipe, grid, rng)
+        frame[:, int(rng.integers(20, grid.shape[1] // 3)) :] *= gain
+        return frame
+
+    return draw
 
 
-def _beam_off(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
-    row, column = np.add(grid.beam_center, rng.choice([-10.0, 10.0], 2))
-    return _system(recipe, replace(grid, beam_center=(float(row), float(column))), rng)
+def _beam_off(pixels: float) -> Draw:
+    def draw(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+        row, column = np.add(grid.beam_center, rng.choice([-pixels, pixels], 2))
+        return _system(recipe, replace(grid, beam_center=(float(row), float(column))), rng)
+
+    return draw
+
+
+def _in_world(world: World) -> Draw:
+    def draw(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
+        return _system(recipe, grid, rng, world=world)
+
+    return draw
 
 
 FAULTS: dict[str, Draw] = {
@@ -110,8 +128,14 @@ UNKNOWNS: dict[str, Draw] = {
     "pixels of a frame shuffled": _shuffled,
     **FAULTS,
     "eight dead rows": _dead_rows,
-    "gain step of 3": _gain_step,
-    "beam off by 10 pixels": _beam_off,
+    "gain step of 3": _gain_step(3.0),
+    "gain step of 1.5": _gain_step(1.5),
+    "beam off by 3 pixels": _beam_off(3.0),
+    "beam off by 10 pixels": _beam_off(10.0),
+    "squares": _in_world(World(shape=Shape.SQUARE)),
+    "spheres": _in_world(World(shape=Shape.SPHERE)),
+    "coherence length 1000": _in_world(World(coherence_length=1000.0)),
+    "coherence length 500": _in_world(World(coherence_length=500.0)),
 }
 """Kinds of frames outside of what a bundle was trained on, by name."""
 
@@ -124,7 +148,7 @@ def unknown_frames(kind: str, recipe: FrameRecipe, count: int, seed: int) -> Ite
     kind : str
         One of `UNKNOWNS`.
     recipe : FrameRecipe
-        Whose first family, grid and disk numbers the frames have, as far as the kind leaves them.
+        Whose families, grid and disk numbers the frames have, as far as the kind leaves them.
     count, seed : int
     """
     grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)

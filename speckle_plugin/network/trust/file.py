@@ -1,0 +1,154 @@
+"""Trust files: what was fitted beside a bundle, of which it needs no new weights.
+
+A trust file is an .npz of plain arrays and a manifest: for which bundle it is (by SHA-256) and how it was
+made. It holds :class:`~speckle_plugin.network.trust.oddness.Oddness` for each range of k that frames may
+have. Those of shipped bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name
+and the suffix `.trust.npz`.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.network.bundle import Bundle, BundleError
+from speckle_plugin.network.feature_statistics import FeatureStatistics
+from speckle_plugin.network.trust.oddness import Oddness
+from speckle_plugin.network.trust.statistics import STATISTICS
+from speckle_plugin.schema import Flag
+
+__all__ = ["SUFFIX", "Trust", "find_trust", "load_trust", "save_trust", "trust_path"]
+
+FORMAT = 1
+SUFFIX = ".trust.npz"
+TRUST_FOLDER = Path(__file__).parents[2] / "models" / "trust"
+LARGEST = 1 << 22
+"""Bytes that are read at most: a shipped file has less than 300 kB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What was fitted beside a bundle.
+
+    Parameters
+    ----------
+    bundle_sha256 : str
+        Of the bundle.
+    oddness : mapping of int to Oddness
+        By the rows of the quadrants that were looked at.
+    made : mapping
+        Command, seed, frames, versions, date.
+    """
+
+    bundle_sha256: str
+    oddness: Mapping[int, Oddness]
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_trust(bundle: Bundle) -> Trust | None:
+    """Find the trust file of a bundle: a shipped one, or the one beside the bundle's file; None without.
+
+    Raises
+    ------
+    BundleError
+        If there is one that can't be read.
+    """
+    paths = [] if bundle.path is None else [trust_path(bundle.path)]
+    for path in (*paths, TRUST_FOLDER / f"{bundle.name}{SUFFIX}"):
+        if path.is_file():
+            trust = load_trust(path)
+            if trust.bundle_sha256 == bundle.sha256:
+                return trust
+    return None
+
+
+def trust_path(bundle_path: Path) -> Path:
+    """Give the path of the trust file beside a bundle."""
+    return bundle_path.with_name(bundle_path.stem + SUFFIX)
+
+
+def save_trust(trust: Trust, path: Path | str) -> Path:
+    """Write a trust file, and return its path."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for size, oddness in trust.oddness.items():
+        for name, value in _arrays_of(oddness).items():
+            arrays[f"oddness/{size}/{name}"] = value
+    manifest = {
+        "format": FORMAT,
+        "bundle_sha256": trust.bundle_sha256,
+        "statistics": STATISTICS,
+        "oddness": {str(size): {"kinds": list(o.kinds)} for size, o in trust.oddness.items()},
+        "made": dict(trust.made),
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, manifest=np.array(json.dumps(manifest)), **arrays)
+    return partial.replace(path)
+
+
+def load_trust(path: Path | str) -> Trust:
+    """Read a trust file.
+
+    Raises
+    ------
+    BundleError
+        If it is missing, damaged, or of another version of the package.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            manifest = json.loads(str(arrays["manifest"]))
+            if manifest["format"] != FORMAT or manifest["statistics"] != STATISTICS:
+                raise ValueError("it is of another version of speckle_plugin")
+            oddness = {
+                int(size): _oddness(
+                    {n.split("/", 2)[2]: arrays[n] for n in arrays.files if n.startswith(f"oddness/{size}/")},
+                    tuple(Flag(kind) for kind in about["kinds"]),
+                )
+                for size, about in manifest["oddness"].items()
+            }
+        return Trust(manifest["bundle_sha256"], oddness, manifest["made"])
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"the trust file {path} can't be read ({error}): make it again with speckle calibrate"
+        ) from error
+
+
+def _arrays_of(oddness: Oddness) -> dict[str, NDArray[Any]]:
+    known = {f"known/{name}": np.asarray(value, np.float32) for name, value in vars(oddness.known).items()}
+    known["known/components"] = known["known/components"].astype(np.float16)
+    layers = {
+        f"layer/{place}": layer.astype(np.float16 if layer.ndim > 1 else np.float32)
+        for place, layer in enumerate(oddness.layers)
+    }
+    plain = {
+        name: np.asarray(getattr(oddness, name)) for name in ("means", "deviations", "middles", "limits")
+    }
+    return {**known, **layers, **plain}
+
+
+def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:
+    known: dict[str, Any] = {
+        name.removeprefix("known/"): value if value.ndim else float(value)
+        for name, value in arrays.items()
+        if name.startswith("known/")
+    }
+    count = sum(name.startswith("layer/") for name in arrays)
+    plain = {name: arrays[name] for name in ("means", "deviations", "middles", "limits")}
+    return Oddness(
+        known=FeatureStatistics(**known),
+        layers=[arrays[f"layer/{place}"].astype(np.float32) for place in range(count)],
+        kinds=kinds,
+        **plain,
+    )

@@ -1,0 +1,158 @@
+"""Detectors of oddness, joined: which frames a network was not made for, and in what they are odd.
+
+Three look at a frame. The distance of the network's features from those of known frames, and the distance of
+the frame's statistics, need to have seen known frames only. A small perceptron of both has seen odd frames
+of several kinds, and names the kind. Each gives a score that is 1 where it alone would flag; the largest of
+them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.network.feature_statistics import FeatureStatistics
+from speckle_plugin.network.trust.statistics import STATISTICS
+from speckle_plugin.schema import Flag
+
+__all__ = ["Look", "Oddness", "Verdict", "log_probabilities"]
+
+FARTHEST = 6.0
+"""Standard deviations to which the inputs of the perceptron are cut."""
+
+COUNTED = 1
+"""Place, among the statistics, of whether a frame is one of counts: such frames are standardized apart."""
+
+
+class Look(NamedTuple):
+    """What is seen of N frames: statistics (N, n), features (N, m) and logits (N, views, classes)."""
+
+    statistics: NDArray[np.float32]
+    features: NDArray[np.floating]
+    logits: NDArray[np.floating]
+
+
+class Verdict(NamedTuple):
+    """What is said of N frames."""
+
+    score: NDArray[np.float64]
+    """Shape (N,); above 1 they are odd."""
+
+    flags: tuple[Flag, ...]
+    """In what each is odd most, whether it is or not."""
+
+    detectors: NDArray[np.float64]
+    """Scores of the features, of the statistics and of the perceptron, shape (N, 3)."""
+
+
+def log_probabilities(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the logarithm of the probabilities of each row of logits."""
+    shifted = np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class Oddness:
+    """What is known of known frames, and of odd ones.
+
+    Parameters
+    ----------
+    means, deviations : array, shape (2, n)
+        Of the statistics of known frames without counts of photons, and with.
+    known : FeatureStatistics
+        How these statistics, standardized, are distributed.
+    layers : sequence of array
+        Weights and biases of the perceptron, in turns; its outputs are the known frames, then `kinds`.
+    kinds : tuple of Flag
+    middles, limits : array, shape (3,)
+        Score of each detector that a known frame has in the middle, and that above which it flags.
+    """
+
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    known: FeatureStatistics
+    layers: Sequence[NDArray[np.float32]]
+    kinds: tuple[Flag, ...]
+    middles: NDArray[np.float64]
+    limits: NDArray[np.float64]
+
+    def judge(self, look: Look, features: FeatureStatistics | None) -> Verdict:
+        """Judge frames.
+
+        Parameters
+        ----------
+        look : Look
+        features : FeatureStatistics or None
+            Those of the bundle.
+        """
+        standardized = standardize(look.statistics, self.means, self.deviations)
+        values = perceive(inputs_of(standardized, look, features), self.layers)
+        log_p = log_probabilities(values)
+        odd = np.logaddexp.reduce(log_p[:, 1:], axis=1) - log_p[:, 0]
+        scores = np.stack([novelty(look, features), self.known.distances(standardized), odd], axis=1)
+        detectors = (scores - self.middles) / (self.limits - self.middles)
+        named = [self.kinds[place] for place in log_p[:, 1:].argmax(axis=1)]
+        # The perceptron names the kind wherever it finds the frame odd, the others where it does not.
+        flags = tuple(
+            kind if of[2] > 1 else (Flag.ODD_FEATURES, Flag.ODD_STATISTICS, kind)[int(of.argmax())]
+            for kind, of in zip(named, detectors, strict=True)
+        )
+        return Verdict(detectors.max(axis=1), flags, detectors)
+
+
+def standardize(
+    statistics: NDArray[np.float32], means: NDArray[np.float32], deviations: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give statistics in standard deviations of known frames of their kind, with counts or without."""
+    kind = (statistics[:, COUNTED] > 0.5).astype(np.intp)
+    return np.clip((statistics - means[kind]) / deviations[kind], -FARTHEST, FARTHEST).astype(np.float32)
+
+
+def novelty(look: Look, features: FeatureStatistics | None) -> NDArray[np.float64]:
+    """Give the logarithm of the distance of the features; 0 where a bundle has no statistics of them."""
+    if features is None:
+        return np.zeros(len(look.features))
+    return np.log(features.distances(look.features.astype(np.float32)).astype(np.float64) + 1e-6)
+
+
+def inputs_of(
+    standardized: NDArray[np.float32], look: Look, features: FeatureStatistics | None
+) -> NDArray[np.float32]:
+    """Give the inputs of the perceptron, shape (N, inputs)."""
+    logits = np.asarray(look.logits, np.float64).mean(axis=1)
+    p = np.exp(log_probabilities(logits))
+    places = np.arange(p.shape[1])
+    middle = p @ places
+    spread = np.sqrt(np.maximum(p @ places**2 - middle**2, 0.0))
+    energy = np.logaddexp.reduce(logits, axis=1)
+    more = [
+        look.statistics[:, :2] - (5.0, 0.5),
+        (middle[:, None] - 9.0) / 5.0,
+        spread[:, None],
+        (energy[:, None] - 10.0) / 5.0,
+        np.sort(p, axis=1)[:, -2:],
+        p,
+        novelty(look, features)[:, None],
+    ]
+    if features is not None:
+        along = (look.features.astype(np.float64) - features.mean) @ features.components.T.astype(np.float64)
+        more.append(along / np.sqrt(features.variances))
+    joined = np.concatenate([standardized, *more], axis=1)
+    return np.clip(joined, -FARTHEST, FARTHEST).astype(np.float32)
+
+
+def perceive(inputs: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Run the perceptron; the outputs are logits."""
+    values: NDArray[Any] = inputs
+    for weights, biases in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+        values = np.maximum(values @ weights + biases, 0.0)
+    return values @ layers[-2] + layers[-1]
+
+
+def statistics_length() -> int:
+    """Give how many statistics there are."""
+    return sum(STATISTICS.values())

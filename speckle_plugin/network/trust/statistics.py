@@ -1,0 +1,255 @@
+"""Numbers of a frame by which odd ones are told: rings, contrast, neighbours, lines, beam, map of distances.
+
+They are taken from the quadrants that the network sees, but of a larger range of k where the frame has it.
+None depends on the scale of the intensity. Counts of photons are known by their steps, whatever the gain:
+then photon noise is allowed for.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.network.trust import kernels
+from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
+from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
+
+__all__ = ["STATISTICS", "View", "frame_statistics", "range_of", "views_of"]
+
+RANGES = (257, 129)
+"""Rows and columns of a quadrant that is looked at, the largest that a frame has."""
+
+ZONES = 10
+BANDS = 48
+MAP_BINS = 12
+FIRST_LINE = 12
+"""Rows and columns from the beam on that are not compared, being too steep."""
+
+BEAM_REGION = 64
+OFFSETS = (3.0, 8.0)
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+CANDIDATES = ((0.0, 0.0), *((o * a, o * b) for o in OFFSETS for a, b in DIRECTIONS))
+
+NO_COUNTS = 9.0
+"""Stands for the logarithm of the number of photons where a frame has no steps of photons."""
+
+STATISTICS: dict[str, int] = {
+    "photons": 2,
+    "profile": BANDS,
+    "contrast": 3 * ZONES,
+    "angles": 3 * ZONES,
+    "slopes": 2 * ZONES,
+    "beam": len(CANDIDATES) - 1,
+    "pixels": 14,
+    "lines": 8,
+    "map": 3 * MAP_BINS,
+    "symmetry": 3,
+}
+"""Groups of numbers, in their order, and how many there are of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is worked out once for a quadrant.
+
+    Parameters
+    ----------
+    quadrant : Quadrant
+    ring : array of int16, shape (rows, columns)
+        Ring of each pixel, -1 where it is left out.
+    counts : array, shape (rings,)
+        Pixels of each ring.
+    band, zone : array of int, shape (rings,)
+    cosine, sine : array of float32, shape (rows, columns)
+        Of the angle of each pixel.
+    candidates : array of int16, shape (candidates, rows, columns)
+        Rings about other places of the beam.
+    line_counts : array, shape (2, rows)
+        Pixels of each row and column that are compared.
+    """
+
+    quadrant: Quadrant
+    ring: NDArray[np.int16]
+    counts: NDArray[np.float64]
+    band: NDArray[np.intp]
+    zone: NDArray[np.intp]
+    cosine: NDArray[np.float32]
+    sine: NDArray[np.float32]
+    candidates: NDArray[np.int16]
+    line_counts: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def range_of(geometry: FrameGeometry, settings: Preprocessing) -> int | None:
+    """Give the rows of the quadrants that are looked at; None where a frame has too few.
+
+    Raises
+    ------
+    ValueError
+        If too little of the frame is left around the beam to classify.
+    """
+    shapes = [q.valid.shape for q in quadrants(geometry, replace(settings, crop=RANGES[0]))]
+    least = min(min(shape) for shape in shapes)
+    return next((size for size in RANGES if size <= least), None)
+
+
+@functools.lru_cache(maxsize=16)
+def views_of(geometry: FrameGeometry, settings: Preprocessing, size: int) -> tuple[View, ...]:
+    """Work out the views of a frame, once."""
+    return tuple(_view(q) for q in quadrants(geometry, replace(settings, crop=size)))
+
+
+def _view(quadrant: Quadrant) -> View:
+    rows, columns = quadrant.valid.shape
+    i, j = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    ring = np.where(quadrant.valid, np.rint(np.hypot(i, j)), -1).astype(np.int16)
+    rings = int(np.rint(math.hypot(rows, columns))) + 1
+    counts = np.bincount(ring[quadrant.valid], minlength=rings).astype(float)
+    # Narrow where the profile is steep, and the corner as one.
+    k = np.arange(rings) / rows
+    band = np.minimum((BANDS * np.sqrt(np.minimum(k / 1.2, 1.0))).astype(np.intp), BANDS - 1)
+    zone = np.clip((ZONES * np.log(np.maximum(k, 1e-9) / 0.02) / np.log(1.3 / 0.02)), 0, ZONES - 1).astype(
+        np.intp
+    )
+    angle = np.arctan2(np.broadcast_to(j, ring.shape), np.broadcast_to(i, ring.shape))
+    near = np.arange(min(BEAM_REGION, rows))
+    candidates = np.stack([np.hypot(near[:, None] - a, near[None, :] - b) for a, b in CANDIDATES])
+    return View(
+        quadrant,
+        ring,
+        counts,
+        band,
+        zone,
+        np.cos(angle).astype(np.float32),
+        np.sin(angle).astype(np.float32),
+        np.rint(candidates).astype(np.int16),
+        tuple(quadrant.valid[FIRST_LINE:, FIRST_LINE:].sum(axis=1 - axis, dtype=float) for axis in (0, 1)),
+    )
+
+
+def frame_statistics(
+    frame: NDArray[Any], inputs: NDArray[np.float32], views: tuple[View, ...]
+) -> NDArray[np.float32]:
+    """Compute the statistics of a frame, the means over its views.
+
+    Parameters
+    ----------
+    frame : array, shape (rows, columns)
+    inputs : array, shape (views, view rows, view columns)
+        What the network is given of it.
+    views : tuple of View
+
+    Returns
+    -------
+    array, shape (sum of `STATISTICS`,), float32
+    """
+    found = [_of_view(frame, given, view) for given, view in zip(inputs, views, strict=False)]
+    return np.mean(found, axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _of_view(frame: NDArray[Any], given: NDArray[np.float32], view: View) -> NDArray[np.float64]:
+    ring, valid = view.ring, view.quadrant.valid
+    values = np.zeros(ring.shape, np.float32)
+    pixels = view.quadrant.average(frame)
+    if pixels.size == values.size:
+        values = pixels.reshape(ring.shape)
+    else:
+        values[valid] = pixels
+    total = float(pixels.size)
+    least, most, negative, zero, largest, fractions = kernels.pixel_sums(values, ring)
+    counted = fractions < 0.002 * total
+    unit = float(least) if counted else 0.0
+    rings = view.counts.size
+    sums = kernels.ring_sums(values, ring, rings)
+    mean = sums / np.maximum(view.counts, 1.0)
+    level = sums.sum() / total
+    photons = math.log10(max(sums.sum() / unit, 1.0)) if counted else NO_COUNTS
+
+    per_band = np.bincount(view.band, view.counts, BANDS)
+    in_band = np.bincount(view.band, sums, BANDS) / np.maximum(per_band, 1.0)
+    floor = 0.5 * unit / np.maximum(per_band, 1.0) + 1e-12 * level
+    profile = np.where(per_band > 0, np.log((in_band + floor) / level), 0.0)
+
+    logs = np.log(mean + 1e-9 * level + 0.5 * unit / np.maximum(view.counts, 1.0))
+    slope = np.clip(_smooth_slope(np.where(view.counts > 0, logs, np.nan)), -1.0, 1.0)
+    zones = kernels.zone_sums(values, ring, view.zone, mean, slope, view.cosine, view.sine, unit, ZONES)
+    inside = np.maximum(zones[:, :1], 1.0)
+    contrast = np.clip(zones[:, 1:4] / inside, -20.0, 20.0)
+    angles, slopes = (zones[:, a:b] / np.sqrt(inside) for a, b in ((4, 7), (7, 9)))
+
+    likelihoods = kernels.beam_likelihoods(values, ring, view.candidates, int(view.candidates.max()) + 1)
+    outliers = kernels.neighbour_outliers(values, ring, unit)
+    fractions_of = np.array([negative, zero, fractions]) / total
+    more = np.log1p(np.concatenate([outliers[:, 1:].ravel(), [largest]]))
+    pixel = np.concatenate([np.minimum(outliers[:, 0], 50.0), more, np.log10(fractions_of + 1e-6)])
+    return np.concatenate(
+        [
+            [photons, float(counted)],
+            profile,
+            contrast.ravel(),
+            angles.ravel(),
+            slopes.ravel(),
+            (likelihoods[1:] - likelihoods[0]) * 10.0,
+            pixel,
+            _lines(values, view),
+            _map(given),
+            _symmetry(frame, view.quadrant, unit),
+        ]
+    )
+
+
+def _smooth_slope(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the slope of a profile by the differences over four rings; 0 where it is not known."""
+    slope = np.zeros_like(logs)
+    slope[2:-2] = (logs[4:] - logs[:-4]) / 4.0
+    return np.nan_to_num(slope)
+
+
+def _lines(values: NDArray[np.float32], view: View) -> NDArray[np.float64]:
+    """Tell how rows and columns stand out: steps, and single lines brighter or darker than those beside."""
+    roots = np.sqrt(np.maximum(values[FIRST_LINE:, FIRST_LINE:], 0.0))
+    found = []
+    for axis in (0, 1):
+        counts = view.line_counts[axis]
+        good = counts > 0.25 * counts.max()
+        means = roots.sum(axis=1 - axis)[good] / counts[good]
+        logs = np.log(means + 1e-3 * means.mean() + 1e-30)
+        steps = np.diff(logs)
+        around = np.convolve(steps, [0.25, 0.25, 0.0, 0.25, 0.25], mode="same")
+        alone = logs[1:-1] - 0.5 * (logs[:-2] + logs[2:])
+        found.append([np.abs(steps - around).max(), alone.max(), -alone.min(), np.abs(steps).mean()])
+    both = np.array(found)
+    return np.concatenate([both.max(axis=0), both.min(axis=0)])
+
+
+def _map(given: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give mean, deviation and largest value of the input in bins of the distance from its corner."""
+    bins, counts = _map_bins(min(given.shape))
+    mean, square, largest = kernels.map_sums(given[: len(bins), : len(bins)], bins, MAP_BINS)
+    mean, square = mean / counts, square / counts
+    return np.concatenate([mean, np.sqrt(np.maximum(square - mean**2, 0.0)), largest])
+
+
+@functools.lru_cache(maxsize=8)
+def _map_bins(size: int) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+    i = np.arange(size)
+    bins = (np.maximum(i[:, None], i[None, :]) * MAP_BINS // size).astype(np.int16)
+    return bins, np.bincount(bins.ravel(), minlength=MAP_BINS).astype(float)
+
+
+def _symmetry(frame: NDArray[Any], quadrant: Quadrant, unit: float) -> NDArray[np.float64]:
+    """Compare the two copies of each pixel, where I(k) = I(-k) is measured twice; zeros where it is not."""
+    if quadrant.first is quadrant.second:
+        return np.zeros(3)
+    flat = frame.reshape(-1)
+    one, other = (flat.take(places).astype(np.float64) for places in (quadrant.first, quadrant.second))
+    there = quadrant.first != quadrant.second
+    one, other = one[there], other[there]
+    total = np.abs(one) + np.abs(other) + 1e-30
+    # The unit is that of the means of two.
+    ratio = (one - other) ** 2 / (2.0 * unit * total + 1e-6 * total**2 if unit else total**2)
+    return np.log10(np.array([ratio.mean(), np.median(ratio), ratio.max()]) + 1e-9)

@@ -1,0 +1,264 @@
+"""What a network does not know: statistics of frames, trust files, and the flags of odd frames."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from simulated_devices import World, draw_intensity, draw_system, grid_by_name, intensity, quadrant
+from speckle_plugin.network import BundleError, find_bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.trust import (
+    find_trust,
+    frame_statistics,
+    load_trust,
+    range_of,
+    save_trust,
+    trust_path,
+    views_of,
+)
+from speckle_plugin.network.trust.kernels import neighbour_outliers, zone_sums
+from speckle_plugin.network.trust.statistics import NO_COUNTS, STATISTICS
+from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
+from speckle_plugin.schema import Flag
+from training.evaluation.unknowns import unknown_frames
+from training.frames import balanced_set
+from training.recipe import FrameRecipe, stored_frame_recipe
+
+SETTINGS = Preprocessing(crop=129, intensity="patterson", radial_rows=64)
+CORNER = FrameGeometry((257, 257))
+SEED = 7_000_002
+
+
+@cache
+def frame(photons: float = 0.0, number: int = 7) -> NDArray[np.float32]:
+    rng = np.random.default_rng(SEED)
+    ideal = intensity(draw_system("poly", number, rng), quadrant())
+    drawn = rng.poisson(ideal * photons / ideal.sum()) if photons else ideal
+    return drawn.astype(np.float32)
+
+
+def statistics(pixels: NDArray[Any], geometry: FrameGeometry = CORNER) -> dict[str, NDArray[np.float32]]:
+    size = range_of(geometry, SETTINGS)
+    assert size is not None
+    inputs = prepare(pixels, SETTINGS, geometry)[0]
+    found = frame_statistics(pixels, inputs, views_of(geometry, SETTINGS, size))
+    ends = np.cumsum(list(STATISTICS.values()))
+    return dict(zip(STATISTICS, np.split(found, ends[:-1]), strict=True))
+
+
+@pytest.mark.parametrize("photons", [0.0, 1e5])
+def test_statistics_do_not_depend_on_the_gain(photons: float) -> None:
+    one, other = statistics(frame(photons)), statistics(frame(photons) * np.float32(4.0))
+    for name in STATISTICS:
+        np.testing.assert_allclose(other[name], one[name], rtol=1e-3, atol=2e-3, err_msg=name)
+
+
+def test_photons_are_counted_whatever_their_step() -> None:
+    # The blocked centre is left out, and most photons are there.
+    outside = frame(1e5).sum() - frame(1e5)[:6, :6].sum()
+    np.testing.assert_allclose(statistics(frame(1e5) * 2.5)["photons"], [np.log10(outside), 1.0], rtol=1e-5)
+    np.testing.assert_array_equal(statistics(frame())["photons"], [NO_COUNTS, 0.0])
+
+
+def test_the_contrast_is_that_of_speckle_less_the_noise_of_photons() -> None:
+    """The second moment is 1 for one disk, 2 - 1/n for n equal ones, and photons do not change it."""
+    grid, rng = quadrant(), np.random.default_rng(3)
+    for number, expected in ((1, 1.0), (2, 1.5), (12, 2 - 1 / 12)):
+        drawn = [intensity(draw_system("constant_radius", number, rng), grid) for _ in range(4)]
+        clean = np.mean([statistics(f.astype(np.float32))["contrast"][9::3][:3] for f in drawn])
+        noisy = [rng.poisson(f * 1e6 / f.sum()).astype(np.float32) for f in drawn]
+        assert clean == pytest.approx(expected, abs=0.12)
+        assert np.mean([statistics(f)["contrast"][9::3][:3] for f in noisy]) == pytest.approx(clean, abs=0.03)
+
+
+def test_neighbours_are_compared_as_in_plain_words() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.exponential(1.0, (40, 40)).astype(np.float32)
+    ring = np.zeros((40, 40), np.int16)
+    ring[10, 10:14] = -1
+    found = neighbour_outliers(values, ring, 0.0)
+    bright: list[float] = []
+    dark: list[float] = []
+    for i in range(1, 39):
+        for j in range(1, 39):
+            block = values[i - 1 : i + 2, j - 1 : j + 2].astype(float)
+            if (ring[i - 1 : i + 2, j - 1 : j + 2] < 0).any():
+                continue
+            around = np.delete(block.ravel(), 4)
+            if block[1, 1] > 1.3 * around.max():
+                bright.append(float(np.log(block[1, 1] / around.max())))
+            if around.min() > 1.3 * block[1, 1]:
+                dark.append(float(np.log(around.min() / block[1, 1])))
+    for row, differences in zip(found, (bright, dark), strict=True):
+        expected = [max(differences), *((np.array(differences) > limit).sum() for limit in (1, 2, 4, 8))]
+        np.testing.assert_allclose(row, expected, rtol=1e-5)
+
+
+def test_zones_are_summed_as_in_plain_words() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.exponential(2.0, (20, 20)).astype(np.float32)
+    ring = rng.integers(-1, 6, (20, 20)).astype(np.int16)
+    zone, mean, slope = np.arange(6) // 2, rng.uniform(1, 3, 6), rng.normal(size=6)
+    angle = rng.uniform(0, 1.5, (20, 20))
+    cosine, sine = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    found = zone_sums(values, ring, zone, mean, slope, cosine, sine, 0.5, 3)
+    for z in range(3):
+        chosen = (ring >= 0) & (zone[np.maximum(ring, 0)] == z)
+        r, a = ring[chosen], angle[chosen]
+        y = np.minimum(values[chosen] / mean[r], 12.0)
+        parts = (
+            np.ones(len(y)), y**2 - 0.5 / mean[r], y / (1 + y), 1 / (1 + 8 * y), (y - 1) * np.cos(2 * a),
+            (y - 1) * np.sin(2 * a), (y - 1) * np.cos(4 * a), (y - 1) * slope[r] * np.cos(a),
+            (y - 1) * slope[r] * np.sin(a),
+        )  # fmt: skip
+        np.testing.assert_allclose(found[z], [p.sum() for p in parts], rtol=1e-4, atol=1e-4)
+
+
+def test_a_masked_defect_does_not_count() -> None:
+    broken, mask = frame(1e6).copy(), np.zeros((257, 257), bool)
+    broken[40, 60] = 1e4
+    mask[40, 60] = True
+    geometry = FrameGeometry((257, 257), mask=mask)
+    clean = statistics(frame(1e6))["pixels"]
+    assert statistics(broken)["pixels"][0] > 4 * clean[0]
+    np.testing.assert_allclose(statistics(broken, geometry)["pixels"][0], clean[0], rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "center", "size"),
+    [
+        ((513, 513), (0, 0), 257),
+        ((257, 257), (0, 0), 257),
+        ((200, 257), (0, 0), 129),
+        ((257, 257), (128, 128), 129),
+        ((100, 100), (0, 0), None),
+    ],
+)
+def test_the_largest_range_that_a_frame_has(
+    shape: tuple[int, int], center: tuple[float, float], size: int | None
+) -> None:
+    assert range_of(FrameGeometry(shape, center), SETTINGS) == size
+
+
+@cache
+def classifier(name: str) -> Classifier:
+    return Classifier(name, "openvino")
+
+
+@pytest.mark.parametrize("name", ["quadrant", "published"])
+def test_each_shipped_bundle_has_a_small_trust_file(name: str) -> None:
+    trust = classifier(name).trust
+    assert trust is not None
+    assert trust.bundle_sha256 == find_bundle(name).sha256
+    assert trust.made["known_frames"] >= 3000
+    folder = Path(str(find_bundle(name).path)).parents[1] / "trust"
+    assert (folder / f"{name}.trust.npz").stat().st_size < 300_000
+
+
+def odd_share(name: str, frames: list[NDArray[Any]], geometry: FrameGeometry) -> tuple[float, list[str]]:
+    found = classifier(name).label(frames, geometry)
+    said = [str(r.flags[-1]) for r in found if Flag.OUT_OF_DISTRIBUTION in r.flags]
+    return len(said) / len(frames), said
+
+
+@pytest.mark.parametrize("name", ["quadrant", "published"])
+def test_known_frames_pass(name: str) -> None:
+    recipe = stored_frame_recipe(find_bundle(name))
+    assert recipe is not None
+    drawn = list(balanced_set(recipe, 2, SEED, "test"))
+    flagged = [classifier(name).label([d.frame], d.geometry)[0].flags for d in drawn]
+    assert sum(Flag.OUT_OF_DISTRIBUTION in flags for flags in flagged) <= 3  # of 38; 1 % are expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("one disk", Flag.ODD_NUMBER),
+        ("hot pixels (1 of 1000)", Flag.ODD_PIXELS),
+        ("eight dead rows", Flag.ODD_LINES),
+        ("gain step of 3", Flag.ODD_LINES),
+        ("beam off by 10 pixels", Flag.ODD_BEAM),
+        ("blurred by 1.5 pixels", Flag.ODD_CONTRAST),
+        ("readout noise of 5 counts", Flag.ODD_NOISE),
+        ("coherence length 500", Flag.ODD_CONTRAST),
+    ],
+)
+def test_odd_frames_are_flagged_and_it_is_said_in_what(kind: str, said: Flag) -> None:
+    recipe = replace(FrameRecipe(families=("poly", "mono")))
+    frames = [drawn.frame for drawn in unknown_frames(kind, recipe, 8, SEED)]
+    share, names = odd_share("quadrant", frames, CORNER)
+    assert share >= 0.75
+    assert names.count(said) >= len(names) / 2
+
+
+def test_a_frame_too_small_for_the_statistics_is_judged_by_the_features() -> None:
+    small = FrameGeometry((100, 100))
+    noise = np.random.default_rng(0).exponential(1.0, (100, 100)).astype(np.float32)
+    (result,) = classifier("quadrant").label([noise], small)
+    assert result.flags == (Flag.OUT_OF_DISTRIBUTION, Flag.ODD_FEATURES)
+
+
+def test_a_trust_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    trust = find_trust(find_bundle("quadrant"))
+    assert trust is not None
+    again = load_trust(save_trust(trust, tmp_path / "copy.trust.npz"))
+    assert again.made == trust.made
+    for size, oddness in trust.oddness.items():
+        np.testing.assert_array_equal(again.oddness[size].limits, oddness.limits)
+        assert again.oddness[size].kinds == oddness.kinds
+        for one, other in zip(again.oddness[size].layers, oddness.layers, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_trust_file_beside_a_bundle_is_found_and_that_of_another_is_not(tmp_path: Path) -> None:
+    trust = find_trust(find_bundle("quadrant"))
+    assert trust is not None
+    own = replace(find_bundle("quadrant"), name="own", path=tmp_path / "own.bundle")
+    assert find_trust(own) is None
+    save_trust(trust, trust_path(tmp_path / "own.bundle"))
+    assert find_trust(own) is not None
+    assert find_trust(replace(own, sha256="another")) is None
+
+
+@pytest.mark.parametrize(
+    "fault", ["not a file of numpy", "another format", "other statistics", "missing part"]
+)
+def test_a_trust_file_that_cannot_be_read(fault: str, tmp_path: Path) -> None:
+    trust = find_trust(find_bundle("quadrant"))
+    assert trust is not None
+    path = save_trust(trust, tmp_path / "own.trust.npz")
+    if fault == "not a file of numpy":
+        path.write_bytes(b"PK not a zip")
+    else:
+        with np.load(path) as arrays:
+            parts = dict(arrays)
+        manifest = json.loads(str(parts["manifest"]))
+        if fault == "another format":
+            manifest["format"] = 99
+        elif fault == "other statistics":
+            manifest["statistics"]["profile"] = 3
+        else:
+            parts.pop(next(name for name in parts if name.endswith("limits")))
+        parts["manifest"] = np.array(json.dumps(manifest))
+        with path.open("wb") as file:
+            np.savez(file, **parts)
+    with pytest.raises(BundleError, match="can't be read .* make it again with speckle calibrate"):
+        load_trust(path)
+
+
+def test_squares_are_no_disks() -> None:
+    grid = grid_by_name("quadrant", 257)
+    rng = np.random.default_rng(SEED)
+    frames = [
+        draw_intensity(World(shape="square"), "mono", n, grid, rng).astype(np.float32) for n in (3, 5, 8, 12)
+    ]
+    share, _ = odd_share("quadrant", frames, CORNER)
+    assert share >= 0.5

@@ -1,0 +1,245 @@
+"""Fit what tells odd frames from known ones, beside a bundle whose weights stay as they are.
+
+Known frames are those of the bundle's recipe: its families, noise, offsets and masks. Odd ones are of
+:mod:`training.odd_frames`. Thresholds are taken from known frames on which nothing else was fitted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.neural_network import MLPClassifier
+
+from simulated_devices import grid_by_name
+from speckle_plugin.network import Bundle, FeatureStatistics
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.trust import Look, Oddness, Trust, frame_statistics, range_of, views_of
+from speckle_plugin.network.trust.oddness import (
+    COUNTED,
+    inputs_of,
+    log_probabilities,
+    novelty,
+    perceive,
+    standardize,
+)
+from speckle_plugin.preprocessing import prepare
+from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
+from training.odd_frames import ODD_FRAMES, draw_odd
+from training.progress import Report
+from training.recipe import FrameRecipe, stored_frame_recipe
+
+__all__ = ["Samples", "collect", "fit_oddness", "fit_trust"]
+
+KNOWN = 300
+"""Known frames of each disk number."""
+
+ODD = 700
+"""Odd frames of each kind."""
+
+FALSE_ALARMS = 0.01
+"""Share of known frames that are flagged."""
+
+HELD_OUT = 3
+"""Each third known frame gives the thresholds, and nothing else."""
+
+LAYERS = (128, 64)
+DECAY = 0.3
+EPOCHS = 30
+RANK = 32
+BATCH = 32
+LEAST_DEVIATION = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Frames that were looked at.
+
+    Parameters
+    ----------
+    look : Look
+    kinds : array of int, shape (N,)
+        0 for known frames, else 1 and the place in `ODD_FRAMES`.
+    size : int
+        Rows of the quadrants that were looked at.
+    """
+
+    look: Look
+    kinds: NDArray[np.int64]
+    size: int
+
+
+def fit_trust(
+    bundle: Bundle, seed: int, known: int = KNOWN, odd: int = ODD, report: Report | None = None
+) -> Trust:
+    """Fit what tells odd frames of a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    seed : int
+    known, odd : int
+        Known frames of each disk number, and odd frames of each kind.
+    report : callable, optional
+        Told of the progress.
+
+    Raises
+    ------
+    ValueError
+        If the bundle does not say on which simulated frames it was trained, or these are too small.
+    """
+    recipe = stored_frame_recipe(bundle)
+    if recipe is None:
+        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
+    samples = collect(bundle, recipe, seed, known, odd, report)
+    made = {
+        "seed": seed,
+        "known_frames": int((samples.kinds == 0).sum()),
+        "odd_frames": int((samples.kinds > 0).sum()),
+        "false_alarms": FALSE_ALARMS,
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "sklearn": sklearn.__version__,
+        },
+    }
+    return Trust(bundle.sha256, {samples.size: fit_oddness(samples, bundle.feature_statistics)}, made)
+
+
+def collect(
+    bundle: Bundle,
+    recipe: FrameRecipe,
+    seed: int,
+    known: int = KNOWN,
+    odd: int = ODD,
+    report: Report | None = None,
+) -> Samples:
+    """Draw known and odd frames, and look at them.
+
+    Raises
+    ------
+    ValueError
+        If the recipe's frames have too few pixels.
+    """
+    classifier = Classifier(bundle)
+    size = range_of(frame_geometry(recipe), bundle.preprocessing)
+    if size is None:
+        raise ValueError(
+            f"frames of {recipe.size} pixels are too small to tell odd ones: expected 129 or more"
+        )
+    total = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
+    statistics: list[NDArray[np.float32]] = []
+    features: list[NDArray[np.floating]] = []
+    logits: list[NDArray[np.floating]] = []
+    kinds: list[int] = []
+    for chunk in _chunks(_frames(recipe, seed, known, odd)):
+        inputs = [prepare(d.frame, bundle.preprocessing, d.geometry)[0] for _, d in chunk]
+        for (kind, drawn), given in zip(chunk, inputs, strict=True):
+            views = views_of(drawn.geometry, bundle.preprocessing, size)
+            statistics.append(frame_statistics(drawn.frame, given, views))
+            kinds.append(kind)
+        output = classifier.engine.run(np.concatenate(inputs))
+        features.append(output.features.reshape(len(chunk), -1, output.features.shape[1]).mean(axis=1))
+        logits.append(output.logits.reshape(len(chunk), -1, output.logits.shape[1]))
+        if report:
+            report("calibrate", len(kinds), total, {})
+    look = Look(np.stack(statistics), np.concatenate(features), np.concatenate(logits))
+    return Samples(look, np.array(kinds), size)
+
+
+def _chunks(frames: Iterator[tuple[int, DrawnFrame]]) -> Iterator[list[tuple[int, DrawnFrame]]]:
+    while chunk := list(itertools.islice(frames, BATCH)):
+        yield chunk
+
+
+def _frames(recipe: FrameRecipe, seed: int, known: int, odd: int) -> Iterator[tuple[int, DrawnFrame]]:
+    grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
+    for index in range(known * len(recipe.disk_numbers)):
+        rng = generator(seed, "trust known", index)
+        number = recipe.disk_numbers[index % len(recipe.disk_numbers)]
+        yield 0, draw_frame(recipe, number, rng, grid, geometry)
+    for index in range(odd * len(ODD_FRAMES)):
+        kind = index % len(ODD_FRAMES)
+        rng = generator(seed, "trust odd", index)
+        yield kind + 1, DrawnFrame(draw_odd(tuple(ODD_FRAMES)[kind], recipe, grid, rng), geometry, 0)
+
+
+def fit_oddness(
+    samples: Samples, features: FeatureStatistics | None, left_out: Iterable[int] = ()
+) -> Oddness:
+    """Fit the detectors of oddness.
+
+    Parameters
+    ----------
+    samples : Samples
+    features : FeatureStatistics or None
+        Those of the bundle.
+    left_out : iterable of int
+        Kinds, counted from 1, that the perceptron does not learn; to see how it does on what it never saw.
+    """
+    look, kinds = samples.look, samples.kinds
+    known = np.flatnonzero(kinds == 0)
+    held_out = known[::HELD_OUT]
+    fitted = np.setdiff1d(known, held_out)
+    means, deviations = _scale(look.statistics[fitted])
+    standardized = standardize(look.statistics, means, deviations)
+    model = PCA(n_components=RANK, random_state=0).fit(standardized[fitted].astype(np.float64))
+    near = FeatureStatistics(
+        mean=model.mean_.astype(np.float32),
+        components=model.components_.astype(np.float32),
+        variances=model.explained_variance_.astype(np.float32),
+        noise_variance=float(model.noise_variance_),
+        threshold=np.inf,
+    )
+    learned = np.concatenate([fitted, np.flatnonzero((kinds > 0) & ~np.isin(kinds, list(left_out)))])
+    inputs = inputs_of(standardized, look, features)
+    perceptron = MLPClassifier(
+        LAYERS, alpha=DECAY, batch_size=128, max_iter=EPOCHS, learning_rate_init=1e-3, random_state=0
+    )
+    perceptron.fit(inputs[learned], kinds[learned])
+    names = tuple(tuple(ODD_FRAMES)[kind - 1] for kind in perceptron.classes_[1:])
+    layers = [
+        np.asarray(part, np.float32)
+        for pair in zip(perceptron.coefs_, perceptron.intercepts_, strict=True)
+        for part in pair
+    ]
+    log_p = log_probabilities(perceive(inputs, layers))
+    scores = np.stack(
+        [
+            novelty(look, features),
+            near.distances(standardized),
+            np.logaddexp.reduce(log_p[:, 1:], axis=1) - log_p[:, 0],
+        ],
+        axis=1,
+    )[held_out]
+    middles = np.median(scores, axis=0)
+    return Oddness(means, deviations, near, layers, names, middles, _limits(scores, middles))
+
+
+def _scale(statistics: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    counted = statistics[:, COUNTED] > 0.5
+    groups = [statistics[counted == kind] for kind in (False, True)]
+    if min(len(group) for group in groups) < 2 * HELD_OUT:  # a recipe without photon noise
+        groups = [statistics, statistics]
+    means = np.stack([group.mean(axis=0) for group in groups])
+    return means, np.stack([group.std(axis=0) + LEAST_DEVIATION for group in groups])
+
+
+def _limits(scores: NDArray[np.float64], middles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give limits that are alike for all detectors, and are passed by `FALSE_ALARMS` of the frames in all."""
+    share = FALSE_ALARMS / 2.0
+    weights = np.array([0.25, 0.25, 1.0])  # the perceptron is the sharpest: it may speak most often
+    limits = np.array(
+        [np.quantile(column, 1.0 - share * w) for column, w in zip(scores.T, weights, strict=True)]
+    )
+    spans = np.where(limits > middles, limits - middles, np.inf)
+    joined = ((scores - middles) / spans).max(axis=1)
+    return np.asarray(middles + spans * np.quantile(joined, 1.0 - FALSE_ALARMS))
