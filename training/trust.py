@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,18 +17,22 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from simulated_devices import grid_by_name
+from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.trust import Look, Oddness, Trust, frame_statistics, range_of, views_of
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
+    STEEPNESS,
     inputs_of,
     log_probabilities,
     novelty,
     perceive,
+    scale,
     standardize,
 )
 from speckle_plugin.preprocessing import prepare
@@ -56,6 +61,7 @@ EPOCHS = 30
 RANK = 32
 BATCH = 32
 LEAST_DEVIATION = 1e-3
+LEAST_SPAN = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,9 @@ def fit_oddness(
     perceptron = MLPClassifier(
         LAYERS, alpha=DECAY, batch_size=128, max_iter=EPOCHS, learning_rate_init=1e-3, random_state=0
     )
-    perceptron.fit(inputs[learned], kinds[learned])
+    with warnings.catch_warnings(), one_blas_thread():  # the layers are too small for more threads
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs, and no more, are wanted
+        perceptron.fit(inputs[learned], kinds[learned])
     names = tuple(tuple(ODD_FRAMES)[kind - 1] for kind in perceptron.classes_[1:])
     layers = [
         np.asarray(part, np.float32)
@@ -240,6 +248,8 @@ def _limits(scores: NDArray[np.float64], middles: NDArray[np.float64]) -> NDArra
     limits = np.array(
         [np.quantile(column, 1.0 - share * w) for column, w in zip(scores.T, weights, strict=True)]
     )
-    spans = np.where(limits > middles, limits - middles, np.inf)
-    joined = ((scores - middles) / spans).max(axis=1)
-    return np.asarray(middles + spans * np.quantile(joined, 1.0 - FALSE_ALARMS))
+    spans = np.maximum(limits - middles, LEAST_SPAN)  # without statistics of features there is no distance
+    joined = scale(scores, middles, middles + spans).max(axis=1)
+    # What all limits are to be moved by, each by its own scale.
+    more = (np.quantile(joined, 1.0 - FALSE_ALARMS) - 1.0) / STEEPNESS
+    return np.asarray(middles + spans * (1.0 + more))

@@ -16,7 +16,7 @@ from speckle_plugin.frames.hot_pixels import hot_pixel_advice
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP
-from speckle_plugin.schema import Flag, Status
+from speckle_plugin.schema import ODD_IN, Flag, Status
 from speckle_plugin.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ REMEDIES = {
     Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
+    **ODD_IN,
 }
 
 

@@ -16,6 +16,7 @@ from speckle_plugin.schema import (
     LEFT_OUT,
     MASKS,
     NO_DISK_NUMBER,
+    ODD_IN,
     Flag,
     Opinion,
     Status,
@@ -39,6 +40,7 @@ MEANING = {
     Flag.OTHER_PITCH: "pixels of another k step than the network was trained on: do not trust the label",
     Flag.ASSUMED_CENTER: "nobody said where the beam is, pixel (0, 0) was taken: do not trust the label",
     Flag.OUT_OF_DISTRIBUTION: "unlike all frames that the network was trained on: do not trust the label",
+    **ODD_IN,
 }
 """What each flag means for who reads the label."""
 
