@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from simulated_devices import World, draw_intensity, draw_system, grid_by_name, intensity, quadrant
+from simulated_devices import DiskSystem, World, draw_intensity, draw_system, grid_by_name, intensity, quadrant
 from speckle_plugin.network import BundleError, find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.trust import (
@@ -71,12 +71,17 @@ def test_photons_are_counted_whatever_their_step() -> None:
 def test_the_contrast_is_that_of_speckle_less_the_noise_of_photons() -> None:
     """The second moment is 1 for one disk, 2 - 1/n for n equal ones, and photons do not change it."""
     grid, rng = quadrant(), np.random.default_rng(3)
+
+    def second_moment(frames: list[NDArray[Any]]) -> float:
+        return float(np.mean([statistics(f.astype(np.float32))["contrast"][12::3][:3] for f in frames]))
+
     for number, expected in ((1, 1.0), (2, 1.5), (12, 2 - 1 / 12)):
-        drawn = [intensity(draw_system("constant_radius", number, rng), grid) for _ in range(4)]
-        clean = np.mean([statistics(f.astype(np.float32))["contrast"][9::3][:3] for f in drawn])
-        noisy = [rng.poisson(f * 1e6 / f.sum()).astype(np.float32) for f in drawn]
-        assert clean == pytest.approx(expected, abs=0.12)
-        assert np.mean([statistics(f)["contrast"][9::3][:3] for f in noisy]) == pytest.approx(clean, abs=0.03)
+        # Small disks, whose form factor is flat in these zones.
+        systems = [DiskSystem(rng.uniform(50, 1950, (number, 2)), np.full(number, 15.0)) for _ in range(4)]
+        drawn = [intensity(system, grid) for system in systems]
+        assert second_moment(drawn) == pytest.approx(expected, abs=0.1)
+        noisy = [rng.poisson(f * 1e5 / f.sum()).astype(float) for f in drawn]
+        assert second_moment(noisy) == pytest.approx(second_moment(drawn), abs=0.05)
 
 
 def test_neighbours_are_compared_as_in_plain_words() -> None:
@@ -128,7 +133,7 @@ def test_a_masked_defect_does_not_count() -> None:
     mask[40, 60] = True
     geometry = FrameGeometry((257, 257), mask=mask)
     clean = statistics(frame(1e6))["pixels"]
-    assert statistics(broken)["pixels"][0] > 4 * clean[0]
+    assert statistics(broken)["pixels"][0] > 2.5 * clean[0]
     np.testing.assert_allclose(statistics(broken, geometry)["pixels"][0], clean[0], rtol=0.2)
 
 
