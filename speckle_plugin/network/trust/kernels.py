@@ -79,8 +79,10 @@ def zone_sums(values, ring, zone, mean, slope, cosine, sine, unit, zones):  # ty
             c2, s2 = c * c - s * s, np.float32(2.0) * s * c
             n += 1.0
             m2 += y * y - unit * inverse[r]
-            low += y / (np.float32(1.0) + y)
-            dark += np.float32(1.0) / (np.float32(1.0) + np.float32(8.0) * y)
+            one, eight = np.float32(1.0) + y, np.float32(1.0) + np.float32(8.0) * y
+            both = np.float32(1.0) / (one * eight)  # a single division
+            low += y * eight * both
+            dark += one * both
             c2s += over * c2
             s2s += over * s2
             c4s += over * (c2 * c2 - s2 * s2)

@@ -60,6 +60,8 @@ class View:
     Parameters
     ----------
     quadrant : Quadrant
+    places : array of int, shape (pixels,)
+        Of its valid pixels on the flattened quadrant.
     ring : array of int16, shape (rows, columns)
         Ring of each pixel, -1 where it is left out.
     counts : array, shape (rings,)
@@ -74,6 +76,7 @@ class View:
     """
 
     quadrant: Quadrant
+    places: NDArray[np.intp]
     ring: NDArray[np.int16]
     counts: NDArray[np.float64]
     band: NDArray[np.intp]
@@ -120,6 +123,7 @@ def _view(quadrant: Quadrant) -> View:
     candidates = np.stack([np.hypot(near[:, None] - a, near[None, :] - b) for a, b in CANDIDATES])
     return View(
         quadrant,
+        np.flatnonzero(quadrant.valid),
         ring,
         counts,
         band,
@@ -152,13 +156,13 @@ def frame_statistics(
 
 
 def _of_view(frame: NDArray[Any], given: NDArray[np.float32], view: View) -> NDArray[np.float64]:
-    ring, valid = view.ring, view.quadrant.valid
+    ring = view.ring
     values = np.zeros(ring.shape, np.float32)
     pixels = view.quadrant.average(frame)
     if pixels.size == values.size:
         values = pixels.reshape(ring.shape)
     else:
-        values[valid] = pixels
+        values.reshape(-1)[view.places] = pixels
     total = float(pixels.size)
     least, most, negative, zero, largest, fractions = kernels.pixel_sums(values, ring)
     counted = fractions < 0.002 * total
