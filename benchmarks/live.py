@@ -28,6 +28,7 @@ import numpy as np
 
 from simulated_devices.ready_detector import SEED, make_ready_detector, sample_frames
 from speckle_plugin import speeds
+from speckle_plugin.display import LiveFigure
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.live import SecondOpinion
 from speckle_plugin.network import find_bundle
@@ -38,6 +39,7 @@ from speckle_plugin.session import Session, start_session
 
 POINTS = 200
 OPINION_BURST = 400
+FIGURE_ROUNDS = 3
 FRAMES_PER_SECOND = 20.0
 PREDICTED = 60
 SIZES = (257, 513, 1025)
@@ -82,7 +84,12 @@ def _session(
     folder: str, frames: FrameSettings | None = None, second_opinion: SecondOpinion | Asked = "none"
 ) -> Session:
     return start_session(
-        folder, frames=frames, settings=speeds.PATIENT, second_opinion=second_opinion, table=False
+        folder,
+        frames=frames,
+        settings=speeds.PATIENT,
+        second_opinion=second_opinion,
+        table=False,
+        live_figure="none",
     )
 
 
@@ -210,6 +217,57 @@ def _overhead(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str,
         "scan_seconds_unclassified": min(seconds[False]),
         "scan_overhead": min(seconds[True]) / min(seconds[False]),
     }
+
+
+def _figure(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Measure a paced scan and a burst with the live figure and without, in turn.
+
+    The figure is drawn into images, as for a notebook: a window needs a display, and draws the same.
+    """
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    exposure_time = 1.0 / numbers["paced_frames_per_s"]
+    drawn = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for shown in (True, False) * FIGURE_ROUNDS:
+            with _session(folder) as session:
+                images = _CountedImages()
+                figure = LiveFigure("inline", session.live.backlog, images=images) if shown else None
+                if figure is not None:
+                    session.live.subscribe(figure)
+                    session.live.watch(figure.see)
+                session.live.classifier.classify(sample_frames(1), FrameGeometry((257, 257)))
+                frames = session.store.frames_directory
+                detector = make_ready_detector(frames, "det", exposure_time=exposure_time)
+                speeds.live_scan(session, bp.count([detector], 2), 2)
+                before = images.count
+                seconds[shown].append(speeds.live_scan(session, bp.count([detector], POINTS), POINTS).seconds)
+                drawn += images.count - before
+                burst = make_ready_detector(frames, "burst")
+                rates[shown].append(speeds.live_burst(session, burst, OPINION_BURST).rate)
+                if figure is not None:
+                    figure.close()
+    if not drawn:
+        raise RuntimeError("the figure was not drawn during the scans, so this is no comparison")
+    return {
+        "figure_drawings_per_s": drawn / sum(seconds[True]),
+        "figure_scan_overhead": min(seconds[True]) / min(seconds[False]),
+        "figure_burst_over_without": max(rates[True]) / max(rates[False]),
+    }
+
+
+class _CountedImages:
+    """Takes the images of a figure, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def begin(self) -> None:
+        """Take notice of a run."""
+
+    def show(self, png: bytes) -> None:
+        """Count an image."""
+        self.count += 1
 
 
 def _second_opinion(options: argparse.Namespace, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -348,6 +406,7 @@ STEPS: dict[str, Callable[[argparse.Namespace, dict[str, Any]], dict[str, Any]]]
     "paced": _paced,
     "stored": _stored,
     "overhead": _overhead,
+    "figure": _figure,
     "second_opinion": _second_opinion,
     "sizes": _sizes,
     "memory": _memory,

@@ -1,14 +1,15 @@
 """What the monitor costs a scan, and how late its page is: frames at 20 per second, as ratios within one run.
 
 Step scans of frames that are in files already (`simulated_devices.ready_detector`) are measured without the
-monitor and with it, in turn, on one session: `speckle monitor` runs in a process of its own, and a real Chromium
-without a window has its page open and follows the newest frame. In the last scan the page is asked again and
-again how many frames it has drawn: `lag` is the time by which the page is behind the session's own count of
-delivered labels, early in the scan and late. It must not grow.
+monitor and with it, in turn, on one session: `speckle monitor` runs in a process of its own, and a real
+Chromium without a window has its page open and follows the newest frame. In the last scan the page is asked
+again and again how many frames it has drawn: `lag` is the time by which the page is behind the session's own
+count of labels, early in the scan and late. It must not grow.
 
     python benchmarks/monitor.py [--points 600] [--rounds 2] [--pages 2] [--rate 20] [--out monitor.json]
 
-The browser and the scan share the machine here, which they need not do at a beamline. Run it on an idle machine.
+The browser and the scan share the machine here, which they need not do at a beamline. Run it while the
+machine is idle.
 """
 
 from __future__ import annotations

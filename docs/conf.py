@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -19,11 +22,13 @@ os.environ["SPECKLE_SERVER_IDLE"] = "0"
 
 import speckle_plugin
 
+OURS = ("speckle_plugin", "simulated_devices", "training")
 project = "speckle-plugin"
 author = "the speckle-plugin contributors"
 version = release = speckle_plugin.__version__
 
 extensions = [
+    "matplotlib.sphinxext.mathmpl",  # formulas as pictures: MathJax comes from the network
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -41,17 +46,18 @@ source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}  # of what autosu
 # built without the network.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!(speckle_plugin|simulated_devices|training)\b).*"),
+    ("py:.*", rf"(?!({'|'.join(OURS)})\b).*"),
     ("py:class", r".*"),  # types in signatures; many are names of the module itself
 ]
 
-myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # a page is executed when it is read, and read when it changed
 nb_execution_timeout = 240
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with its tables
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -60,6 +66,9 @@ autosummary_generate = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+
+rst_prolog = r".. |k| replace:: \|k\|"  # docstrings write the length of a vector so
+suppress_warnings = ["ref.python"]  # a type in a docstring that two modules have
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d*\]: "
 copybutton_prompt_is_regexp = True
@@ -88,6 +97,23 @@ def _mark_wide_tables(app: Sphinx, tree: nodes.document, page: str) -> None:
         table["classes"].append("wide")
 
 
+def _find_where_it_is_defined(
+    app: Sphinx, environment: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.Element
+) -> nodes.Element | None:
+    """Resolve a name that a package hands on, such as `speckle_plugin.store.find_runs`."""
+    module, _, name = str(node.get("reftarget", "")).rpartition(".")
+    if node.get("refdomain") != "py" or module.partition(".")[0] not in OURS:
+        return None
+    try:
+        meant = getattr(importlib.import_module(module), name)
+        home = f"{meant.__module__}.{meant.__qualname__}"
+    except (ImportError, AttributeError):
+        return None
+    domain = environment.get_domain("py")
+    return domain.resolve_xref(environment, node["refdoc"], app.builder, "obj", home, node, shown)
+
+
 def setup(app: Sphinx) -> None:
     """Register what the site needs beside the extensions."""
+    app.connect("missing-reference", _find_where_it_is_defined)
     app.connect("doctree-resolved", _mark_wide_tables)

@@ -129,8 +129,20 @@ class SpeckleDetector(Device):
 
     @property
     def response(self) -> DetectorResponse:
-        """Noise and defects."""
+        """Noise and defects; another one may be set between runs.
+
+        Raises
+        ------
+        RuntimeError
+            If it is set within a run, whose frames are already described.
+        """
         return self._response
+
+    @response.setter
+    def response(self, response: DetectorResponse) -> None:
+        if self._staged_frames is not None:
+            raise RuntimeError(f"the response of {self.name} was changed within a run: set it before the run")
+        self._response = response
 
     @property
     def world(self) -> World:

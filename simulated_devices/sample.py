@@ -92,8 +92,8 @@ class SpeckleSample(Device):
         of configurations again.
     """
 
-    x = Component(SampleStage)
-    y = Component(SampleStage)
+    x = Component(SampleStage, labels={"motors"})
+    y = Component(SampleStage, labels={"motors"})
     family = Component(CheckedSignal, check=_family, value=Family.MONO, kind="config")
     frozen = Component(CheckedSignal, check=flag, value=False, kind="config")
     seed = Component(CheckedSignal, check=_seed, value=0, kind="config")

@@ -12,12 +12,16 @@ __all__ = ["EXTRA_OF", "MissingExtraError", "extra_needed"]
 EXTRA_OF = {
     "IPython": "ipython",
     "databroker": "databroker",
+    "jax": "jax",
     "keras": "train",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "ophyd": "sim",
     "panel": "monitor",
     "sklearn": "train",
     "tensorboard": "train",
     "tensorflow": "train",
+    "tf2onnx": "onnx",
     "zmq": "worker",
 }
 """Packages, by the names that are imported, and the extras of pyproject.toml that install them."""

@@ -14,7 +14,9 @@ __all__ = [
     "ASSUMED_CENTER",
     "Asked",
     "BEAM_CENTER",
+    "CHOSEN_AMONG",
     "CLASSES",
+    "CLASS_NAMES",
     "CLASSIFICATION_STREAM",
     "CLASSIFIER",
     "COUNTS",
@@ -25,10 +27,12 @@ __all__ = [
     "LEAVE_OUT",
     "LEFT_OUT",
     "MASKS",
+    "NETWORKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
     "ODD_IN",
     "ODD_COUNTS",
+    "SEVERAL_NETWORKS",
     "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
     "STRUCTURE_STREAM",
@@ -99,6 +103,16 @@ IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 classify (none: all), the beam centre of detectors that do not state theirs (none, or row and
 column), and `KEY SHA-256` for each mask."""
 
+CLASS_NAMES = "class_names"
+"""The names of classes that are no disk numbers, beside `classes`; without it they are disk numbers."""
+
+CHOSEN_AMONG = "chosen_among"
+"""In the classifier's configuration: the SHA-256 of the networks among which each detector's k step chooses;
+none where one was asked for by name."""
+
+NETWORKS, SEVERAL_NETWORKS = "networks", "several_networks"
+"""Keys in the summary: which network each image key had, and why; and true where they are not all one."""
+
 LEAVE_OUT, DARKS, SUBTRACT_DARKS = "leave_out", "darks", "subtract_darks"
 """The same, of images that are not classified: those that the user does not want, dark frames, and 1 if these
 were subtracted."""
@@ -106,7 +120,7 @@ were subtracted."""
 STATED_BY_FILES = "stated_by_files"
 """Key in the summary for what detectors' files said of their frames, by image key."""
 
-SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES)
+SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES, CHOSEN_AMONG)
 """What the summary repeats of the classifier's configuration."""
 
 Asked = Literal["none", "unsure", "all"]
@@ -166,11 +180,14 @@ class Flag(StrEnum):
     UNREADABLE = "unreadable"
     UNUSABLE_GEOMETRY = "unusable_geometry"
     """Mask or beam centre do not fit the frame, or leave too little of it."""
+    WRONG_K_STEP = "wrong_k_step"
+    """No network is for the detector's k step, and none was asked for by name."""
 
     SATURATED = "saturated"
     NEGATIVE = "negative"
     OTHER_PITCH = "other_pitch"
-    """The detector's pixels are of a wholly other k step than those that the network was trained on."""
+    """The detector's pixels are of a wholly other k step than those that the network was trained on. It was
+    asked for by name, and so there is a label."""
     RESAMPLED = "resampled"
     """The detector's k step is near that of the network, and the frame was brought to it."""
     ASSUMED_CENTER = "assumed_center"
@@ -220,7 +237,16 @@ ODD_IN: dict[Flag, str] = {
 """Flags beside `out_of_distribution`: in what a frame is odd; the first two say that a distance spoke."""
 
 
-UNFIT = frozenset({Flag.WRONG_SHAPE, Flag.NON_FINITE, Flag.EMPTY, Flag.UNREADABLE, Flag.UNUSABLE_GEOMETRY})
+UNFIT = frozenset(
+    {
+        Flag.WRONG_SHAPE,
+        Flag.NON_FINITE,
+        Flag.EMPTY,
+        Flag.UNREADABLE,
+        Flag.UNUSABLE_GEOMETRY,
+        Flag.WRONG_K_STEP,
+    }
+)
 """Flags that leave a frame without a label."""
 
 
@@ -353,7 +379,8 @@ def compose_summary(
     Parameters
     ----------
     labels : mapping of int to int
-        Number of frames of each disk number, without those out of distribution.
+        Number of frames of each disk number, or of each class by its number, without those out of
+        distribution.
     statuses : mapping of Status to int
         The frame counts: their sum is the number of frames.
     flags : mapping of str to int
@@ -368,18 +395,21 @@ def compose_summary(
     Returns
     -------
     dict
-        Plain values.
+        Plain values. Labels are disk numbers, or the names of classes where the network has such.
     """
+    names = dict(zip(model.get(CLASSES, ()), model.get(CLASS_NAMES, ()), strict=False))
     summary: dict[str, Any] = {
-        LABELS: sorted(labels),
-        COUNTS: {str(n): labels[n] for n in sorted(labels)},
+        LABELS: [names.get(n, n) for n in sorted(labels)],
+        COUNTS: {str(names.get(n, n)): labels[n] for n in sorted(labels)},
         FLAG_COUNTS: dict(flags),
         "frames": sum(statuses.values()),
         **{str(status): statuses.get(status, 0) for status in Status},
         **{key: model[key] for key in SUMMARIZED_CONFIGURATION if key in model},
     }
+    if names:
+        summary[CLASS_NAMES] = list(names.values())
     if odd_labels:
-        summary[ODD_COUNTS] = {str(n): odd_labels[n] for n in sorted(odd_labels)}
+        summary[ODD_COUNTS] = {str(names.get(n, n)): odd_labels[n] for n in sorted(odd_labels)}
     if lowest_confidence is not None:
         summary["min_confidence"] = lowest_confidence
     return summary
@@ -396,6 +426,7 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
     keys[CLASSES] = _key("array", "<i8", (None,))
+    keys[CLASS_NAMES] = keys[CHOSEN_AMONG] = _key("array", "|S128", (None,))
     return keys | _frame_settings_keys()
 
 

@@ -11,17 +11,20 @@ import os
 import threading
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import Future, wait
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from speckle_plugin.display import LiveFigure, NoDisplayError, Place, Wanted, choose_place
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.unknown_keys import UnknownKeys
 from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
 from speckle_plugin.network import Bundle, find_bundle
+from speckle_plugin.network.choosing import open_classifier
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.schema import CLASSIFIED_HERE, Asked
 from speckle_plugin.settings import Settings, check_frames, read_settings
-from speckle_plugin.store import RunSaver, Store, TiledStore, write_profile
+from speckle_plugin.store import RunSaver, SharedMetadata, Store, TiledStore, write_profile
 from speckle_plugin.store.write.keeper import JournalKeeper
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ RESTART = 20.0
 LOADING = 60.0
 """Seconds that closing waits for a network that is still being loaded."""
 
+NOTHING_CLASSIFIED = 'this session classifies nothing: its setting engine is "none"'
+
 
 class Session:
     """A RunEngine whose frames are classified live and stored with their results.
@@ -52,13 +57,25 @@ class Session:
     store : Store
     saver : RunSaver
         Its `failures` name the runs that are not whole in Tiled.
+    live_figure : LiveFigure or None
+        None where there is none, see :meth:`figure`.
     """
 
-    def __init__(self, run_engine: RunEngine, live: LiveClassifier, store: Store, saver: RunSaver) -> None:
+    def __init__(
+        self,
+        run_engine: RunEngine,
+        live: LiveClassifier,
+        store: Store,
+        saver: RunSaver,
+        place: Place | None = None,
+        engine: str = "auto",
+    ) -> None:
         self.RE = run_engine
         self.live = live
         self.store = store
         self.saver = saver
+        self._engine = engine
+        self.live_figure = None if place is None else self._make_figure(place)
         self._token = run_engine.subscribe(live)
         self._metadata: MutableMapping[str, Any] = getattr(run_engine, "md", {})
         self._keeper = JournalKeeper(
@@ -75,6 +92,69 @@ class Session:
         """All stored runs, the newest last."""
         return self.store.runs
 
+    def change(self, *, model: str | None = None, frames: FrameSettings | None = None) -> None:
+        """Take another network, or other settings of frames, for runs that begin from now on.
+
+        Parameters
+        ----------
+        model : str, optional
+            Name of a shipped bundle, or the path of one.
+        frames : FrameSettings, optional
+            In the place of those so far, which are `live.frames`.
+
+        Raises
+        ------
+        ValueError
+            If the settings make no sense.
+        BundleError
+            If the bundle is missing or damaged.
+        """
+        classifier = None
+        if model is not None and self._engine == "none":
+            raise ValueError(NOTHING_CLASSIFIED)
+        if model is not None:
+            bundle = find_bundle(model)
+            classifier = _in_background(lambda: _load_classifier(bundle, model, self._engine))
+            loading = classifier
+            self.store.call_at_close(lambda: wait([loading], LOADING))
+        self.live.change(classifier, None if frames is None else check_frames(frames))
+
+    def figure(self, live_figure: Wanted = "auto") -> None:
+        """Open the live figure, also one whose window was closed.
+
+        Parameters
+        ----------
+        live_figure : {"auto", "window", "inline", "none"}
+            Where it is to be; "none" closes it.
+
+        Raises
+        ------
+        NoDisplayError
+            If there is no place for it.
+        """
+        place = choose_place(live_figure)
+        if place is None and live_figure == "auto":
+            place = choose_place("window")  # somebody asks for it: it is an error where that can't be
+        if self.live_figure is not None and self.live_figure.place != place:
+            self._close_figure()
+        if place is not None:
+            if self.live_figure is None:
+                self.live_figure = self._make_figure(place)
+            self.live_figure.open()
+
+    def _make_figure(self, place: Place) -> LiveFigure:
+        figure = LiveFigure(place, self.live.backlog)
+        self._figure_token = self.live.subscribe(figure)
+        self.live.watch(figure.see)
+        return figure
+
+    def _close_figure(self) -> None:
+        figure, self.live_figure = self.live_figure, None
+        if figure is not None:
+            self.live.watch(None)
+            self.live.unsubscribe(self._figure_token)
+            figure.close()
+
     def close(self) -> None:
         """End a scan that is paused, deliver and save what is queued, and close the store."""
         self.store.close()
@@ -86,6 +166,7 @@ class Session:
         self.RE.unsubscribe(self._token)
         self._metadata.pop(CLASSIFIED_HERE, None)
         self.live.close()
+        self._close_figure()
         self.saver.close()
         self._keeper.close()
 
@@ -113,6 +194,8 @@ def start_session(
     run_engine: RunEngine | None = None,
     profile: str | None = None,
     table: bool | None = None,
+    live_figure: Wanted | None = None,
+    keep_metadata: bool = False,
 ) -> Session:
     """Open the storage, begin to load the classifier, and join both to a RunEngine.
 
@@ -127,8 +210,9 @@ def start_session(
         Address or Tiled profile of a server that keeps the runs instead; the data directory is then for
         frames, which it must see under the same path, and journals.
     model : str, optional
-        Name of a shipped bundle, or the path of one.
-    engine : {"auto", "openvino", "tensorflow", "none"}, optional
+        Name of a shipped bundle, or the path of one. By default each detector's k step chooses among the
+        shipped ones; frames that none of them is for are flagged `wrong_k_step`, without a label.
+    engine : {"auto", "openvino", "tensorflow", "onnxruntime", "none"}, optional
         With "none" runs are stored without labels: `speckle worker` or `speckle complete` classifies them.
     frames : FrameSettings, optional
         Which images, masks, and the beam centre of detectors that don't state it.
@@ -146,6 +230,12 @@ def start_session(
         runs in other processes while the session is open; an empty one for none.
     table : bool, optional
         Print a row for each classified frame.
+    live_figure : {"auto", "window", "inline", "none"}, optional
+        Where the newest frame and the results are drawn, in a process of its own; where there is no display,
+        that is told, and the session goes on without.
+    keep_metadata : bool
+        Have `RE.md` of the session's own RunEngine outlive it, in `metadata.json` of the data directory,
+        shared with other sessions that do so.
 
     Raises
     ------
@@ -156,8 +246,6 @@ def start_session(
     BundleError
         If the bundle is missing or damaged.
     """
-    from bluesky import RunEngine
-
     asked = second_opinion if isinstance(second_opinion, str) else None
     chosen = read_settings(
         data=data_directory,
@@ -166,6 +254,7 @@ def start_session(
         engine=engine,
         profile=profile,
         table=table,
+        live_figure=live_figure,
         second_opinion=asked,
     )
     frames = chosen.frames() if frames is None else check_frames(frames)
@@ -185,14 +274,14 @@ def start_session(
         store.call_at_close(lambda: wait([classifier], LOADING))
         if chosen.profile:
             write_profile(store, chosen.profile)
-        run_engine = run_engine or RunEngine({"scan_id": _last_scan_id(store.runs)})
+        run_engine = run_engine or _make_run_engine(store, chosen.data if keep_metadata else None)
         live = LiveClassifier(classifier, frames, settings, opinion, store.served_folder)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         live.subscribe(UnknownKeys(frames))
         if chosen.table:
             live.subscribe(LiveTable())
-        session = Session(run_engine, live, store, saver)
+        session = Session(run_engine, live, store, saver, _place(chosen.live_figure), chosen.engine)
         if chosen.engine != "none" and hasattr(run_engine, "md"):
             run_engine.md[CLASSIFIED_HERE] = True
         return session
@@ -201,12 +290,32 @@ def start_session(
         raise
 
 
+def _place(wanted: Wanted) -> Place | None:
+    """Tell where the live figure is to be; a session without a display measures all the same."""
+    try:
+        return choose_place(wanted)
+    except NoDisplayError as error:
+        logger.warning("%s", error)
+        return None
+
+
 def _classifier(bundle: Bundle, settings: Settings) -> Future[Classifier]:
     if settings.engine != "none":
-        return _in_background(lambda: _load_classifier(bundle, settings.engine))
+        return _in_background(lambda: _load_classifier(bundle, settings.model, settings.engine))
     nobody: Future[Classifier] = Future()
-    nobody.set_exception(ValueError('this session classifies nothing: its setting engine is "none"'))
+    nobody.set_exception(ValueError(NOTHING_CLASSIFIED))
     return nobody
+
+
+def _make_run_engine(store: Store, keeps_metadata_in: Path | None) -> RunEngine:
+    from bluesky import RunEngine
+
+    scan_id = _last_scan_id(store.runs)
+    if keeps_metadata_in is None:
+        return RunEngine({"scan_id": scan_id})
+    metadata = SharedMetadata(keeps_metadata_in / "metadata.json")
+    metadata.raise_scan_id(scan_id)
+    return RunEngine(metadata, scan_id_source=metadata.next_scan_id)
 
 
 def _last_scan_id(runs: CatalogOfBlueskyRuns) -> int:
@@ -230,9 +339,9 @@ def _in_background(load: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def _load_classifier(bundle: Bundle, engine: str) -> Classifier:
+def _load_classifier(bundle: Bundle, model: str | None, engine: str) -> Classifier:
     try:
-        return Classifier(bundle, engine)
+        return open_classifier(model, engine, bundle)
     except Exception as error:
         logger.error("the classifier can't be loaded, frames will be deferred: %s", error)
         raise

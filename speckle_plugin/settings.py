@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -83,8 +83,8 @@ class Settings(BaseSettings):
     profile : str or None
         Tiled profile that sessions write, for databroker.
     model : str or None
-        Name of a shipped network, or the path of a bundle.
-    engine : {"auto", "openvino", "tensorflow", "none"}
+        Name of a shipped network, or the path of a bundle; None where the k step of the detector chooses.
+    engine : {"auto", "openvino", "tensorflow", "onnxruntime", "none"}
         What computes the network. With "none" a session stores its runs only: a worker classifies them.
     image_keys : tuple of str or None
         Data keys of the frames to classify; None for all.
@@ -104,6 +104,9 @@ class Settings(BaseSettings):
         Of which frames the disks are computed beside the network.
     table : bool
         Whether sessions print a row for each frame.
+    live_figure : {"auto", "window", "inline", "none"}
+        Where sessions draw the newest frame and the results: `auto` is a window in IPython where there is a
+        display, the output in Jupyter, and none in scripts and workers.
     """
 
     model_config = SettingsConfigDict(
@@ -114,7 +117,7 @@ class Settings(BaseSettings):
     server: str | None = None
     profile: str | None = None
     model: str | None = None
-    engine: Literal["auto", "openvino", "tensorflow", "none"] = "auto"
+    engine: Literal["auto", "openvino", "tensorflow", "onnxruntime", "none"] = "auto"
     image_keys: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
     mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None
@@ -124,6 +127,7 @@ class Settings(BaseSettings):
     subtract_darks: bool = False
     second_opinion: Literal["none", "unsure", "all"] = "none"
     table: bool = True
+    live_figure: Literal["auto", "window", "inline", "none"] = "auto"
 
     @field_validator("data")
     @classmethod
@@ -220,8 +224,13 @@ class Settings(BaseSettings):
                 )
         return masks
 
-    def open_store(self) -> Store:
+    def open_store(self, meanwhile: Callable[[], object] = lambda: None) -> Store:
         """Open the data directory, or connect to the server.
+
+        Parameters
+        ----------
+        meanwhile : callable
+            Called while the server of a data directory starts, if it has to.
 
         Raises
         ------
@@ -232,7 +241,7 @@ class Settings(BaseSettings):
 
         if self.server is not None:
             return connect(self.server, directory=self.data)
-        return TiledStore(self.data)
+        return TiledStore(self.data, meanwhile=meanwhile)
 
 
 class _File(TomlConfigSettingsSource):

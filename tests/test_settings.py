@@ -67,6 +67,7 @@ def test_every_setting_can_stand_in_the_environment(
         "mask_polarity": ("used", "used"),
         "second_opinion": ("unsure", "unsure"),
         "table": ("false", False),
+        "live_figure": ("inline", "inline"),
     }
     assert values.keys() == Settings.model_fields.keys()
     for name, (text, _) in values.items():

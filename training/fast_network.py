@@ -14,10 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["quicken"]
+from training.backend import MOMENTUM
 
-MOMENTUM = 0.9
-"""Of the moving batch statistics: runs are short, and Keras's 0.99 would lag behind."""
+__all__ = ["quicken"]
 
 
 class WithoutBias(keras.layers.Conv2D):

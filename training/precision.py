@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 
 from speckle_plugin.network.engines.openvino import has_quick_bfloat16
+from training.backend import BackendName, count_gpus
 
 __all__ = ["supported_precision"]
 
 logger = logging.getLogger(__name__)
 
 
-def supported_precision(wanted: str) -> str:
+def supported_precision(wanted: str, backend: BackendName = "tensorflow") -> str:
     """Give the precision of a recipe, or `float32` where this machine would only emulate it.
 
     Without instructions for bfloat16 TensorFlow falls back to code that is tens of times slower
@@ -20,14 +21,9 @@ def supported_precision(wanted: str) -> str:
     Parameters
     ----------
     wanted : {"float32", "mixed_bfloat16", "mixed_float16"}
+    backend : {"tensorflow", "jax"}
     """
-    if wanted == "float32" or _gpus() or (wanted == "mixed_bfloat16" and has_quick_bfloat16()):
+    if wanted == "float32" or count_gpus(backend) or (wanted == "mixed_bfloat16" and has_quick_bfloat16()):
         return wanted
     logger.warning("training in float32: this machine has no instructions for %s", wanted)
     return "float32"
-
-
-def _gpus() -> int:
-    import tensorflow as tf
-
-    return len(tf.config.list_physical_devices("GPU"))

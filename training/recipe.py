@@ -160,6 +160,9 @@ class TrainingRecipe:
     validation_per_class, test_per_class : int
     precision : str
         Keras dtype policy.
+    backend : {"tensorflow", "jax"}
+        What Keras runs on. JAX trains on one device, with plain layers in place of the `quick` ones; the
+        losses are the same.
     seed : int
     """
 
@@ -183,6 +186,7 @@ class TrainingRecipe:
     validation_per_class: int = 10
     test_per_class: int = 100
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    backend: Literal["tensorflow", "jax"] = "tensorflow"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -19,11 +18,12 @@ from numpy.typing import NDArray
 
 from simulated_devices import grid_by_name
 from speckle_plugin.network import Bundle, build_resnet50, save_bundle, weights_of, widened
-from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
-from speckle_plugin.preprocessing import prepare, view_shape
+from training.backend import MOMENTUM, begin, versions_of
+from training.batches import batches
 from training.calibrate import calibrate
 from training.evaluation.measure import evaluate
-from training.frames import DrawnFrame, balanced_set, frame_geometry, stream
+from training.frames import DrawnFrame, balanced_set, stream
+from training.inputs import Source, prepared_inputs, view_shape_of
 from training.precision import supported_precision
 from training.progress import Report
 from training.recipe import TrainingRecipe
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["make_checkpoints", "train"]
 
 SETTLING_STEPS = 30
-
-Source = Callable[[int], Iterator[DrawnFrame]]
-"""Gives training frames, from the one with an index on."""
 
 
 def train(
@@ -90,11 +87,11 @@ def train(
             f"the recipe is for {recipe.frames.disk_numbers}: they must be the same"
         )
     _claim(folder, recipe, parent, origin)
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on CPUs without AVX-512
-    import_keras_on_tensorflow()
+    begin(recipe.backend)
     import keras
 
-    precision = supported_precision(recipe.precision)
+    on_tensorflow = recipe.backend == "tensorflow"
+    precision = supported_precision(recipe.precision, recipe.backend)
     keras.mixed_precision.set_dtype_policy(precision)
     keras.utils.set_random_seed(recipe.seed)
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
@@ -102,16 +99,17 @@ def train(
     if state_file.is_file():
         state = json.loads(state_file.read_text())
 
-    strategy = choose_strategy()
+    strategy = choose_strategy() if on_tensorflow else None
     with strategy.scope() if strategy else contextlib.nullcontext():
         if "checkpoint" in state:
-            import training.fast_network  # noqa: F401 so that Keras knows its layers
+            if on_tensorflow:
+                import training.fast_network  # noqa: F401 so that Keras knows its layers
 
             model = keras.models.load_model(folder / state["checkpoint"])
         else:
             model = _compiled(recipe, parent)
     data = _dataset(recipe, state["epoch"] * recipe.steps_per_epoch, source)
-    if place_among_workers()[1] > 1:
+    if on_tensorflow and place_among_workers()[1] > 1:
         prepare_for_workers(model, strategy, data)
     # One that was stopped early, and then killed before its bundle was written, is not trained on.
     if recipe.patience is None or state["waited"] < recipe.patience:
@@ -126,7 +124,11 @@ def train(
                 make_checkpoints(checkpoint, state_file, state, recipe.patience),
                 _learning_rate(recipe, state["epoch"] * recipe.steps_per_epoch),
                 _progress(recipe, report),
-                keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+                *(
+                    [keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)]
+                    if on_tensorflow
+                    else []
+                ),
             ],
             shuffle=False,
             verbose=0,
@@ -143,7 +145,7 @@ def train(
     _settle_batch_statistics(model, _dataset(recipe, 0, source), report)
     keras.mixed_precision.set_dtype_policy("float32")
     path = folder / f"{recipe.name}.bundle"
-    seen = state["epoch"] * recipe.steps_per_epoch * recipe.batch // _view_shape(recipe, source)[0]
+    seen = state["epoch"] * recipe.steps_per_epoch * recipe.batch // view_shape_of(recipe, source)[0]
     # Calibrated and measured with the weights as they are shipped, rounded to float16.
     bundle = save_bundle(_bundle(recipe, model, seen, precision, state["curves"], parent, origin), path)
     if finish is not None:
@@ -156,14 +158,16 @@ def train(
 def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
     import keras
 
-    from training.fast_network import quicken
-
     if parent is None:
         model = build_resnet50(len(recipe.frames.disk_numbers), recipe.architecture)
     else:
         model = _grown(parent, recipe.architecture).build_network()
-    if recipe.quick:
+    if recipe.quick and recipe.backend == "tensorflow":
+        from training.fast_network import quicken
+
         model = quicken(model)
+    elif recipe.quick:
+        _set_momentum(model)
     averaging = (
         {"use_ema": True, "ema_momentum": recipe.ema_momentum, "ema_overwrite_frequency": None}
         if recipe.ema_momentum
@@ -179,10 +183,20 @@ def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        # XLA takes minutes to compile ResNet-50 for a CPU, and its convolutions are slower there.
-        jit_compile=False,
+        # On TensorFlow, XLA takes minutes to compile ResNet-50 for a CPU, and its convolutions are slower
+        # there; JAX has nothing else.
+        jit_compile=recipe.backend == "jax",
     )
     return model
+
+
+def _set_momentum(model: keras.Model) -> None:
+    """Let moving batch statistics follow faster: by Keras's own 0.99 three quarters of the old ones stay."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
 
 
 def _grown(parent: Bundle, architecture: str) -> Bundle:
@@ -203,20 +217,13 @@ def _grown(parent: Bundle, architecture: str) -> Bundle:
     return replace(parent, architecture=architecture, weights=widened(parent.weights))
 
 
-def _prepared(
-    recipe: TrainingRecipe, frames: Iterable[DrawnFrame]
-) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Give network inputs (rows, columns, 1) and class indices; a view for each quadrant of a frame."""
-    index = {n: i for i, n in enumerate(recipe.frames.disk_numbers)}
-    for frame, geometry, disk_number in frames:
-        for view in prepare(frame, recipe.preprocessing, geometry)[0]:
-            yield view[..., None], index[disk_number]
-
-
 def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> Any:
+    """Give the batches from a step on: as Keras on TensorFlow takes them best, or as an iterator."""
+    if recipe.backend != "tensorflow":
+        return batches(recipe, first_step, source)
     import tensorflow as tf
 
-    views, *shape = _view_shape(recipe, source)
+    views, *shape = view_shape_of(recipe, source)
     start = first_step * recipe.batch // views
     worker, workers = place_among_workers()
 
@@ -227,7 +234,7 @@ def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> 
             )
         else:
             frames = itertools.islice(source(start), worker, None, workers)
-        return _prepared(recipe, frames)
+        return prepared_inputs(recipe, frames)
 
     signature = (tf.TensorSpec((*shape, 1), tf.float32), tf.TensorSpec((), tf.int32))
     # Each machine draws frames of its own, so that none is to be dealt out among them.
@@ -241,18 +248,12 @@ def _dataset(recipe: TrainingRecipe, first_step: int, source: Source | None) -> 
     )
 
 
-def _view_shape(recipe: TrainingRecipe, source: Source | None) -> tuple[int, int, int]:
-    """Give (views, rows, columns) of what a training frame becomes."""
-    geometry = frame_geometry(recipe.frames) if source is None else next(source(0)).geometry
-    return view_shape(recipe.preprocessing, geometry)
-
-
 def _validation_set(
     recipe: TrainingRecipe, frames: Iterable[DrawnFrame] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     if frames is None:
         frames = balanced_set(recipe.frames, recipe.validation_per_class, recipe.seed, "validation")
-    views, classes = zip(*_prepared(recipe, frames), strict=True)
+    views, classes = zip(*prepared_inputs(recipe, frames), strict=True)
     return np.stack(views), np.array(classes, np.int32)
 
 
@@ -311,10 +312,23 @@ def _learning_rate(recipe: TrainingRecipe, first_step: int) -> keras.callbacks.C
                 fraction = 1.0
             else:
                 fraction = 0.5 * (1.0 + math.cos(math.pi * (self.step - warm) / rest))
+            if hasattr(
+                self.model, "jax_state_sync"
+            ):  # else JAX would go on with the rate of the epoch's begin
+                self.model.jax_state_sync()
             self.model.optimizer.learning_rate = recipe.learning_rate * fraction
             self.step += 1
 
     return LearningRate()
+
+
+def _tensorboard(recipe: TrainingRecipe, folder: Path) -> list[keras.callbacks.Callback]:
+    """Give the callback for TensorBoard, which is a part of TensorFlow."""
+    import keras
+
+    if recipe.backend != "tensorflow":
+        return []
+    return [keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)]
 
 
 def _progress(recipe: TrainingRecipe, report: Report | None) -> keras.callbacks.Callback:
@@ -354,14 +368,8 @@ def _settle_batch_statistics(model: keras.Model, data: Any, report: Report | Non
     first of the training, so that a training that was resumed comes to the same. Source: Wu and Johnson,
     Rethinking "Batch" in BatchNorm, 2021, section 3.
     """
-    import keras
-
-    from training.fast_network import MOMENTUM
-
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = MOMENTUM  # Keras's own 0.99 would leave three quarters of the old ones
-    for step, (inputs, _) in enumerate(data.take(SETTLING_STEPS)):
+    _set_momentum(model)
+    for step, (inputs, _) in enumerate(itertools.islice(data, SETTLING_STEPS)):
         model(inputs, training=True)
         if report:
             report("settle", step + 1, SETTLING_STEPS, {})
@@ -376,9 +384,6 @@ def _bundle(
     parent: Bundle | None,
     origin: Mapping[str, Any] | None,
 ) -> Bundle:
-    import keras
-    import tensorflow as tf
-
     return Bundle(
         name=recipe.name,
         version=recipe.version,
@@ -396,8 +401,7 @@ def _bundle(
             "curves": curves,
             "date": datetime.now(UTC).date().isoformat(),
             "versions": {
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
+                **versions_of(recipe.backend),
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },

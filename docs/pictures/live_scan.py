@@ -30,7 +30,7 @@ from speckle_plugin.explain.style import (
 from speckle_plugin.plans import classify_grid_scan
 from speckle_plugin.store import StoredRun
 
-POINTS, SEED = 7, 8
+POINTS, SEED = 6, 8
 SHOWN_PIXELS = 129
 """Rows and columns of a frame that are drawn, from the beam on: what the network sees of it."""
 
@@ -68,7 +68,7 @@ def main() -> None:
         append_images=pictures[1:],
         duration=durations,
         loop=0,
-        quality=45,
+        quality=40,
         method=6,
         minimize_size=True,
     )
@@ -109,7 +109,7 @@ def _draw(
     edges = (-1 - 1 / (POINTS - 1), 1 + 1 / (POINTS - 1))
     shown = map_axes.imshow(tiles, cmap=DISK_COLORS, vmin=2, vmax=20, origin="lower", extent=(*edges, *edges))
     map_axes.set_facecolor(NO_VALUE)
-    map_axes.plot(row["sample_x"], row["sample_y"], "s", markersize=19, fillstyle="none", color=ORANGE, mew=2)
+    map_axes.plot(row["sample_x"], row["sample_y"], "s", markersize=22, fillstyle="none", color=ORANGE, mew=2)
     map_axes.set(
         title="the sample so far", xlabel="x (mm)", ylabel="y (mm)", xticks=(-1, 0, 1), yticks=(-1, 0, 1)
     )

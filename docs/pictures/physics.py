@@ -80,7 +80,7 @@ def photons() -> Figure:
     for axes, count in zip(figure.subplots(1, len(PHOTONS)), PHOTONS, strict=True):
         frame = DetectorResponse(photons=count).respond(ideal, np.random.default_rng(SEED))
         shown = axes.imshow(np.log10(frame + 0.3), cmap=FRAME_COLORS, vmax=np.log10(frame.max()))
-        axes.set(title=f"10^{np.log10(count):.0f} photons in the frame", xticks=[], yticks=[])
+        axes.set(title=f"$10^{np.log10(count):.0f}$ photons in the frame", xticks=[], yticks=[])
         k_scale_bar(axes, grid.pitch)
         bar = figure.colorbar(shown, ax=axes, shrink=0.8)
         ticks = [t for t in (0, 1, 2, 3, 4) if t <= np.log10(frame.max())]
@@ -131,8 +131,12 @@ def main() -> None:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "explanations")
-    out: Path = parser.parse_args().out
+    parser.add_argument("--only", choices=PICTURES)
+    options = parser.parse_args()
+    out: Path = options.out
     for name, draw in PICTURES.items():
+        if options.only not in (None, name):
+            continue
         path = out / f"{name}.png"
         path.write_bytes(to_png(draw(), dpi=80, colors=256))
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")

@@ -56,7 +56,10 @@ def classify(
     mask_polarity: MaskPolarityOption = "left-out",
     orientation: OrientationOption = "as-stored",
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="quadrant")
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH", help="See: speckle models.", show_default="by the k step of the frames"
+        ),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     out: Annotated[
@@ -67,10 +70,11 @@ def classify(
     r"""Tell the disk number of every frame in a file.
 
     Where the beam is, the file may say itself, as those of speckle simulate and masters of detectors do; else
-    give --grid, --beam-center or --geometry. Pixels that a detector marks as without a value are left out.
-    The table has one row for each frame: frame_index, disk_number (0 where there is
-    no label), confidence and flags (such as saturated, empty, non_finite). Where the file holds
-    **disk_number**, the truth, accuracy and confusion matrix are shown.
+    give --grid, --beam-center or --geometry. The k step, which these state too, chooses the network: frames
+    that none is for are flagged wrong_k_step, without a label, unless --model names one. Pixels that a
+    detector marks as without a value are left out. The table has one row for each frame: frame_index,
+    disk_number (0 where there is no label), confidence and flags (such as saturated, empty, non_finite).
+    Where the file holds **disk_number**, the truth, accuracy and confusion matrix are shown.
 
     **Example**: frames of a detector whose beam is at row 256, column 255.5.
 
@@ -79,7 +83,8 @@ def classify(
     """
     from speckle_plugin.frames.files import open_frames
     from speckle_plugin.network import find_bundle
-    from speckle_plugin.preprocessing import FrameGeometry, view_shape
+    from speckle_plugin.network.choosing import bundle_for
+    from speckle_plugin.preprocessing import FrameGeometry
     from speckle_plugin.schema import ASSUMED_CENTER
 
     frames = turned(open_frames(file, dataset), orientation)
@@ -87,8 +92,8 @@ def classify(
     center, k_step = beam.of_file(frames)
     left_out = mask_of(mask, mask_polarity, frames.statements.mask, frames.shape[1:])
     geometry = FrameGeometry(frames.shape[1:], center or ASSUMED_CENTER, left_out)
-    bundle = find_bundle(model)
-    view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
+    bundle = bundle_for(k_step) if model is None else find_bundle(model)
+    bundle.check_geometry(geometry)  # a geometry that can't serve is told before the network loads
     if center is None:
         remark(
             f"{file} does not say where the beam is: pixel (0, 0) is taken; see --grid, --beam-center and "
@@ -96,12 +101,12 @@ def classify(
         )
 
     with contextlib.ExitStack() as stack:
-        write_row = stack.enter_context(_results_table(out, force))
+        write_row = stack.enter_context(_results_table(out, force, bundle.class_names))
         progress = stack.enter_context(progress_bar())
         task = progress.add_task(f"loading the network {bundle.name}", total=None, numbers="")
         from speckle_plugin.network.classifier import Classifier
 
-        classifier = Classifier(bundle, engine)
+        classifier = Classifier(bundle, engine, any_k_step=model is not None)
         progress.update(task, description="classifying", total=frames.shape[0])
         results: list[FrameResult] = []
         for result in _label(classifier, frames, geometry, k_step, center is None):
@@ -110,8 +115,16 @@ def classify(
             progress.advance(task)
 
     from speckle_plugin.cli.summary import print_summary
+    from speckle_plugin.network.choosing import why_chosen
 
-    print_summary(results, frames.statements.disk_number)
+    print_summary(results, frames.statements.disk_number, bundle.class_names)
+    if not classifier.fits(k_step) and model is None:
+        remark("no frame has a label: --model NAME gives labels all the same, and speckle models lists them")
+    stdout().print(
+        f"network {bundle.name}: {why_chosen(classifier, k_step, by_k_step=model is None)}",
+        markup=False,
+        soft_wrap=True,
+    )
     stdout().print(
         f"{len(results)} frames by {bundle.name} {bundle.version} ({bundle.sha256[:12]}) on "
         f"{classifier.engine.name} {classifier.engine.precision}" + (f", results in {out}" if out else ""),
@@ -156,7 +169,9 @@ def _advise(frames: list[NDArray[Any]], geometry: FrameGeometry) -> tuple[Flag, 
 
 
 @contextlib.contextmanager
-def _results_table(out: Path | None, force: bool) -> Iterator[Callable[[int, FrameResult], None]]:
+def _results_table(
+    out: Path | None, force: bool, class_names: tuple[str, ...]
+) -> Iterator[Callable[[int, FrameResult], None]]:
     """Give a function that writes one row; without a file it writes nothing."""
     if out is None:
         yield lambda index, result: None
@@ -165,7 +180,10 @@ def _results_table(out: Path | None, force: bool) -> Iterator[Callable[[int, Fra
 
     with new_file(out, (".csv",), force) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["frame_index", "disk_number", "confidence", "flags"])
+        named = ["class_name"] if class_names else []
+        names = ("", *class_names)
+        writer.writerow(["frame_index", "disk_number", "confidence", "flags", *named])
         yield lambda index, result: writer.writerow(
             [index, result.disk_number, round(result.confidence, 6), join_flags(result.flags)]
+            + [names[result.disk_number] for _ in named]
         )

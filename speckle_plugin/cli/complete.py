@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from speckle_plugin.reprocess import Completion
     from speckle_plugin.store import Store
 
-__all__ = ["bundle_of", "complete"]
+__all__ = ["complete", "recorded_bundle"]
 
 
 @clear_errors
@@ -48,7 +48,7 @@ def complete(
         typer.Option(
             metavar="NAME|PATH",
             help="See: speckle models.",
-            show_default="the one that classified the run, if it is shipped; else quadrant",
+            show_default="the one that classified the run, if it is shipped; else by k step",
         ),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
@@ -143,26 +143,35 @@ class _Networks:
 
     def classifier_of(self, run: BlueskyRun) -> Classifier:
         """Give the classifier for a run, and say which it is when it is loaded."""
-        from speckle_plugin.network.classifier import Classifier
+        from speckle_plugin.network.choosing import open_classifier
 
-        bundle = self._bundle or bundle_of(run)
-        if bundle.sha256 not in self._loaded:
-            self._loaded[bundle.sha256] = Classifier(bundle, self._engine)
-            remark(f"model: {bundle.name} {bundle.version} ({bundle.sha256[:12]})")
-        return self._loaded[bundle.sha256]
+        bundle = self._bundle or recorded_bundle(run)
+        key = "" if bundle is None else bundle.sha256
+        if key not in self._loaded:
+            opened = open_classifier(None if bundle is None else bundle.name, self._engine, bundle)
+            others = "" if bundle else ", and others by the k step of the detector"
+            self._loaded[key] = opened
+            remark(
+                f"model: {opened.bundle.name} {opened.bundle.version} ({opened.bundle.sha256[:12]}){others}"
+            )
+        return self._loaded[key]
 
 
-def bundle_of(run: BlueskyRun) -> Bundle:
-    """Give the shipped bundle that the run's summary names, if it has the same weights; else the default."""
+def recorded_bundle(run: BlueskyRun) -> Bundle | None:
+    """Give the shipped bundle that a run's summary names, if it has the same weights.
+
+    None where there is none, and where the detector's k step chose: it chooses again.
+    """
     from speckle_plugin.network import find_bundle, shipped_bundles
+    from speckle_plugin.schema import CHOSEN_AMONG
     from speckle_plugin.store import StoredRun
 
     summary = StoredRun(run).summary
-    if summary.get("model") in shipped_bundles():
+    if summary.get("model") in shipped_bundles() and not summary.get(CHOSEN_AMONG):
         bundle = find_bundle(summary["model"])
         if bundle.sha256 == summary.get("weights_sha256"):
             return bundle
-    return find_bundle()
+    return None
 
 
 def _count_unlabelled(run: BlueskyRun) -> int:

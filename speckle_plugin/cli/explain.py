@@ -100,6 +100,7 @@ def explain(
     if (file is None) == (run is None):
         raise ValueError("give either a file of frames or --run UID with --data or --server")
     from speckle_plugin.network import find_bundle
+    from speckle_plugin.network.choosing import bundle_for
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
     from speckle_plugin.preprocessing.marked_pixels import without_marked_pixels
     from speckle_plugin.schema import ASSUMED_CENTER
@@ -114,7 +115,7 @@ def explain(
     shape = chosen.pixels.shape
     left_out = mask_of(mask, mask_polarity, chosen.mask, shape if file is not None else None)
     geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
-    bundle = find_bundle(model)
+    bundle = bundle_for(chosen.k_step) if model is None else find_bundle(model)
     geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
     if chosen.beam_center is None:

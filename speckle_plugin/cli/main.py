@@ -23,7 +23,7 @@ from speckle_plugin.cli.errors import clear_errors, traceback_wanted
 from speckle_plugin.cli.evaluate import evaluate
 from speckle_plugin.cli.explain import explain
 from speckle_plugin.cli.figures import figures
-from speckle_plugin.cli.models import models
+from speckle_plugin.cli.models import models_app
 from speckle_plugin.cli.monitor import monitor
 from speckle_plugin.cli.query import query, replay
 from speckle_plugin.cli.report import report
@@ -58,7 +58,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(retrain)
-app.command()(models)
+app.add_typer(models_app, name="models")
 app.command()(complete)
 app.command()(replay)
 app.command()(serve)

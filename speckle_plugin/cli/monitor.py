@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import webbrowser
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,6 @@ from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
 
 if TYPE_CHECKING:
-    from speckle_plugin.monitor.model import Monitor
     from speckle_plugin.monitor.view.server import MonitorServer
 
 __all__ = ["monitor"]
@@ -62,23 +62,20 @@ def monitor(
 
         speckle monitor --server https://tiled.facility.org --port 5007
     """
-    # Whatever is computed for a page gives way to the scan on this machine.
-    os.nice(10)
-    from speckle_plugin.extras import extra_needed
-    from speckle_plugin.settings import read_settings
-
-    with extra_needed():
-        import panel  # noqa: F401
     from speckle_plugin.monitor.model import Monitor
+    from speckle_plugin.monitor.view.server import MonitorServer
+    from speckle_plugin.settings import read_settings
 
     settings = read_settings(data=data, server=server)
     key = os.environ.get("SPECKLE_MONITOR_KEY") or secrets.token_urlsafe(16)
     if len(key) < SHORTEST_KEY:
         raise ValueError(f"SPECKLE_MONITOR_KEY has {len(key)} characters: give {SHORTEST_KEY} or more")
+    masks = settings.read_masks()
     with open_store(data, server) as store:
-        shown = Monitor(store, settings.read_masks(), settings.model)
+        os.nice(10)  # whatever is computed for a page gives way to the scan on this machine
+        shown = Monitor(store, masks, settings.model)
         try:
-            pages = _listen(shown, key, port, address)
+            pages = _listen(lambda at: MonitorServer(shown, key, at, address), port)
             stdout().print(f"monitor  {pages.url}", soft_wrap=True, markup=False)
             remark(f"runs of {store.uri}; who has this address may look, and change nothing. Ctrl-C ends it")
             if show:
@@ -90,16 +87,15 @@ def monitor(
             shown.close()
 
 
-def _listen(shown: Monitor, key: str, port: int | None, address: str) -> MonitorServer:
+def _listen(serve_at: Callable[[int], MonitorServer], port: int | None) -> MonitorServer:
     """Serve at the port that is wanted; without one at the usual one, if it is free."""
-    from speckle_plugin.monitor.view.server import MonitorServer
-
+    wanted = USUAL_PORT if port is None else port
     try:
-        return MonitorServer(shown, key, USUAL_PORT if port is None else port, address)
+        return serve_at(wanted)
     except OSError as error:
         if port is None and error.errno == errno.EADDRINUSE:
-            return MonitorServer(shown, key, 0, address)
+            return serve_at(0)
         raise ValueError(
-            f"can't listen on port {port} of {address} ({error.strerror or error}): another program may have "
-            "it; give another `port`, or 0 for a free one, and an `address` of this machine"
+            f"can't listen at port {wanted} ({error.strerror or error}): another program may have it; give "
+            "another `port`, or 0 for a free one, and an `address` of this machine"
         ) from error

@@ -18,6 +18,7 @@ __all__ = [
     "check_room",
     "new_file",
     "parse_beam_center",
+    "parse_classes",
     "parse_disk_numbers",
     "parse_numbers",
 ]
@@ -26,7 +27,7 @@ __all__ = [
 FamilyName = Literal["mono", "poly", "poly_published", "constant_radius"]
 GridName = Literal["quadrant", "centered", "published"]
 
-EngineName = Literal["auto", "openvino", "tensorflow"]
+EngineName = Literal["auto", "openvino", "tensorflow", "onnxruntime"]
 
 LARGEST_SEED = 2**63 - 1
 """What a file can hold beside its frames."""
@@ -77,6 +78,20 @@ def parse_numbers(text: str, what: str, least: int = 0, largest: int = LARGEST_N
             f"the {what} {text!r} can't be read: give a range such as 2-20 or a list such as 2,5,9"
         ) from None
     return tuple(sorted(numbers))
+
+
+def parse_classes(text: str) -> tuple[int, ...] | tuple[str, ...]:
+    """Read the classes of a network's outputs, in their order: disk numbers (`2-20`, `5,3,9`) or names.
+
+    Raises
+    ------
+    ValueError
+        If the numbers can't be read, or are below 1.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not any(part[:1].isdigit() for part in parts):
+        return tuple(parts)
+    return tuple(number for part in parts for number in parse_disk_numbers(part))
 
 
 class _BoundsError(ValueError):

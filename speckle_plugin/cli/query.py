@@ -21,6 +21,7 @@ from speckle_plugin.cli.run_selection import (
     SinceOption,
     UntilOption,
     WhereOption,
+    label_of,
     run_selection,
 )
 from speckle_plugin.cli.store_options import DEFAULT_DATA, DataOption, ServerOption, open_store
@@ -82,9 +83,10 @@ def query(
 
     if out is not None and out.suffix in FRAME_SUFFIXES and not frames:
         raise ValueError(f"{out} is a file for frames: give --frames, or a .csv or .parquet file for runs")
+    number = label_of(label)
     wanted = run_selection(
         where,
-        label=label,
+        label=number,
         max_confidence=max_confidence,
         flag=flag,
         certificate=certificate,
@@ -100,7 +102,7 @@ def query(
         if frames:
             rows = find_frames(
                 runs,
-                label=label,
+                label=number,
                 max_confidence=max_confidence,
                 flag=flag,
                 certificate=certificate,
@@ -151,6 +153,8 @@ def _narrowed(rows: DataFrame) -> DataFrame:
     from speckle_plugin.store.read.opinions import OPINION_COLUMNS
 
     unasked = list(OPINION_COLUMNS) if (rows["certificate"] == "").all() else []
+    if (rows["class_name"] == "").all():
+        unasked.append("class_name")
     return rows.assign(run_uid=rows["run_uid"].str[:8]).drop(columns=unasked)
 
 

@@ -21,11 +21,16 @@ __all__ = [
     "SinceOption",
     "UntilOption",
     "WhereOption",
+    "label_of",
     "run_selection",
 ]
 
 LabelOption = Annotated[
-    int | None, typer.Option(help="Runs with a frame that got this disk number.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Runs with a frame that got this disk number, or the class of an imported network of this name.",
+        show_default=False,
+    ),
 ]
 ConfidenceOption = Annotated[
     float | None,
@@ -91,8 +96,17 @@ def run_selection(where: list[str] | None, **query: Any) -> RunSelection:
     ValueError
         If one of `where` is not KEY=VALUE.
     """
+    query["label"] = label_of(query.get("label"))
     given = {key: value for key, value in query.items() if value is not None}
     return RunSelection(given, dict(_key_value(text) for text in where or ()))
+
+
+def label_of(text: str | int | None) -> str | int | None:
+    """Read a label: a disk number, or the name of a class."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
 
 
 def _key_value(text: str) -> tuple[str, Any]:

@@ -15,7 +15,9 @@ from speckle_plugin.schema import NO_DISK_NUMBER, Status
 __all__ = ["print_summary"]
 
 
-def print_summary(results: Sequence[FrameResult], truth: NDArray[np.int64] | None) -> None:
+def print_summary(
+    results: Sequence[FrameResult], truth: NDArray[np.int64] | None, class_names: Sequence[str] = ()
+) -> None:
     """Write the summary of a file's results to stdout.
 
     Parameters
@@ -23,19 +25,28 @@ def print_summary(results: Sequence[FrameResult], truth: NDArray[np.int64] | Non
     results : sequence of FrameResult
     truth : array of int or None, shape (frames,)
         The disk numbers, where they are known.
+    class_names : sequence of str
+        Those of an imported network's classes, if it has such.
     """
+    names = dict(enumerate(class_names, start=1))
+    what = "class" if names else "disk number"
     found = np.array([result.disk_number for result in results])
     confidence = np.array([result.confidence for result in results])
     labels = table(
-        "disk number",
+        what,
         "frames",
         "mean confidence",
         "lowest",
-        right=("disk number", "frames", "mean confidence", "lowest"),
+        right=(what, "frames", "mean confidence", "lowest"),
     )
     for number in np.unique(found[found != NO_DISK_NUMBER]):
         chosen = confidence[found == number]
-        labels.add_row(str(number), str(chosen.size), f"{chosen.mean():.3f}", f"{chosen.min():.3f}")
+        labels.add_row(
+            names.get(int(number), str(number)),
+            str(chosen.size),
+            f"{chosen.mean():.3f}",
+            f"{chosen.min():.3f}",
+        )
     unlabelled = sum(result.status is not Status.CLASSIFIED for result in results)
     if unlabelled:
         labels.add_row("no label", str(unlabelled), "", "")
@@ -47,7 +58,7 @@ def print_summary(results: Sequence[FrameResult], truth: NDArray[np.int64] | Non
         for flag, count in flags.most_common():
             flagged.add_row(flag, str(count))
         print_table(flagged)
-    if truth is not None:
+    if truth is not None and not names:
         _print_confusion(found, truth)
 
 

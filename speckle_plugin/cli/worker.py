@@ -39,7 +39,11 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Do what waits now, and end.")] = False,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|PATH", help="See: speckle models.", show_default="that of the settings"),
+        typer.Option(
+            metavar="NAME|PATH",
+            help="See: speckle models.",
+            show_default="that of the settings; else by the k step of each detector",
+        ),
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
 ) -> None:
@@ -63,11 +67,14 @@ def worker(
 
     settings = read_settings(data=data, server=server, model=model)
     frames = settings.frames()
-    bundle = find_bundle(settings.model)
+    asked = None if settings.model is None else find_bundle(settings.model)
     with settings.open_store() as store:
-        working = Worker(store, store.leases_directory, bundle, engine, frames, since=since, report=_tell)
-        chosen = working.classifier.engine
-        remark(f"{bundle.name} {bundle.version} on {chosen.name}, {chosen.device}; runs of {store.uri}")
+        working = Worker(store, store.leases_directory, asked, engine, frames, since=since, report=_tell)
+        chosen, bundle = working.classifier.engine, working.classifier.bundle
+        others = "" if asked else ", others by the k step of the detector"
+        remark(
+            f"{bundle.name} {bundle.version}{others} on {chosen.name}, {chosen.device}; runs of {store.uri}"
+        )
         try:
             if once:
                 done = working.work()

@@ -13,6 +13,7 @@ from speckle_plugin.doctor.finding import Finding, broken, fine, note
 from speckle_plugin.frames.center import center_disagrees
 from speckle_plugin.frames.files import FrameFile, open_frames
 from speckle_plugin.frames.hot_pixels import hot_pixel_advice
+from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP
@@ -33,6 +34,7 @@ REMEDIES = {
     Flag.EMPTY: "is the shutter open, and the mask the right way round?",
     Flag.NON_FINITE: "mask the pixels that are not finite",
     Flag.OTHER_PITCH: "speckle models NAME tells for which k step a network is; take another network",
+    Flag.WRONG_K_STEP: "no network of the package is for it: train one, or set model to label all the same",
     Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
@@ -70,8 +72,10 @@ def examine_frame(
     if classifier is None:
         yield note("label", "none, since there is no network", "mend the network first: see above")
         return
+    k_step = frames.statements.k_step
+    classifier = classifier.for_k_step(k_step)
     bundle = classifier.bundle
-    yield _k_step(frames.statements.k_step, bundle.pitch)
+    yield _k_step(k_step, bundle)
     geometry = without_marked_pixels(pixels, geometry, bundle.preprocessing)
     try:
         view_shape(bundle.preprocessing, geometry)
@@ -80,9 +84,7 @@ def examine_frame(
             "network", f"{bundle.name} can't use these frames: {error}", "take another network or mask"
         )
         return
-    (result,) = classifier.label(
-        [pixels], geometry, frames.statements.saturation_level, k_step=frames.statements.k_step
-    )
+    (result,) = classifier.label([pixels], geometry, frames.statements.saturation_level, k_step=k_step)
     yield from _label(result, bundle.name)
 
 
@@ -138,18 +140,21 @@ def _beam(pixels: NDArray[Any], geometry: FrameGeometry, where: str) -> Finding:
     return fine("beam centre", f"row {row:g}, column {column:g}, {where}")
 
 
-def _k_step(stated: float | None, known: float | None) -> Finding:
+def _k_step(stated: float | None, bundle: Bundle) -> Finding:
+    known = bundle.pitch
     if not stated or not known:
         return note(
             "k step",
-            f"{stated or 'not stated'}; the network is for {known or 'any'}",
-            "have the detector state it (NAME_pitch): then frames that do not fit are flagged",
+            f"{stated or 'not stated'}; the network {bundle.name} is for {known or 'any'}",
+            "have the detector state it (NAME_pitch): it chooses the network, and frames that none is for "
+            "are flagged",
         )
     change = abs(stated / known - 1)
     if change > SAME_K_STEP:
         flag = Flag.RESAMPLED if change <= LARGEST_CHANGE else Flag.OTHER_PITCH
-        return note("k step", f"{stated:g}; the network is for {known:g}", REMEDIES[flag])
-    return fine("k step", f"{stated:g}, that of the network")
+        text = f"{stated:g}; the network {bundle.name} is for {known:g}"
+        return note("k step", text, REMEDIES[flag])
+    return fine("k step", f"{stated:g}, that of the network {bundle.name}")
 
 
 def _label(result: FrameResult, name: str) -> Iterator[Finding]:

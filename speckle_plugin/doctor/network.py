@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from speckle_plugin.doctor.finding import Finding, broken, fine, note
-from speckle_plugin.network import find_bundle
+from speckle_plugin.network.choosing import open_classifier
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.settings import Settings
 
@@ -33,7 +33,7 @@ def examine_network(settings: Settings) -> Generator[Finding, None, Classifier |
     try:
         started = time.perf_counter()
         engine = "auto" if settings.engine == "none" else settings.engine
-        classifier = Classifier(find_bundle(settings.model), engine)
+        classifier = open_classifier(settings.model, engine)
         loaded = time.perf_counter() - started
         # Of a size that every crop of the network fits into.
         crop = classifier.bundle.preprocessing.crop or 129

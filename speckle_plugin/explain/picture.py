@@ -90,6 +90,7 @@ def explanation_picture(
         figure.colorbar(shown, ax=row[1], shrink=0.8, label="part of the score")
         for axes in row:
             axes.set(xlabel=axis_names[1], ylabel=axis_names[0])
+            _mark_radial_image(axes, settings, view.shape[0])
     return figure
 
 
@@ -179,6 +180,16 @@ def _input_axes(
             )
     (low, high), (left, right) = ((-0.5 * d, (n - 0.5) * d) for n, d in zip(shape, spacing, strict=True))
     return (left, right, high, low), names
+
+
+def _mark_radial_image(axes: Axes, settings: Preprocessing, rows: int) -> None:
+    """Part the radial image from the map above it, whose axis ends there."""
+    if settings.intensity != "patterson" or not settings.radial_rows:
+        return
+    low, high = sorted(axes.get_ylim())
+    border = low + (high - low) * (rows - settings.radial_rows) / rows
+    axes.axhline(border, color="white", linewidth=1.0)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= border])
 
 
 def _draw(

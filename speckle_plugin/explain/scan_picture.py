@@ -70,7 +70,7 @@ def scan_picture(
     from matplotlib.figure import Figure
 
     x, y, found, confidence = (np.asarray(a) for a in (x, y, found, confidence))
-    figure = Figure(figsize=(15, 10.5 if examples else 5.2), layout="constrained")
+    figure = Figure(figsize=(15, 10.5 if examples else 4.5), layout="constrained")
     figure.suptitle(title, fontsize=14)
     parts = figure.subfigures(
         2 if examples else 1, 1, squeeze=False, height_ratios=[1.3, 1] if examples else [1]

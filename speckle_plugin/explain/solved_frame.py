@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from speckle_plugin.explain.structure_picture import structure_picture
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.solving.asked import solve_task
-from speckle_plugin.solving.pool import FrameError
 from speckle_plugin.store import StoredRun
-from speckle_plugin.structure import SolveSettings, Structure, solve
 
+# The solver is imported when it is used: with it the IPython profile would be at its prompt a second later.
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
     from matplotlib.figure import Figure
+
+    from speckle_plugin.structure import SolveSettings, Structure
 
 __all__ = ["SolvedFrame", "solve_frame"]
 
@@ -52,6 +51,8 @@ class SolvedFrame:
         truth : array, shape (n, 3), optional
             x, y, r of the true disks.
         """
+        from speckle_plugin.explain.structure_picture import structure_picture
+
         return structure_picture(
             self.structure, self.frame, self.geometry, self.name, unit, truth, self.center_half_width
         )
@@ -111,6 +112,10 @@ def solve_frame(
     >>> solved
     >>> solved.picture().savefig("frame-3.png")
     """
+    from speckle_plugin.solving.asked import solve_task
+    from speckle_plugin.solving.pool import FrameError
+    from speckle_plugin.structure import SolveSettings, solve
+
     stored, settings = StoredRun(run), settings or SolveSettings()
     images = stored.choose_images(image_key)
     given = stored.settings if mask is None else replace(stored.settings, masks={images.data_key: mask})

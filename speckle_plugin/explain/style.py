@@ -98,7 +98,7 @@ def scale_bar(
     unit : str
         Of that length.
     prefix : str
-        Stands before the length, such as ``k = ``.
+        Stands before the length, such as "k = ".
     color : {"black", "white"}
         The outline is of the other one, so that the bar is seen on anything.
     """
@@ -170,7 +170,7 @@ def to_png(figure: Figure, dpi: int = 110, colors: int | None = None) -> bytes:
     dpi : int
         Points per inch.
     colors : int, optional
-        How many colours the file has: with 256 it is a third as large, and looks the same. None for all.
+        How many colours the file has: with 256 it is much smaller, and looks the same. None for all.
     """
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
@@ -186,7 +186,7 @@ def to_png(figure: Figure, dpi: int = 110, colors: int | None = None) -> bytes:
 
 
 def to_webp(figure: Figure, dpi: int = 90, quality: int = 85) -> bytes:
-    """Give a figure as a WebP file, which browsers show: a fifth of the bytes of a PNG for noisy frames.
+    """Give a figure as a WebP file, which browsers show: for noisy frames much smaller than PNG.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from speckle_plugin.frames.tiff import open_tiff
 __all__ = ["FORMATS", "expand", "open_all", "open_source"]
 
 FORMATS = "HDF5, .npy, .npz, TIFF, CBF or EDF"
+"""The formats that are known, as errors name them."""
 
 LARGEST_HEAD = 4096
 

@@ -13,7 +13,6 @@ from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.frames.checks import FrameChecks
 from speckle_plugin.frames.reader import FrameReadError
 from speckle_plugin.network.classifier import Classifier, FrameResult
-from speckle_plugin.preprocessing import view_shape
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
@@ -25,7 +24,7 @@ def _geometry_problem(classifier: Classifier, detector: Detector) -> str:
     if detector.geometry is None or detector.problem:
         return detector.problem
     try:  # the bundle's crop may leave too little of this frame
-        view_shape(classifier.bundle.preprocessing, detector.geometry)
+        classifier.bundle.check_geometry(detector.geometry)
     except ValueError as error:
         return f"{detector.image_key}: {error}"
     return ""
@@ -51,6 +50,7 @@ def label_frames(
     Parameters
     ----------
     classifier : Classifier
+        The detector's k step may choose among its networks.
     detector : Detector
     frames : sequence of array, shape (rows, columns), or OSError
         The error, where a frame cannot be read.
@@ -66,6 +66,7 @@ def label_frames(
     list of (FrameResult, str)
         For each frame its result, and what is to be told: why it has no label, or what is wrong with it.
     """
+    classifier = classifier.for_k_step(detector.k_step)
     nothing = np.zeros(len(classifier.bundle.classes), np.float32)
     if (problem := _geometry_problem(classifier, detector)) or detector.geometry is None:
         unusable = FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNUSABLE_GEOMETRY,))

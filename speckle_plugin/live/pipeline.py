@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,12 @@ from speckle_plugin.live.delivery import Callback, Channel, Delivery
 from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.live.outbox import Outbox
 from speckle_plugin.live.results import RunResults
-from speckle_plugin.live.second_opinion import RunOpinions, SecondOpinion, SecondOpinions
+from speckle_plugin.live.run import Run, by_classifier, loaded, ready
+from speckle_plugin.live.second_opinion import SecondOpinion, SecondOpinions
 from speckle_plugin.live.served_folder import ServedFolder
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
+from speckle_plugin.live.watched import Watched, Watcher
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.schema import SUMMARY
 from speckle_plugin.stage_times import StageTimes
@@ -43,21 +44,6 @@ from speckle_plugin.stage_times import StageTimes
 __all__ = ["LiveClassifier"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Run:
-    """What the pipeline keeps of an open run."""
-
-    uid: str
-    finder: FrameFinder
-    results: RunResults
-    opinions: RunOpinions | None
-    when_full: str
-    seconds_writing: float
-    detectors: dict[Detector, KnownDetector] = field(default_factory=dict)
-    channel: Channel = field(default_factory=dict)
-    closed: bool = False
 
 
 class LiveClassifier:
@@ -100,9 +86,10 @@ class LiveClassifier:
         self._outbox = Outbox(self._delivery)
         self._delivery.subscribe(self.reports)
         self._delivery.on_flush(self.reports.note_stored)
-        self._runs: OpenRuns[_Run] = OpenRuns()
+        self._watched = Watched()
+        self._runs: OpenRuns[Run] = OpenRuns()
         self._lock = threading.Condition()
-        self._waiting: deque[tuple[_Run, FrameReference, float]] = deque()
+        self._waiting: deque[tuple[Run, FrameReference, float]] = deque()
         self._pending_bytes = 0
         self._working_since = math.inf
         self._closing = False
@@ -111,8 +98,30 @@ class LiveClassifier:
 
     @property
     def classifier(self) -> Classifier:
-        """The classifier, waiting for it if it is still being loaded."""
-        return self._classifier.result() if isinstance(self._classifier, Future) else self._classifier
+        """The classifier of the next run, waiting for it if it is still being loaded."""
+        return loaded(self._classifier)
+
+    @property
+    def frames(self) -> FrameSettings:
+        """What the user said about frames, for the next run."""
+        return self._frame_settings
+
+    def change(
+        self,
+        classifier: Classifier | Future[Classifier] | None = None,
+        frames: FrameSettings | None = None,
+    ) -> None:
+        """Take another network, or other settings of frames, for runs that begin from now on.
+
+        Parameters
+        ----------
+        classifier : Classifier or Future of one, optional
+        frames : FrameSettings, optional
+        """
+        with self._lock:
+            self._classifier = classifier or self._classifier
+            if frames is not None:
+                self._frame_settings = self._opinions.frames = frames
 
     # Subscribing
 
@@ -123,6 +132,23 @@ class LiveClassifier:
     def unsubscribe(self, token: int) -> None:
         """Remove a subscriber."""
         self._delivery.unsubscribe(token)
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Show the newest frames to somebody, with their results; one of each batch.
+
+        Parameters
+        ----------
+        watcher : callable or None
+            Called on the classifying thread, which waits for it: it is to put the frame down, and to go on.
+            If it fails, that is logged, and it is not called again. None for nobody.
+        """
+        self._watched.watcher = watcher
+
+    def backlog(self) -> tuple[int, float]:
+        """Give the number of frames that wait for the network, and the seconds that the oldest has waited."""
+        with self._lock:
+            waiting = len(self._waiting)
+            return waiting, time.monotonic() - self._waiting[0][2] if waiting else 0.0
 
     def close(self) -> None:
         """End the threads; what is queued is still delivered."""
@@ -147,7 +173,7 @@ class LiveClassifier:
         # Last, since the error may be of another run: what this document says is not to be lost by it.
         self._delivery.raise_error()
 
-    def _find_frames(self, run: _Run, name: str, doc: dict[str, Any]) -> None:
+    def _find_frames(self, run: Run, name: str, doc: dict[str, Any]) -> None:
         """Queue the frames of a document. One that makes no sense costs their results, not the scan."""
         try:
             for reference in run.finder(name, doc):
@@ -159,7 +185,7 @@ class LiveClassifier:
                 run.uid,
             )
 
-    def _start(self, doc: dict[str, Any]) -> _Run:
+    def _start(self, doc: dict[str, Any]) -> Run:
         choices = doc.get("classification")
         when_full = choices.get("when_full") if isinstance(choices, Mapping) else None
         if when_full not in ("wait", "defer"):
@@ -169,11 +195,13 @@ class LiveClassifier:
         def compose(name: str, result: dict[str, Any]) -> None:
             self._outbox.add(channel, name, result)
 
-        run = _Run(
+        run = Run(
             uid,
             FrameFinder(self._frame_settings),
             RunResults(doc, compose, self._frame_settings),
             self._opinions.open_run(doc, compose, self._lock, self._outbox.hand_over),
+            self._classifier,
+            self._frame_settings,
             when_full,
             self._delivery.seconds_writing,
             channel=channel,
@@ -181,7 +209,7 @@ class LiveClassifier:
         self._runs.close(uid)  # started twice: the saver says so, the results begin anew
         return self._runs.open(uid, run)
 
-    def _queue_frame(self, run: _Run, reference: FrameReference, problem: str) -> None:
+    def _queue_frame(self, run: Run, reference: FrameReference, problem: str) -> None:
         size = reference.detector.frame_bytes
         with self._lock:
             run.results.expect(reference, problem)
@@ -193,7 +221,7 @@ class LiveClassifier:
                 self._waiting.append((run, reference, time.monotonic()))
                 self._lock.notify_all()
             else:
-                run.results.defer(reference, "more frames waited than pending_bytes allows", self._ready())
+                run.results.defer(reference, "more frames waited than pending_bytes allows", ready(run))
         self._outbox.hand_over()
 
     def _wait(self, done: Callable[[], object], patience: float) -> bool:
@@ -226,7 +254,7 @@ class LiveClassifier:
                 self._wait(lambda: not run.results.outstanding, self.settings.drain_timeout)
                 waited = time.monotonic() - waited
                 run.results.defer_outstanding(
-                    f"not classified {waited:.0f} s after the end of the run", self._ready()
+                    f"not classified {waited:.0f} s after the end of the run", ready(run)
                 )
                 run.closed = True
                 run.results.times.add({"write": self._delivery.seconds_writing - run.seconds_writing})
@@ -245,14 +273,6 @@ class LiveClassifier:
                 self.settings.save_timeout,
             )
 
-    def _ready(self) -> Classifier | None:
-        """Give the classifier if it is loaded, without waiting."""
-        if not isinstance(self._classifier, Future):
-            return self._classifier
-        if self._classifier.done() and self._classifier.exception() is None:
-            return self._classifier.result()
-        return None
-
     # The classifying thread
 
     def _work(self) -> None:
@@ -267,17 +287,21 @@ class LiveClassifier:
                 for run, _, queued in batch:
                     run.results.times.add({"wait": self._working_since - queued})
             try:
-                self._classify_or_defer([(run, frame) for run, frame, _ in batch if not run.closed])
+                for one_classifier in by_classifier(batch):
+                    self._classify_or_defer(one_classifier)
             finally:
                 with self._lock:
                     self._working_since = math.inf
                     self._pending_bytes -= sum(frame.detector.frame_bytes for _, frame, _ in batch)
                     self._lock.notify_all()
 
-    def _classify_or_defer(self, batch: Sequence[tuple[_Run, FrameReference]]) -> None:
-        """Classify; what fails is tried again in halves, for memory or a single bad frame, then deferred."""
+    def _classify_or_defer(self, batch: Sequence[tuple[Run, FrameReference]]) -> None:
+        """Classify; what fails is tried again in halves, for memory or a single bad frame, then deferred.
+
+        All frames are of one classifier.
+        """
         try:
-            classifier = self.classifier
+            classifier = loaded(batch[0][0].classifier)
         except Exception as error:
             self._defer(batch, f"the classifier could not be loaded: {error}")
             return
@@ -292,16 +316,16 @@ class LiveClassifier:
             logger.exception("a frame could not be classified; the scan goes on")
             self._defer(batch, f"{type(error).__name__}: {error}")
 
-    def _defer(self, batch: Sequence[tuple[_Run, FrameReference]], reason: str) -> None:
+    def _defer(self, batch: Sequence[tuple[Run, FrameReference]], reason: str) -> None:
         with self._lock:
             for run, reference in batch:
                 if not run.closed:
-                    run.results.defer(reference, reason, self._ready())
+                    run.results.defer(reference, reason, ready(run))
         self._outbox.hand_over()
 
-    def _classify(self, batch: Sequence[tuple[_Run, FrameReference]], classifier: Classifier) -> None:
+    def _classify(self, batch: Sequence[tuple[Run, FrameReference]], classifier: Classifier) -> None:
         """Read, label and close frames; those of one detector, with one dark frame, together."""
-        groups: dict[tuple[Detector, DarkFrames | None], list[tuple[_Run, FrameReference]]] = {}
+        groups: dict[tuple[Detector, DarkFrames | None], list[tuple[Run, FrameReference]]] = {}
         for run, reference in batch:
             groups.setdefault((reference.detector, reference.darks), []).append((run, reference))
         for (detector, darks), group in groups.items():
@@ -312,7 +336,7 @@ class LiveClassifier:
             with times("read"):
                 pixels = read_frames(references)
                 problem = known.ask_file(references, pixels)
-                dark = known.use_darks(darks) if self._frame_settings.subtract_darks else None
+                dark = known.use_darks(darks) if run.frames.subtract_darks else None
             labelled = known.label(classifier, pixels, times, dark)
             with self._lock:
                 run.results.times.add(times.seconds)
@@ -324,5 +348,7 @@ class LiveClassifier:
                     reference.detector = known.detector
                     run.results.close_frame(reference, result, classifier, reason)
                     if run.opinions is not None:
-                        run.opinions.ask(reference, result, frame)
+                        run.opinions.ask(reference, result, frame, classifier.bundle.class_names)
             self._outbox.hand_over()
+            shown = [(run.uid, reference) for run, reference in group]
+            self._watched.show_newest(shown, pixels, [result for result, _ in labelled])

@@ -16,13 +16,18 @@ import numpy as np
 from speckle_plugin.documents.derived_stream import DerivedStream
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
+from speckle_plugin.network.choosing import why_chosen
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.schema import (
+    CHOSEN_AMONG,
+    CLASS_NAMES,
     CLASSES,
     CLASSIFICATION_STREAM,
     CLASSIFIER,
     LEFT_OUT,
+    NETWORKS,
     NEWEST_STREAM,
+    SEVERAL_NETWORKS,
     STATED_BY_FILES,
     SUMMARY,
     Flag,
@@ -81,6 +86,7 @@ class RunResults:
         self._rows: DerivedStream | None = None
         self._classes = 0
         self._model: dict[str, Any] = {}
+        self._networks: dict[str, dict[str, str]] = {}
         self._open: dict[tuple[str, int], FrameReference] = {}
         self._statuses: Counter[Status] = Counter()
         self._labels: Counter[int] = Counter()
@@ -120,13 +126,17 @@ class RunResults:
         """
         if self._open.pop(self._key(reference), None) is None:
             return
+        k_step = reference.detector.k_step
+        chosen = classifier.ready_for(k_step) if classifier else None
+        if classifier and chosen and result.status is not Status.DEFERRED:
+            self._note_network(reference.detector.image_key, classifier, k_step)
         reference.pixels = None  # results may be held back for long, and bytes count frames that wait only
         self._held.append((reference, result, problem))
-        if self._rows or classifier:
-            self._emit_held(classifier)
+        if self._rows or chosen:
+            self._emit_held(classifier, k_step)
 
-    def _emit_held(self, classifier: Classifier | None) -> None:
-        rows = self._rows or self._describe(classifier)
+    def _emit_held(self, classifier: Classifier | None, k_step: float | None = None) -> None:
+        rows = self._rows or self._describe(classifier, k_step)
         held, self._held = self._held, []
         for reference, result, problem in held:
             self._emit_result(rows, reference, result, problem)
@@ -172,11 +182,29 @@ class RunResults:
             self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
 
     def take_over(
-        self, data: Mapping[str, Any], when: float, classifier: Classifier, problem: str = ""
+        self,
+        data: Mapping[str, Any],
+        when: float,
+        classifier: Classifier,
+        problem: str = "",
+        k_step: float | None = None,
     ) -> None:
         """Emit a row of an earlier result stream as it is, with the time when it was made."""
-        self._emit_row(self._rows or self._describe(classifier), data, when)
+        self._emit_row(self._rows or self._describe(classifier, k_step), data, when)
+        self._note_network(data["image_key"], classifier, k_step)
         self.note(problem)
+
+    def _note_network(self, image_key: str, classifier: Classifier, k_step: float | None) -> None:
+        """Keep which network the frames of an image key have, and why."""
+        if image_key in self._networks:
+            return
+        chosen = classifier.for_k_step(k_step)
+        self._networks[image_key] = {
+            "model": chosen.bundle.name,
+            "model_version": chosen.bundle.version,
+            "weights_sha256": chosen.bundle.sha256,
+            "why": why_chosen(chosen, k_step, by_k_step=bool(classifier.chosen_among)),
+        }
 
     def defer(self, reference: FrameReference, reason: str, classifier: Classifier | None) -> None:
         """Close a frame without a label, to be classified later from what is stored."""
@@ -215,6 +243,10 @@ class RunResults:
         if not frames:
             return {**doc, SUMMARY: summary}
         summary[NEWEST_STREAM] = self._stream
+        if self._networks:
+            summary[NETWORKS] = self._networks
+            if len({network["weights_sha256"] for network in self._networks.values()}) > 1:
+                summary[SEVERAL_NETWORKS] = True
         summary["seconds_per_frame"] = {k: v / frames for k, v in self.times.seconds.items()}
         if self._stated:
             summary[STATED_BY_FILES] = self._stated
@@ -223,8 +255,10 @@ class RunResults:
         num_events = {**doc.get("num_events", {}), self._stream: frames}
         return {**doc, "num_events": num_events, SUMMARY: summary}
 
-    def _describe(self, classifier: Classifier | None) -> DerivedStream:
-        """Begin the stream."""
+    def _describe(self, classifier: Classifier | None, k_step: float | None) -> DerivedStream:
+        """Begin the stream, which names the network of its first frame."""
+        among = classifier.chosen_among if classifier else ()
+        classifier = classifier.for_k_step(k_step) if classifier else None
         bundle = classifier.bundle if classifier else None
         self._classes = len(bundle.classes) if bundle else 1
         self._model = {
@@ -237,6 +271,8 @@ class RunResults:
             "device": classifier.engine.device if classifier else "",
             "temperature": float(bundle.temperature) if bundle else 1.0,
             CLASSES: list(bundle.classes) if bundle else [],
+            CLASS_NAMES: list(bundle.class_names) if bundle else [],
+            CHOSEN_AMONG: list(among),
             **self._settings.to_configuration(),
         }
         self._rows = DerivedStream(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.frame_finder import FrameReference
 from speckle_plugin.network.classifier import FrameResult
-from speckle_plugin.schema import Asked, check_asked
+from speckle_plugin.schema import NO_DISK_NUMBER, Asked, check_asked
 from speckle_plugin.solving import FrameError, Outcome, SolverError, SolverPool, spare_cores
 from speckle_plugin.solving.asked import AskedFrame, is_unsure, solve_task
 from speckle_plugin.solving.pool import outcome_of
@@ -169,12 +169,21 @@ class RunOpinions:
         if self._asked == "all":
             self._results.expect(_asked_frame(reference))
 
-    def ask(self, reference: FrameReference, result: FrameResult, pixels: NDArray[Any] | OSError) -> None:
-        """Have a frame solved that the network looked at, if that is wanted."""
+    def ask(
+        self,
+        reference: FrameReference,
+        result: FrameResult,
+        pixels: NDArray[Any] | OSError,
+        class_names: Sequence[str] = (),
+    ) -> None:
+        """Have a frame solved that the network looked at, if that is wanted.
+
+        With names for its classes, the network's label is no disk number with which the answer may disagree.
+        """
         unsure = is_unsure(result.status, result.confidence, result.flags, self._settings.max_confidence)
         if self._closed or not (unsure or self._asked == "all"):
             return
-        frame = _asked_frame(reference, result.disk_number)
+        frame = _asked_frame(reference, NO_DISK_NUMBER if class_names else result.disk_number)
         self._results.expect(frame)
         task = solve_task(reference.detector, pixels, self._settings.solve)
         if isinstance(task, FrameError):

@@ -48,11 +48,11 @@ class GrowingTables:
             except KeyError:
                 self._missing[stream] = time.monotonic()
                 return None
-            self._tables[stream] = _Table(node)
-        return self._tables[stream].rows().reindex(columns=list(columns))
+            self._tables[stream] = _Table(node, listen=_is_open(run))
+        return self._tables[stream].rows(_is_open(run)).reindex(columns=list(columns))
 
     def look_again(self) -> None:
-        """Have each table read anew when it is asked for next: the run has ended."""
+        """Have each table read anew when it is asked for next: the run has ended, or got other results."""
         self._missing.clear()
         for table in self._tables.values():
             table.stale = True
@@ -64,10 +64,14 @@ class GrowingTables:
         self._tables.clear()
 
 
-class _Table:
-    """One table."""
+def _is_open(run: BlueskyRun) -> bool:
+    return run.metadata.get("stop") is None
 
-    def __init__(self, node: Any) -> None:
+
+class _Table:
+    """One table; that of a run that has ended stays as it is."""
+
+    def __init__(self, node: Any, listen: bool) -> None:
         self.stale = True
         self._node = node
         # The times at which each value was set are of no use here, and are half of the columns.
@@ -76,7 +80,7 @@ class _Table:
         self._pending: list[DataFrame] = []
         self._lock = threading.Lock()
         self._next_look, self._pause = 0.0, SILENCE
-        self._listener = Listener(node.subscribe, ("new_data",), self._take)
+        self._listener = Listener(node.subscribe, ("new_data",), self._take) if listen else None
 
     def _take(self, update: Any) -> None:
         table = update.data()
@@ -87,14 +91,15 @@ class _Table:
             else:
                 self.stale = True
 
-    def rows(self) -> DataFrame:
+    def rows(self, growing: bool) -> DataFrame:
         """Give all rows so far."""
         with self._lock:
             pending, self._pending = self._pending, []
         if self._rows is not None and not self.stale:
             for table in pending:
                 self._append(table)
-        unheard = self._listener.silence > SILENCE and time.monotonic() > self._next_look
+        silent = self._listener is None or self._listener.silence > SILENCE
+        unheard = growing and silent and time.monotonic() > self._next_look
         if self._rows is None or self.stale or unheard:
             self._look()
         if self._rows is None:
@@ -132,4 +137,5 @@ class _Table:
         self._next_look = time.monotonic() + max(self._pause, SHARE * took)
 
     def close(self) -> None:
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()

@@ -3,7 +3,8 @@
 A bundle is a zip archive of `manifest.json` (classes, preprocessing, calibration,
 metrics, recipe, versions, parent), `weights.npz` (float16 kernels, float32 vectors) and
 `SHA256`, the hash of the two. The architecture is named, not stored: loading a bundle
-builds the network from this package's code and never runs anything from the file.
+builds the network from this package's code and never runs anything from the file. The bundle of an imported
+network has `network.onnx` in the place of the weights: a graph of ONNX's operations, which is no code either.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.network.bundle_checks import check_manifest, check_weights
+from speckle_plugin.network.bundle_checks import IMPORTED, check_manifest, check_weights
 from speckle_plugin.network.feature_statistics import FeatureStatistics
-from speckle_plugin.preprocessing import Preprocessing, settings_from_dict
+from speckle_plugin.network.imported import GraphForm
+from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, settings_from_dict, view_shape
+from speckle_plugin.typed_values import typed_values
 
 if TYPE_CHECKING:
     import keras
@@ -33,11 +36,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Bundle",
     "BundleError",
+    "ShippedNetwork",
     "find_bundle",
     "load_bundle",
     "save_bundle",
     "shipped_bundles",
     "shipped_classes",
+    "shipped_networks",
     "weights_of",
 ]
 
@@ -45,9 +50,10 @@ FORMAT = 1
 SUFFIX = ".bundle"
 DEFAULT_BUNDLE = "quadrant"
 STATISTICS = "feature_statistics/"
-NOT_IN_MANIFEST = ("weights", "sha256", "preprocessing", "feature_statistics", "path")
+NOT_IN_MANIFEST = ("weights", "graph", "form", "sha256", "preprocessing", "feature_statistics", "path")
 BUNDLE_FOLDER = Path(__file__).parents[1] / "models" / "bundles"
-LARGEST = {"manifest.json": 64 << 20, "weights.npz": 1 << 30, "SHA256": 1 << 10}
+WEIGHTS, GRAPH = "weights.npz", "network.onnx"
+LARGEST = {"manifest.json": 64 << 20, WEIGHTS: 1 << 30, GRAPH: 1 << 30, "SHA256": 1 << 10}
 """Bytes of each part, unpacked: ResNet-50 needs 50 MB. A small file may declare to be terabytes."""
 
 
@@ -64,7 +70,9 @@ class Bundle:
     name, version : str
         Written into every result, so that results can be searched by model.
     classes : tuple of int
-        The disk number of each output of the network.
+        The disk number of each output of the network; where `class_names` are given, 1, 2, 3 and so on.
+    class_names : tuple of str
+        The class of each output, where classes are no disk numbers; else empty.
     preprocessing : Preprocessing
         How its inputs are made.
     weights : mapping of str to array
@@ -77,6 +85,10 @@ class Bundle:
         By which frames out of distribution are known; None if it was not fitted.
     metrics, training : mapping
         What was measured on frames it never saw; recipe, seed, curves, versions.
+    form : GraphForm or None
+        Of an imported network: how frames go in, and what comes out; None for ours.
+    graph : bytes
+        Of an imported network: its ONNX file; its `weights` are empty.
     parent : str
         SHA-256 of the bundle that it was fine-tuned from, or empty.
     sha256 : str
@@ -97,6 +109,9 @@ class Bundle:
     training: Mapping[str, Any] = field(default_factory=dict, repr=False)
     parent: str = ""
     architecture: str = "resnet50"
+    class_names: tuple[str, ...] = ()
+    form: GraphForm | None = None
+    graph: bytes = field(default=b"", repr=False)
     sha256: str = ""
     path: Path | None = None
 
@@ -106,8 +121,13 @@ class Bundle:
         Raises
         ------
         BundleError
-            If the weights do not fit the architecture.
+            If the weights do not fit the architecture, or the network was imported.
         """
+        if self.form is not None:
+            raise BundleError(
+                f"the network {self.name!r} was imported as an ONNX graph, and has no Keras layers: it "
+                "labels frames, but can't be trained on or explained"
+            )
         from speckle_plugin.network.resnet import build_resnet50
 
         try:
@@ -118,6 +138,18 @@ class Bundle:
         for variable in model.weights:
             variable.assign(self.weights[variable.path])
         return model
+
+    def check_geometry(self, geometry: FrameGeometry) -> None:
+        """See that frames of a geometry can be classified.
+
+        Raises
+        ------
+        ValueError
+            If too little is left of them, or the network does not take what becomes of them.
+        """
+        _, rows, columns = view_shape(self.preprocessing, geometry)
+        if self.form is not None and (misfit := self.form.misfit(rows, columns)):
+            raise ValueError(misfit)
 
 
 def weights_of(model: keras.Model) -> dict[str, NDArray[np.float32]]:
@@ -145,8 +177,15 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
             arrays[f"{STATISTICS}{name}"] = np.asarray(value, np.float32)
         arrays[f"{STATISTICS}components"] = arrays[f"{STATISTICS}components"].astype(np.float16)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    if bundle.form is None:
+        np.savez(buffer, allow_pickle=False, **arrays)
+    else:
+        buffer.write(bundle.graph)
     manifest = {k: v for k, v in vars(bundle).items() if k not in NOT_IN_MANIFEST}
+    if not bundle.class_names:
+        del manifest["class_names"]  # earlier versions do not know it
+    if bundle.form is not None:
+        manifest["form"] = asdict(bundle.form)
     manifest |= {"format": FORMAT, "preprocessing": asdict(bundle.preprocessing)}
     text = json.dumps(manifest, indent=2, sort_keys=True).encode()
     path = Path(path)
@@ -154,7 +193,7 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Bundle:
     partial = path.with_name(path.name + ".partial")
     with zipfile.ZipFile(partial, "w") as archive:
         archive.writestr("manifest.json", text)
-        archive.writestr("weights.npz", buffer.getvalue())
+        archive.writestr(WEIGHTS if bundle.form is None else GRAPH, buffer.getvalue())
         archive.writestr("SHA256", hash_contents(text, buffer.getvalue()))
     partial.replace(path)
     return load_bundle(path)
@@ -177,7 +216,8 @@ def load_bundle(path: Path | str) -> Bundle:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            text, packed, digest = (_read_part(archive, name) for name in LARGEST)
+            part = GRAPH if GRAPH in archive.namelist() else WEIGHTS
+            text, packed, digest = (_read_part(archive, name) for name in ("manifest.json", part, "SHA256"))
             expected = digest.decode()
     except (
         zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, RuntimeError, UnicodeDecodeError
@@ -196,11 +236,17 @@ def load_bundle(path: Path | str) -> Bundle:
         if manifest.pop("format", None) != FORMAT:
             raise ValueError(f"it is of another format than {FORMAT}: use the version that wrote it")
         check_manifest(manifest)
+        manifest["preprocessing"] = settings_from_dict(manifest["preprocessing"])
+        manifest["classes"] = tuple(manifest["classes"])
+        manifest["class_names"] = tuple(manifest.get("class_names", ()))
+        if (manifest.get("architecture") == IMPORTED) != (part == GRAPH):
+            raise ValueError(f"its architecture is {manifest.get('architecture')!r}, and it holds {part}")
+        if part == GRAPH:
+            manifest["form"] = typed_values(GraphForm, manifest["form"])
+            return Bundle(weights={}, graph=packed, sha256=actual, path=path, **manifest)
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             _check_sizes(arrays.zip)
             weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
-        manifest["preprocessing"] = settings_from_dict(manifest["preprocessing"])
-        manifest["classes"] = tuple(manifest["classes"])
         parts = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
         statistics = _statistics(parts) if parts else None
         check_weights(manifest.get("architecture", "resnet50"), weights, manifest["classes"])
@@ -228,7 +274,7 @@ def _check_sizes(archive: zipfile.ZipFile) -> None:
         If they do, or if one declares to be larger than it is.
     """
     total = sum(member.file_size for member in archive.infolist())
-    if total > LARGEST["weights.npz"]:
+    if total > LARGEST[WEIGHTS]:
         raise ValueError(f"its weights would take {total} bytes; at most {LARGEST['weights.npz']} are read")
     for member in archive.infolist():
         with archive.open(member) as file:
@@ -253,14 +299,34 @@ def shipped_bundles() -> Sequence[str]:
     return sorted(p.stem for p in BUNDLE_FOLDER.glob(f"*{SUFFIX}"))
 
 
+class ShippedNetwork(NamedTuple):
+    """What the manifest of a bundle of the package says of it, without its weights."""
+
+    name: str
+    classes: tuple[int, ...]
+    k_step: float | None
+    sha256: str
+
+
+def shipped_networks() -> tuple[ShippedNetwork, ...]:
+    """Give what the manifests of the package's bundles say; it is read once."""
+    return _networks_in(BUNDLE_FOLDER)
+
+
 @functools.cache
+def _networks_in(folder: Path) -> tuple[ShippedNetwork, ...]:
+    found = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(_read_part(archive, "manifest.json"))
+            digest = _read_part(archive, "SHA256").decode()
+        found.append(ShippedNetwork(path.stem, tuple(manifest["classes"]), manifest.get("pitch"), digest))
+    return tuple(found)
+
+
 def shipped_classes() -> frozenset[int]:
-    """Disk numbers that the bundles of the package name; read from their manifests alone."""
-    classes: set[int] = set()
-    for name in shipped_bundles():
-        with zipfile.ZipFile(BUNDLE_FOLDER / f"{name}{SUFFIX}") as archive:
-            classes.update(json.loads(_read_part(archive, "manifest.json"))["classes"])
-    return frozenset(classes)
+    """Disk numbers that the bundles of the package name."""
+    return frozenset(number for network in shipped_networks() for number in network.classes)
 
 
 def find_bundle(name_or_path: str | Path | None = None) -> Bundle:

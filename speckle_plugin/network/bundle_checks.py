@@ -13,12 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from speckle_plugin.network.resnet import STEMS, resnet50_shapes
 from speckle_plugin.typed_values import typed_values
 
-__all__ = ["ARCHITECTURES", "check_manifest", "check_weights"]
+__all__ = ["ARCHITECTURES", "IMPORTED", "check_manifest", "check_weights"]
 
 ARCHITECTURES: dict[str, Callable[[int], dict[str, tuple[int, ...]]]] = {
     name: functools.partial(resnet50_shapes, architecture=name) for name in STEMS
 }
 """Path and shape of each variable, for a number of classes."""
+
+IMPORTED = "onnx"
+"""Architecture of a network that was imported: its graph is in the bundle."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
@@ -38,6 +41,8 @@ class Manifest(BaseModel):
     training: dict[str, Any] = {}
     parent: str = ""
     architecture: str = "resnet50"
+    class_names: list[str] = []
+    form: dict[str, Any] | None = None
 
 
 def check_manifest(manifest: Mapping[str, Any]) -> None:
@@ -49,8 +54,12 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
         If one is not: what was expected, and what it is.
     """
     typed = typed_values(Manifest, manifest)
-    if typed.architecture not in ARCHITECTURES:
-        raise ValueError(f"its architecture is {typed.architecture!r}; known are {', '.join(ARCHITECTURES)}")
+    if (known := [*ARCHITECTURES, IMPORTED]) and typed.architecture not in known:
+        raise ValueError(f"its architecture is {typed.architecture!r}; known are {', '.join(known)}")
+    if (typed.form is None) == (typed.architecture == IMPORTED):
+        raise ValueError(f"its architecture is {typed.architecture!r}, and its form {typed.form}")
+    if typed.class_names and len(typed.class_names) != len(typed.classes):
+        raise ValueError(f"it has {len(typed.class_names)} names for {len(typed.classes)} classes")
     classes = typed.classes
     doubled = sorted({number for number in classes if classes.count(number) > 1})
     if doubled or min(classes) < 0:

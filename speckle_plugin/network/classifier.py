@@ -16,11 +16,11 @@ from speckle_plugin.network.trust import find_trust
 from speckle_plugin.network.trust.judge import judge, odd_flags, warm_up
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
 from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
-from speckle_plugin.preprocessing.resampling import SAME_K_STEP, Resampling, resampling_to
+from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["Classifier", "FrameResult", "Posterior", "join_views"]
+__all__ = ["Classifier", "FrameResult", "Posterior", "fits_k_step", "join_views"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,8 @@ class Classifier:
         The bundle, the name of a shipped one, or the path of one; None for the default.
     engine : str or Engine
         Name of the engine, or an engine of one's own.
+    any_k_step : bool
+        Whether frames of another k step get a label, and a warning; else they are flagged without one.
 
     Attributes
     ----------
@@ -99,11 +101,35 @@ class Classifier:
         What was fitted beside the bundle to tell odd frames, if there is such a file.
     """
 
-    def __init__(self, bundle: Bundle | str | None = None, engine: str | Engine = "auto") -> None:
+    def __init__(
+        self,
+        bundle: Bundle | str | None = None,
+        engine: str | Engine = "auto",
+        *,
+        any_k_step: bool = True,
+    ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
         self.trust = find_trust(self.bundle)
         warm_up(self.trust, self.bundle)
+        self.any_k_step = any_k_step
+
+    @property
+    def chosen_among(self) -> tuple[str, ...]:
+        """SHA-256 of the networks that `for_k_step` chooses among; none where there is no choice."""
+        return ()
+
+    def for_k_step(self, k_step: float | None) -> Classifier:
+        """Give the classifier whose network is for a k step, None where it is not known."""
+        return self
+
+    def ready_for(self, k_step: float | None) -> Classifier | None:
+        """Give what `for_k_step` gives, if its network is loaded; without waiting."""
+        return self
+
+    def fits(self, k_step: float | None) -> bool:
+        """Tell whether its network is for a k step; see :func:`fits_k_step`."""
+        return fits_k_step(k_step, self.bundle.pitch)
 
     def prepare(
         self, frames: ArrayLike | Sequence[NDArray[Any]], geometry: FrameGeometry
@@ -269,8 +295,20 @@ class Classifier:
             flags.append(Flag.NEGATIVE)
         known = self.bundle.pitch
         if k_step and known and abs(k_step / known - 1.0) > SAME_K_STEP:
-            flags.append(Flag.RESAMPLED if self.resampling(geometry, k_step) else Flag.OTHER_PITCH)
+            if self.resampling(geometry, k_step):
+                flags.append(Flag.RESAMPLED)
+            else:
+                flags.append(Flag.OTHER_PITCH if self.any_k_step else Flag.WRONG_K_STEP)
         return tuple(flags)
+
+
+def fits_k_step(k_step: float | None, known: float | None) -> bool:
+    """Tell whether a network for the k step `known` is for frames of another one.
+
+    It is where frames can be brought to it, see :mod:`speckle_plugin.preprocessing.resampling`, and where
+    one of the two is not known.
+    """
+    return not k_step or not known or abs(k_step / known - 1.0) <= LARGEST_CHANGE
 
 
 def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from typing import Literal
 
 from speckle_plugin.extras import extra_needed
 
-__all__ = ["BackendError", "import_keras_on_tensorflow"]
+__all__ = ["BackendError", "import_keras_on", "import_keras_on_tensorflow"]
 
 
 class BackendError(ValueError):
@@ -15,7 +17,7 @@ class BackendError(ValueError):
 
 
 def import_keras_on_tensorflow() -> None:
-    """Import Keras with the backend that gradients, the engine on GPUs and training here are written for.
+    """Import Keras with the backend that gradients and the engine on GPUs are written for.
 
     Raises
     ------
@@ -24,13 +26,27 @@ def import_keras_on_tensorflow() -> None:
     MissingExtraError
         If it is not installed.
     """
+    import_keras_on("tensorflow")
+
+
+def import_keras_on(wanted: Literal["tensorflow", "jax"]) -> None:
+    """Import Keras with a backend.
+
+    Raises
+    ------
+    BackendError
+        If it is imported already, with another one.
+    MissingExtraError
+        If one of the two is not installed.
+    """
     if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ["KERAS_BACKEND"] = wanted
     with extra_needed():
+        importlib.import_module(wanted)  # what lacks is told here, not in mid-work
         import keras
-        import tensorflow  # noqa: F401  what lacks is told here, not in mid-work
-    if (backend := keras.backend.backend()) != "tensorflow":
+    if (backend := keras.backend.backend()) != wanted:
+        names = {"tensorflow": "TensorFlow", "jax": "JAX"}
         raise BackendError(
-            f"Keras runs on {backend!r} in this process, and this needs TensorFlow: do it in another "
+            f"Keras runs on {backend!r} in this process, and this needs {names[wanted]}: do it in another "
             "process, or before Keras is imported"
         )

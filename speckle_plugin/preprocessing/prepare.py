@@ -22,6 +22,7 @@ from speckle_plugin.preprocessing.geometry import FrameGeometry
 from speckle_plugin.preprocessing.patterson import map_points, patterson_maps
 from speckle_plugin.preprocessing.quadrants import quadrants
 from speckle_plugin.preprocessing.radial import moment_image, radial_image
+from speckle_plugin.preprocessing.raw_crop import RawCrop, crop_of, prepare_crop
 from speckle_plugin.preprocessing.scaling import compress, log_offset_of, standardize
 from speckle_plugin.preprocessing.settings import Preprocessing
 
@@ -51,6 +52,8 @@ def prepare(
         If the frames do not have the geometry's shape, or no view is left.
     """
     frames = frames_of(frames, geometry)
+    if isinstance(settings, RawCrop):
+        return prepare_crop(frames, settings, geometry)
     inputs = np.zeros((len(frames), *view_shape(settings, geometry)), np.float32)
     if not frames:
         return inputs
@@ -93,6 +96,9 @@ def view_shape(settings: Preprocessing, geometry: FrameGeometry) -> tuple[int, i
     ValueError
         If too little of the frame is left around the beam to classify.
     """
+    if isinstance(settings, RawCrop):
+        crop = crop_of(geometry, settings)
+        return 1, *(part.stop - part.start for part in crop)
     found = quadrants(geometry, settings)
     rows, columns = found[0].valid.shape
     if settings.intensity == "patterson":

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.preprocessing.geometry import FrameGeometry
+from speckle_plugin.preprocessing.raw_crop import RawCrop, crop_of
 from speckle_plugin.preprocessing.settings import SMALLEST_VIEW, Preprocessing
 
 __all__ = ["Quadrant", "quadrants", "usable_pixels", "used_values"]
@@ -66,6 +67,10 @@ def usable_pixels(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[n
     used_values : their values
     """
     seen = np.zeros(geometry.shape, bool)
+    if isinstance(settings, RawCrop):
+        crop = crop_of(geometry, settings)
+        seen[crop] = True if geometry.mask is None else ~geometry.mask[crop]
+        return seen
     for quadrant in quadrants(geometry, settings):
         seen.reshape(-1)[quadrant.first] = True
         seen.reshape(-1)[quadrant.second] = True

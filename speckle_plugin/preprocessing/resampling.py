@@ -60,7 +60,8 @@ class Resampling:
         if self.used is None or self.weight is None:
             return _along(self.rows, self.columns, values)
         known = np.where(self.used > 0, values, np.float32(0))
-        return _along(self.rows, self.columns, known) / np.maximum(self.weight, np.float32(1e-6))
+        mean = _along(self.rows, self.columns, known) / np.maximum(self.weight, np.float32(1e-6))
+        return np.asarray(mean, np.float32)
 
 
 @functools.lru_cache(maxsize=16)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from speckle_plugin.typed_values import typed_values
-
-__all__ = ["SMALLEST_VIEW", "Preprocessing", "settings_from_dict"]
+__all__ = ["SMALLEST_VIEW", "Preprocessing"]
 
 SMALLEST_VIEW = 32
 """Rows and columns that a view needs, for the network's five halvings."""
@@ -88,17 +86,3 @@ class Preprocessing:
         if self.moments == 1:
             del values["moments"]  # settings from before there were moments keep their hash
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def settings_from_dict(values: dict[str, Any]) -> Preprocessing:
-    """Make settings again from what a bundle stores.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown, as it is when the bundle was made by a newer version.
-    """
-    unknown = sorted(set(values) - set(Preprocessing.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"unknown preprocessing settings {unknown}: the bundle needs a newer speckle_plugin")
-    return typed_values(Preprocessing, values)

@@ -37,10 +37,15 @@ MEANING = {
     Flag.UNUSABLE_GEOMETRY: "mask or beam centre do not fit, or leave too little: no label",
     Flag.SATURATED: "pixels at the detector's limit: the label may be wrong",
     Flag.NEGATIVE: "pixels below 0",
+    Flag.WRONG_K_STEP: "no network is for the detector's k step: no label",
     Flag.OTHER_PITCH: "pixels of another k step than the network was trained on: do not trust the label",
+    Flag.RESAMPLED: "its k step is near that of the network, and it was brought to it",
     Flag.ASSUMED_CENTER: "nobody said where the beam is, pixel (0, 0) was taken: do not trust the label",
     Flag.OUT_OF_DISTRIBUTION: "unlike all frames that the network was trained on: do not trust the label",
     **ODD_IN,
+    Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than it was told: do not trust the label",
+    Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask hides them: the label may be wrong",
+    Flag.NO_DARK: "a dark frame was to be subtracted, and none fits: the label may be wrong",
 }
 """What each flag means for who reads the label."""
 

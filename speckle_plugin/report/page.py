@@ -71,6 +71,8 @@ def write_report(
     masked = sorted(text.rsplit(" ", 1)[0] for text in stored.model.get("masks") or ())
     if network is not None and (missing := [key for key in masked if key not in (settings.masks or {})]):
         network, why_not = None, f"the session had a mask for {', '.join(missing)}, which is not given"
+    if network is not None and settings.subtract_darks:
+        network, why_not = None, "dark frames were subtracted, which is not done here"
     uncertain, why_not = frame_pictures(
         facts, least_certain(facts.frames, frames), settings, network, why_not
     )
@@ -92,10 +94,10 @@ def write_report(
 
 def _network(stored: StoredRun, given: Bundle | None) -> tuple[Bundle | None, str]:
     """Give the network that labelled the frames, or why it is not here."""
-    weights = stored.model.get("weights_sha256")
-    name = f"{stored.model.get('model')} {stored.model.get('model_version')} (SHA-256 {str(weights)[:12]})"
-    if not weights:
+    if not stored.model:
         return None, "no network labelled a frame of this run"
+    weights = str(stored.model.get("weights_sha256", ""))
+    name = f"{stored.model.get('model')} {stored.model.get('model_version')} (SHA-256 {weights[:12]})"
     if given is not None:
         if given.sha256 == weights:
             return given, ""
@@ -103,7 +105,7 @@ def _network(stored: StoredRun, given: Bundle | None) -> tuple[Bundle | None, st
             f"the run {stored.uid} was labelled by {name}, not by {given.name} {given.version} "
             f"({given.sha256[:12]}): give `model` the bundle of that network, or leave it out"
         )
-    if stored.model["model"] in shipped_bundles():
+    if weights and stored.model["model"] in shipped_bundles():
         shipped = find_bundle(stored.model["model"])
         if shipped.sha256 == weights:
             return shipped, ""

@@ -24,7 +24,7 @@ from speckle_plugin.reprocess.label import label_together, label_wanted
 from speckle_plugin.reprocess.parts import SharedRun, identity
 from speckle_plugin.reprocess.task import find_task
 from speckle_plugin.reprocess.write import write_results
-from speckle_plugin.schema import Status
+from speckle_plugin.schema import NETWORKS, Status
 from speckle_plugin.stage_times import StageTimes
 from speckle_plugin.store import StorageError, StoredRun
 from speckle_plugin.store.leases import RunLeases
@@ -165,7 +165,7 @@ def complete_run(
     run : BlueskyRun
         Of any store, also on a remote server: the frames are read through Tiled.
     classifier : Classifier
-        With the model that classified the other frames.
+        With the model that classified the other frames. It may have several, for detectors of other k steps.
     masks : array of bool, or mapping of data key to array, optional
         As in the session: True where a pixel is left out. One array is for all detectors that had a
         mask in the session, or simply for all if none had or with `everything`.
@@ -197,7 +197,8 @@ def complete_run(
         return done
     settings, detectors = describe_given(task, masks, beam_center, everything)
     if not everything:
-        check_model(stored.uid, stored.results.model, classifier.bundle)
+        networks = stored.summary.get(NETWORKS, {})
+        check_model(stored.uid, stored.results.model, networks, classifier, detectors.values())
     times = StageTimes()
     if not everything:
         times.add(stored.summary.get("seconds_per_frame", {}), stored.summary.get("frames", 0))

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from speckle_plugin.documents.descriptors import Detector
-from speckle_plugin.network import Bundle
-from speckle_plugin.schema import MASKS
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.schema import CHOSEN_AMONG, MASKS
 from speckle_plugin.store.read.images import StoredImages
 
 __all__ = [
@@ -47,8 +47,14 @@ def check_steady(uid: str, images: Iterable[StoredImages]) -> None:
             )
 
 
-def check_model(uid: str, model: Mapping[str, Any], bundle: Bundle) -> None:
-    """See that a bundle is the one that classified a run, if one did.
+def check_model(
+    uid: str,
+    model: Mapping[str, Any],
+    networks: Mapping[str, Mapping[str, str]],
+    classifier: Classifier,
+    detectors: Iterable[Detector],
+) -> None:
+    """See that each detector gets the network that classified its other frames, if one did.
 
     Parameters
     ----------
@@ -56,22 +62,31 @@ def check_model(uid: str, model: Mapping[str, Any], bundle: Bundle) -> None:
         Of the run.
     model : mapping
         The classifier's configuration in the descriptor of the run's results.
-    bundle : Bundle
+    networks : mapping of image key to mapping
+        The network of each, from the run's summary; empty where that does not tell.
+    classifier : Classifier
+    detectors : iterable of Detector
 
     Raises
     ------
     CompletionError
         If it is another.
     """
-    weights = model.get("weights_sha256")
-    if not weights or weights == bundle.sha256:
+    if not model.get("weights_sha256"):
         return
-    raise CompletionError(
-        f"the run {uid} was classified by {model.get('model')} {model.get('model_version')} (SHA-256 "
-        f"{weights[:12]}), not by {bundle.name} {bundle.version} ({bundle.sha256[:12]}), and results of two "
-        "models are not mixed: give that model (--model), or have every frame of the run classified again by "
-        "this one (--all)"
-    )
+    # Where the k step chose, and no summary tells, it chooses the same again among the same networks.
+    among = set(model.get(CHOSEN_AMONG) or ())
+    for detector in detectors:
+        bundle = classifier.for_k_step(detector.k_step).bundle
+        before = networks.get(detector.image_key) or model
+        if bundle.sha256 == before["weights_sha256"] or (before is model and bundle.sha256 in among):
+            continue
+        raise CompletionError(
+            f"the run {uid} was classified by {before.get('model')} {before.get('model_version')} (SHA-256 "
+            f"{before['weights_sha256'][:12]}), not by {bundle.name} {bundle.version} "
+            f"({bundle.sha256[:12]}), and results of two models are not mixed: give that model (--model), or "
+            "have every frame of the run classified again by this one (--all)"
+        )
 
 
 def recorded_masks(model: Mapping[str, Any]) -> dict[str, str]:

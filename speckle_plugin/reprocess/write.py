@@ -48,9 +48,10 @@ def write_results(
     model = stored.results.model
     labels: dict[Frame, int] = {}
     for frame in task.frames:
+        k_step = detectors[frame[0]].k_step
         if frame in task.kept:
             labels[frame] = task.kept[frame].data["disk_number"]
-            rows.take_over(task.kept[frame].data, task.kept[frame].time, classifier)
+            rows.take_over(task.kept[frame].data, task.kept[frame].time, classifier, k_step=k_step)
             continue
         result, problem = results[frame]
         if better := task.better(frame, result):
@@ -60,7 +61,7 @@ def write_results(
                 f"{model.get('model_version')} (SHA-256 {str(model.get('weights_sha256'))[:12]}) is kept"
             )
             labels[frame] = data["disk_number"]
-            rows.take_over(data, better.time, classifier, reason)
+            rows.take_over(data, better.time, classifier, reason, k_step)
             continue
         reference = FrameReference(detectors[frame[0]], frame[1], *task.event_of(frame))
         rows.expect(reference)

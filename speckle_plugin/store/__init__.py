@@ -1,6 +1,7 @@
 """Runs in Tiled: the store, the callback that saves, the queries that find runs and frames again."""
 
 from speckle_plugin.store.lock import StorageError
+from speckle_plugin.store.metadata import SharedMetadata
 from speckle_plugin.store.profile import write_profile
 from speckle_plugin.store.read.export import FRAME_SUFFIXES, TABLE_SUFFIXES, export_table
 from speckle_plugin.store.read.frames import FRAME_COLUMNS, find_frames, frames_of, read_frames
@@ -16,6 +17,7 @@ __all__ = [
     "FRAME_SUFFIXES",
     "TABLE_SUFFIXES",
     "RunSaver",
+    "SharedMetadata",
     "StorageError",
     "Store",
     "StoredRun",

@@ -141,6 +141,8 @@ class TiledStore(Store):
         The data directory, made if it is not there.
     port : int
         Where the server listens, if this process starts it; 0 for a free one.
+    meanwhile : callable, optional
+        Called while the server starts, which takes seconds on another core; not if it runs already.
 
     Raises
     ------
@@ -149,10 +151,20 @@ class TiledStore(Store):
         holds its databases, or the server does not start.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, port: int = 0) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        port: int = 0,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> None:
+        def import_and_more() -> None:
+            _import_client()
+            meanwhile()
+
         root = Path(directory).expanduser().resolve()
         with ExitStack() as closing:
-            lease, address = join(root, port, meanwhile=_import_client)
+            lease, address = join(root, port, meanwhile=import_and_more)
             if address.idle == 0:
                 # Who closes the last one may move or delete the directory then.
                 closing.callback(_wait_if_last, root)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
+from scipy.special import gammaln, xlogy  # scipy.stats takes most of a second to import
 
 from speckle_plugin.scattering import Pixels
 
@@ -188,7 +188,7 @@ def _moments_of_the_deviance() -> tuple[NDArray[np.float64], ...]:
     for index, mean in enumerate(means):
         n = np.arange(int(mean + 12.0 * math.sqrt(mean) + 25.0))
         deviance = 2.0 * (np.where(n > 0, n * np.log(np.maximum(n, 1) / mean), 0.0) - n + mean)
-        probability = poisson.pmf(n, mean)
+        probability = np.exp(xlogy(n, mean) - gammaln(n + 1.0) - mean)
         first[index] = probability @ deviance
         second[index] = probability @ deviance**2 - first[index] ** 2
     return np.log(means), first, second

@@ -17,11 +17,13 @@ from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.roles import Role
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.network import Bundle, find_bundle, shipped_bundles
+from speckle_plugin.network.choosing import ChoosingClassifier
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import make_engine
 from speckle_plugin.reprocess import Completion, complete_run
 from speckle_plugin.reprocess.consistency import CompletionError
 from speckle_plugin.reprocess.parts import SharedRun
+from speckle_plugin.schema import CHOSEN_AMONG
 from speckle_plugin.store import StorageError, Store, StoredRun
 from speckle_plugin.store.leases import RunLeases
 from speckle_plugin.worker.catalog import Changes, WaitingRuns, waits_for_labels
@@ -52,7 +54,8 @@ class Worker:
         Where the runs are.
     leases : Path
         A folder that all workers of these runs share.
-    bundle : Bundle
+    bundle : Bundle, optional
+        The network for all frames; by default each detector's k step chooses among those of the package.
     engine : str
         As for :func:`speckle_plugin.network.engines.make_engine`.
     frames : FrameSettings, optional
@@ -73,7 +76,7 @@ class Worker:
         self,
         store: Store,
         leases: Path,
-        bundle: Bundle,
+        bundle: Bundle | None = None,
         engine: str = "auto",
         frames: FrameSettings | None = None,
         since: Any = None,
@@ -85,7 +88,7 @@ class Worker:
         self._waiting = WaitingRuns(store.runs, since)
         self._engine_name = engine
         self._classifiers: dict[str, Classifier] = {}
-        self.classifier = self._classifier_of(bundle)
+        self.classifier = self._choosing() if bundle is None else self._classifier_of(bundle)
         self.shares = False
         self._live: LiveClassifier | None = None
         self._claimed: ClaimedRuns | None = None
@@ -94,10 +97,18 @@ class Worker:
         self._changed = threading.Event()
         self._ended = threading.Event()
 
+    def _make_engine(self, bundle: Bundle) -> SharedEngine:
+        return SharedEngine(make_engine(bundle, self._engine_name))
+
+    def _choosing(self) -> Classifier:
+        """Give what chooses among the networks of the package."""
+        if "" not in self._classifiers:
+            self._classifiers[""] = ChoosingClassifier(find_bundle(), self._make_engine)
+        return self._classifiers[""]
+
     def _classifier_of(self, bundle: Bundle) -> Classifier:
         if bundle.sha256 not in self._classifiers:
-            shared = SharedEngine(make_engine(bundle, self._engine_name))
-            self._classifiers[bundle.sha256] = Classifier(bundle, shared)
+            self._classifiers[bundle.sha256] = Classifier(bundle, self._make_engine(bundle))
         return self._classifiers[bundle.sha256]
 
     def documents(self) -> ClaimedRuns:
@@ -201,10 +212,9 @@ class Worker:
         recorded = stored.results.model
         if recorded.get("weights_sha256"):
             center = None  # that of the earlier results
-            if (
-                recorded["weights_sha256"] != classifier.bundle.sha256
-                and recorded["model"] in shipped_bundles()
-            ):
+            if recorded.get(CHOSEN_AMONG):
+                classifier = self._choosing()
+            elif recorded["model"] in shipped_bundles():
                 classifier = self._classifier_of(find_bundle(recorded["model"]))
         return complete_run(run, classifier, masks=self._frames.masks, beam_center=center, shared=shared)
 

@@ -87,7 +87,7 @@ def measure(
         saver = RunSaver(store.runs, store.journal_directory)
         closed.extend([live.close, saver.close])
         live.subscribe(saver, saves=True)
-        run_engine.subscribe(live)
+        token = run_engine.subscribe(live)
         shutter = Shutter(dark)
         center = {"beam_center": [0.0, 0.0]}
         camera = GivenCamera("det", store.frames_directory, frames, center, shutter, NUMBERS)
@@ -106,6 +106,7 @@ def measure(
             yield from bps.close_run()
 
         run_engine(plan())
+        run_engine.unsubscribe(token)
         assert not saver.failures
         return store.runs.values().last()
 

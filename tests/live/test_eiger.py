@@ -106,6 +106,15 @@ class SlicedEiger(Eiger):
         return {"seq_id": 1, "frame_num": self._series - 1}
 
 
+class LateEiger(Eiger):
+    """Its data files come after the scan, as over a slow network share."""
+
+    def write_series(self, path: Path, frames: NDArray[Any]) -> None:
+        super().write_series(path, frames)
+        file = path.parent / f"{path.name}_data_000001.h5"
+        self.hidden = [(file.rename(file.with_suffix(".late")), file)]
+
+
 @pytest.fixture
 def measure(
     run_engine: RunEngine, make_live: Callable[..., LiveClassifier], store: TiledStore
@@ -155,22 +164,12 @@ def test_masters_are_labelled_and_served(
 def test_a_file_that_is_not_there_yet_is_deferred_and_completed(
     measure: Any, store: TiledStore, frames: NDArray[Any]
 ) -> None:
-    """The data files come after the scan, as over a slow network share."""
-    camera = Eiger("det", store.frames_directory, frames)
-    hidden = []
-    write = camera.write_series
-
-    def write_and_hide(path: Path, exposed: NDArray[Any]) -> None:
-        write(path, exposed)
-        file = path.parent / f"{path.name}_data_000001.h5"
-        hidden.append((file.rename(file.with_suffix(".late")), file))
-
-    camera.write_series = write_and_hide  # type: ignore[method-assign]
+    camera = LateEiger("det", store.frames_directory, frames)
     live, run = measure(camera, 1)
     summary = run.metadata["stop"]["classification"]
     assert (summary["deferred"], summary["flagged"]) == (1, 0)
     assert "is not there" in summary["problems"][0]["reason"]
-    for late, file in hidden:
+    for late, file in camera.hidden:
         late.rename(file)
     done = complete_run(run, live.classifier)
     assert (done.classified, done.deferred) == (1, 0)

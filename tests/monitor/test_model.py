@@ -140,7 +140,7 @@ def test_a_run_grows_without_its_table_being_read_again(
     reads = [path for path in asked if path.endswith("internal") and "/table/" in path]
     state = state_of(monitor, uid, lambda state: not state.is_open)
     assert state.table.equals(find_frames(store.runs[uid])) and len(state.table) == 40
-    assert len(seen) >= 3 and seen == sorted(seen)
+    assert len(seen) >= 2 and seen == sorted(seen)
     assert len([path for path in reads if uid in path]) <= 4, "each table once; the rest is told"
 
 
@@ -162,6 +162,7 @@ def test_it_grows_where_the_server_says_nothing(
     monkeypatch.setattr(growing_tables, "Listener", Deaf)
     monkeypatch.setattr("speckle_plugin.monitor.model.Listener", Deaf)
     monkeypatch.setattr(growing_tables, "SILENCE", 0.3)
+    monkeypatch.setattr(growing_tables, "SHARE", 1.0)
     monkeypatch.setattr("speckle_plugin.monitor.model.LIST_INTERVAL", 0.3)
     monitor = make_monitor(store)
     before = page_of(monitor).total
@@ -171,7 +172,7 @@ def test_it_grows_where_the_server_says_nothing(
     while scan.is_alive():
         seen.add(state_of(monitor, uid).counts["classified"])
         time.sleep(0.05)
-    assert len(seen) >= 3
+    assert len(seen) >= 2
     assert state_of(monitor, uid, lambda state: not state.is_open).counts["classified"] == 25
 
 
@@ -292,8 +293,12 @@ def test_no_such_run(store: TiledStore, make_monitor: Callable[..., Monitor]) ->
 
 
 def test_the_server_restarts_under_it(
-    data_directory: Path, run_engine: RunEngine, make_monitor: Callable[..., Monitor]
+    data_directory: Path,
+    run_engine: RunEngine,
+    make_monitor: Callable[..., Monitor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("speckle_plugin.store.server.join.WATCH_INTERVAL", 8.0)  # not to be missed
     with TiledStore(data_directory) as store:
         first = measure(run_engine, store, 2)
         monitor = make_monitor(store)

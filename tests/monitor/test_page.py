@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 import yaml
 from bluesky import RunEngine
 
-from speckle_plugin.store import Store, StoredRun, TiledStore, connect
+from speckle_plugin.store import StoredRun, TiledStore, connect
 from speckle_plugin.store.server.address import read_address
 from tests.monitor.conftest import Shown
 from tests.store.postgres import free_port, process_that_answers
@@ -39,6 +39,12 @@ DATA_OF = f"""(name) => {{ {FIGURE}
   return {{length: (data.x || []).length, image}}
 }}"""
 
+TITLES = """() => {
+  const [document] = (window.Bokeh || {}).documents || []
+  return !document ? "" : [...document._all_models.values()]
+    .filter((model) => model.type === "Figure").map((model) => model.title.text).join(" ")
+}"""
+
 PLACE_OF = f"""([name, x, y]) => {{ {FIGURE}
   const view = Bokeh.index.find_one(figure(name))
   const box = view.el.getBoundingClientRect()
@@ -54,10 +60,23 @@ def shown(store: TiledStore, start_monitor: Callable[..., Shown]) -> Shown:
     return start_monitor("--data", store.frames_directory.parent, "--port", 0)
 
 
+TEXT = """() => {
+  const all = []
+  const go = (node) => {
+    if (node.shadowRoot) go(node.shadowRoot)
+    for (const child of node.childNodes) {
+      if (child.nodeType === 3) all.push(child.textContent)
+      else if (child.nodeName !== "STYLE" && child.nodeName !== "SCRIPT") go(child)
+    }
+  }
+  go(document.body)
+  return all.join(" ").replace(/\\s+/g, " ")
+}"""
+
+
 def text_of(page: Any) -> str:
-    return str(page.evaluate("() => { const all = []; const go = (n) => { if (n.shadowRoot) go(n.shadowRoot);"
-      " for (const c of n.childNodes) { if (c.nodeType === 3) all.push(c.textContent); else go(c) } };"
-      " go(document.body); return all.join(' ').replace(/\\s+/g, ' ') }"))  # fmt: skip
+    """Give what the page says, and the titles of its figures, which are drawn."""
+    return f"{page.evaluate(TEXT)} {page.evaluate(TITLES)}"
 
 
 def wait_for(page: Any, pattern: str, seconds: float = 20.0) -> str:
@@ -154,12 +173,13 @@ def test_a_run_that_is_not_there(shown: Shown, open_page: Callable[..., Any]) ->
     wait_for(open_page(f"{shown.url}&run=<b>nothing</b>"), "There is no run <b>nothing</b>")
 
 
-def test_the_server_restarts_and_the_monitor_too(
+def test_a_browser_that_comes_back_after_a_day(
     data_directory: Path,
     run_engine: RunEngine,
     start_monitor: Callable[..., Shown],
     open_page: Callable[..., Any],
 ) -> None:
+    """The data directory's server was killed meanwhile, and the monitor started again."""
     port = free_port()
     with TiledStore(data_directory) as store:
         run_engine.md["scan_id"] = 300
@@ -170,86 +190,91 @@ def test_the_server_restarts_and_the_monitor_too(
         address = read_address(data_directory)
         assert address is not None
         os.kill(address.pid, signal.SIGKILL)
-        wait_for(page, "does not answer since")
-        end = time.monotonic() + 40
-        while "does not answer" in text_of(page):
-            assert time.monotonic() < end
-            page.wait_for_timeout(200)
-        # Away for a day: the monitor was started again meanwhile, and knows nothing of the page.
-        page.locator(".tabulator-row").first.click()
-        wait_for(page, "3 classified")
         shown.end()
         wait_for(page, "The connection to the monitor is lost")
-        start_monitor("--data", data_directory, "--port", port).process.poll()
-        wait_for(page, "Scan 301", 60)
-        assert "is lost" not in text_of(page) and uid in page.url
+        start_monitor("--data", data_directory, "--port", port)
+        gone_in(page, "is lost", 60)
+        text = wait_for(page, "Scan 301")
+        assert uid in page.url and "does not answer" not in text
+        measure(run_engine, store, 3)
+        wait_for(page, r"\b302\b")
 
 
-@contextmanager
-def server_with_users(folder: Path) -> Iterator[tuple[str, Callable[[list[str]], str]]]:
-    """Serve a catalog with users, and give what makes keys with certain rights."""
-    port, password = free_port(), secrets.token_hex(8)
-    for name in ("frames", "arrays"):
-        (folder / name).mkdir()
-    configuration = {
-        "authentication": {
-            "providers": [
-                {
-                    "provider": "test",
-                    "authenticator": "tiled.authenticators:DictionaryAuthenticator",
-                    "args": {"users_to_passwords": {"ada": password}},
-                }
-            ],
-            "tiled_admins": [{"provider": "test", "id": "ada"}],
-            "secret_keys": [secrets.token_hex(32)],
-        },
-        "database": {"uri": f"sqlite:///{folder}/users.db", "init_if_not_exists": True},
-        "catalog": {
-            "uri": f"sqlite:///{folder}/catalog.db",
-            "init_if_not_exists": True,
-            "writable_storage": [str(folder / "arrays"), f"sqlite:///{folder}/tables.db"],
-            "readable_storage": [str(folder / "frames")],
-        },
-        "uvicorn": {"host": "127.0.0.1", "port": port},
-    }
-    path = folder / "tiled.yml"
-    path.write_text(yaml.safe_dump(configuration))
-    uri = f"http://127.0.0.1:{port}/api/v1"
+class ServerWithUsers:
+    """A Tiled server with users, and keys of certain rights; `running` starts it, any number of times."""
 
-    def make_key(scopes: list[str]) -> str:
-        login = {"username": "ada", "password": password, "grant_type": "password"}
-        token = httpx.post(f"{uri}/auth/provider/test/token", data=login).raise_for_status().json()
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port, self._password = folder, free_port(), secrets.token_hex(8)
+        self.uri = f"http://127.0.0.1:{self._port}/api/v1"
+        for name in ("frames", "arrays"):
+            (folder / name).mkdir()
+        users = {
+            "provider": "test",
+            "authenticator": "tiled.authenticators:DictionaryAuthenticator",
+            "args": {"users_to_passwords": {"ada": self._password}},
+        }
+        configuration = {
+            "authentication": {
+                "providers": [users],
+                "tiled_admins": [{"provider": "test", "id": "ada"}],
+                "secret_keys": [secrets.token_hex(32)],
+            },
+            "database": {"uri": f"sqlite:///{folder}/users.db", "init_if_not_exists": True},
+            "catalog": {
+                "uri": f"sqlite:///{folder}/catalog.db",
+                "init_if_not_exists": True,
+                "writable_storage": [str(folder / "arrays"), f"sqlite:///{folder}/tables.db"],
+                "readable_storage": [str(folder / "frames")],
+            },
+            "uvicorn": {"host": "127.0.0.1", "port": self._port},
+        }
+        (folder / "tiled.yml").write_text(yaml.safe_dump(configuration))
+
+    def running(self) -> AbstractContextManager[None]:
+        path = self._folder / "tiled.yml"
+        command = [sys.executable, "-m", "tiled", "serve", "config", str(path), "--port", str(self._port)]
+        return process_that_answers(command, self._port, self._folder / "tiled.log", dict(os.environ))
+
+    def make_key(self, *scopes: str) -> str:
+        login = {"username": "ada", "password": self._password, "grant_type": "password"}
+        token = httpx.post(f"{self.uri}/auth/provider/test/token", data=login).raise_for_status().json()
         headers = {"Authorization": f"Bearer {token['access_token']}"}
         wanted = {"scopes": scopes, "expires_in": 3600}
-        made = httpx.post(f"{uri}/auth/apikey", json=wanted, headers=headers).raise_for_status()
+        made = httpx.post(f"{self.uri}/auth/apikey", json=wanted, headers=headers).raise_for_status()
         return str(made.json()["secret"])
 
-    command = [sys.executable, "-m", "tiled", "serve", "config", str(path), "--port", str(port)]
-    with process_that_answers(command, port, folder / "tiled.log", dict(os.environ)):
-        yield uri, make_key
 
-
-def test_a_key_that_may_only_read_is_enough(
+def test_a_key_that_may_only_read_is_enough_and_the_server_may_be_gone_for_a_while(
     tmp_path: Path,
     run_engine: RunEngine,
     start_monitor: Callable[..., Shown],
     open_page: Callable[..., Any],
 ) -> None:
-    with server_with_users(tmp_path) as (uri, make_key):
-        store: Store
-        with connect(uri, make_key(["inherit"]), directory=tmp_path) as store:
-            run_engine.md["scan_id"] = 400
+    server = ServerWithUsers(tmp_path)
+    with server.running():
+        may_write, may_read = server.make_key("inherit"), server.make_key("read:metadata", "read:data")
+        run_engine.md["scan_id"] = 400
+        with connect(server.uri, may_write, directory=tmp_path) as store:
             measure(run_engine, store, 3)
-            shown = start_monitor(
-                "--server", uri, "--port", 0, TILED_API_KEY=make_key(["read:metadata", "read:data"])
-            )
+            shown = start_monitor("--server", server.uri, "--port", 0, TILED_API_KEY=may_read)
             page = open_page(shown.url)
             wait_for(page, "Scan 401")
             wait_for(page, "3 classified")
             wait_for(page, r"Frame 2 ")
+    wait_for(page, "The Tiled server does not answer since", 30)
+    with server.running():
+        gone_in(page, "does not answer", 60)
+        with connect(server.uri, may_write, directory=tmp_path) as store:
             measure(run_engine, store, 4)
-            wait_for(page, r"\b402\b", 30)
-            shown.end()
+        wait_for(page, r"\b402\b", 30)
+        shown.end()
+
+
+def gone_in(page: Any, pattern: str, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while re.search(pattern, text_of(page)):
+        assert time.monotonic() < end
+        page.wait_for_timeout(200)
 
 
 def test_a_wrong_key_of_the_server_is_one_line(tmp_path: Path, store: TiledStore) -> None:

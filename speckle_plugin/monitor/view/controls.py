@@ -7,6 +7,7 @@ import math
 from typing import Any, Protocol
 
 import panel as pn
+from pandas import DataFrame
 
 from speckle_plugin.monitor.layout import Layout
 from speckle_plugin.monitor.shown_frame import ShownFrame
@@ -57,10 +58,8 @@ class Controls:
         back = pn.widgets.Button(name="‹", width=32, description="frame before", **small)
         on = pn.widgets.Button(name="›", width=32, description="next frame", **small)
         self._remark = pn.pane.HTML("", margin=(2, 3), sizing_mode="stretch_width")
-        self._no_colouring = pn.pane.HTML("", margin=(6, 3))
-        self.of_run = pn.Row(
-            self.colouring, self._no_colouring, sizing_mode="stretch_width", margin=(0, 0, 4, 0)
-        )
+        self._detector = pn.widgets.Select(options=[], visible=False, width=150, **small)
+        self.of_run = pn.Row(self.colouring, self._detector, sizing_mode="stretch_width", margin=(0, 0, 4, 0))
         in_a_row = [self._scale, self._auto, self._low, self._high, self.mask, self.saliency]
         in_a_row += [self.average, back, on, self.hold]
         self.of_frame = pn.Column(
@@ -70,7 +69,8 @@ class Controls:
             margin=(0, 0, 2, 0),
         )
         self._page = page
-        self.colouring.param.watch(lambda event: page.recolour(), "value")
+        for widget in (self.colouring, self._detector):
+            widget.param.watch(lambda event: page.recolour(), "value")
         for widget in (self._scale, self._low, self._high):
             widget.param.watch(lambda event: page.rescale(), "value")
         self._auto.param.watch(lambda event: self._range_changed(), "value")
@@ -106,7 +106,18 @@ class Controls:
     def of_layout(self, layout: Layout) -> None:
         """Offer what the colours of this kind of figure may say."""
         self.colouring.visible = layout.kind == "map"
-        self._no_colouring.object = "" if layout.kind == "map" else "colour: confidence"
+
+    def offer_detectors(self, image_keys: tuple[str, ...]) -> None:
+        """Offer the detectors of a run that has several."""
+        if tuple(self._detector.options) != image_keys:
+            self._detector.options = list(image_keys)
+            self._detector.value = image_keys[0] if image_keys else None
+        self._detector.visible = len(image_keys) > 1
+
+    def of_detector(self, table: DataFrame) -> DataFrame:
+        """Give the frames of the detector that is chosen."""
+        several = len(self._detector.options) > 1
+        return table[table["image_key"] == self._detector.value] if several else table
 
     def say(self, text: str) -> None:
         """Say something about the frame."""

@@ -83,7 +83,7 @@ class FrameFigure:
             BoxSelectTool(description="Region of interest: its mean over the frames"),
         )
         made.on_event(SelectionGeometry, self._selected)
-        self._bar = ColorBar(color_mapper=self._logarithmic, width=12, padding=4, title="")
+        self._bar = ColorBar(color_mapper=self._logarithmic, width=12, padding=4)
         made.add_layout(self._bar, "right")
         made.grid.visible = False
         style_figure(made)

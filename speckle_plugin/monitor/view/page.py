@@ -6,6 +6,7 @@ import logging
 import math
 from concurrent.futures import Future
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 
@@ -51,7 +52,7 @@ class Page:
     """
 
     def __init__(self, monitor: Monitor, document: Any) -> None:
-        self._monitor, self._document = monitor, document
+        self._monitor, self._document, self._location = monitor, document, pn.state.location
         self._uid, self._asked_uid = "", ""
         self._version = -1
         self._frame: tuple[str, int] | None = None
@@ -61,7 +62,7 @@ class Page:
         self._explaining: Future[Saliency] | None = None
         self._region: RegionMeans | None = None
         self._region_work: Future[bool] | None = None
-        self._ticks = 0
+        self._ticks, self._failed = 0, ""
         self._make()
         self._read_address()
         document.add_periodic_callback(self._tick, TICK)
@@ -95,6 +96,7 @@ class Page:
             pn.Column(_pane(one), **side) for one in (self._probabilities, self._region_figure, self._sample)
         ]
         self._sample_card = below[-1]
+        self._sample_card.visible = False
         main = pn.Column(
             pn.Column(self._head, self._status, styles=CARD, sizing_mode="stretch_width", margin=(0, 4)),
             pn.Row(
@@ -130,11 +132,15 @@ class Page:
             self._choose_frame(key, int(index))
 
     def _write_address(self) -> None:
-        location = pn.state.location
-        if location is not None:
-            hold = self._controls.hold.value and self._frame is not None
-            frame = f"{self._frame[0]}:{self._frame[1]}" if hold and self._frame else None
-            location.update_query(run=self._uid or None, frame=frame)
+        location = self._location
+        if location is None:
+            return
+        query = {name: value for name, value in location.query_params.items() if name not in ("run", "frame")}
+        if self._uid:
+            query["run"] = self._uid
+        if self._controls.hold.value and self._frame is not None:
+            query["frame"] = f"{self._frame[0]}:{self._frame[1]}"
+        location.search = f"?{urlencode(query)}"
 
     # What is chosen
 
@@ -177,8 +183,10 @@ class Page:
         self._want_frame()
 
     def recolour(self) -> None:
-        """Have the map say something else."""
+        """Have the map say something else, or of another detector."""
         self._run_figure.colour_by(self._controls.colouring.value)
+        if self._state is not None:
+            self._run_figure.show(self._state, self._controls.of_detector(self._state.table))
         self._mark()
 
     def rescale(self) -> None:
@@ -212,7 +220,9 @@ class Page:
         try:
             self._draw()
         except Exception as error:  # never a traceback on the page, and the next tick tries again
-            logger.exception("the page can't be drawn")
+            if self._failed != one_line(error):
+                self._failed = one_line(error)
+                logger.exception("the page can't be drawn")
             self._say(f"This page can't be drawn: {one_line(error)}")
 
     def _draw(self) -> None:
@@ -235,8 +245,8 @@ class Page:
         else:
             version = self._monitor.follow(self._uid).version
             if version != self._version:
-                self._version = version
                 self._draw_run(state)
+                self._version = version
             if self._ticks % CLOCK == 0:
                 self._status.object = status_line(state)
             self._follow_newest()
@@ -248,10 +258,13 @@ class Page:
         self._head.object = run_head(state, self._monitor.tiled_page(state.uid))
         self._status.object = status_line(state)
         self._controls.of_layout(state.layout)
-        self._run_figure.show(state)
+        self._controls.offer_detectors(state.image_keys)
+        self._run_figure.show(state, self._controls.of_detector(state.table))
         self._frames.show(state)
         self._sample_card.visible = state.has_structures
         self._mark()
+        if self._shown is not None:
+            self._line.object = frame_line(state, self._shown)
         if self._shown is not None and not self._shown.probabilities and state.is_open:
             self._want_frame()  # it may have a label by now
 
@@ -260,8 +273,9 @@ class Page:
         state = self._state
         if state is None or self._controls.hold.value or self._reading is not None:
             return
-        table = state.table[state.table["status"].isin([Status.CLASSIFIED, Status.FLAGGED])]
-        table = state.table if table.empty else table
+        every = self._controls.of_detector(state.table)
+        table = every[every["status"].isin([Status.CLASSIFIED, Status.FLAGGED])]
+        table = every if table.empty else table
         if table.empty:
             return
         newest = (str(table["image_key"].iloc[-1]), int(table["frame_index"].iloc[-1]))
@@ -278,10 +292,9 @@ class Page:
         self._mark()
 
     def _soon(self) -> None:
-        """Draw at once what another thread has ready."""
-        if self._document.session_context is not None and not getattr(
-            self._document.session_context, "destroyed", False
-        ):
+        """Draw at once what another thread has ready, if the page is still open."""
+        context = self._document.session_context
+        if context is not None and not context.destroyed:
             self._document.add_next_tick_callback(self._take_frame)
 
     def _take_frame(self) -> None:

@@ -14,6 +14,7 @@ from bokeh.models import (
     DatetimeTickFormatter,
     HoverTool,
     LinearColorMapper,
+    Range1d,
 )
 from bokeh.palettes import Cividis256, Viridis256
 from bokeh.plotting import figure
@@ -55,7 +56,6 @@ class RunFigure:
         self._choose = choose
         self._layout: Layout | None = None
         self._colouring: Colouring = "disk number"
-        self._state: RunState | None = None
         self._drawn: dict[str, NDArray[Any]] = {}
         self._labelled, self._waiting = ColumnDataSource(_columns()), ColumnDataSource(_columns())
         self._chosen = ColumnDataSource({"x": [], "y": []})
@@ -71,7 +71,7 @@ class RunFigure:
             x_range=DataRange1d(range_padding=0.04),
             y_range=DataRange1d(range_padding=0.06),
         )
-        self._bar = ColorBar(color_mapper=self._mapper, width=12, padding=4, title="")
+        self._bar = ColorBar(color_mapper=self._mapper, width=12, padding=4)
         made.add_layout(self._bar, "right")
         # Both ways to draw are there, one is seen: axes and tools stay when another run is chosen.
         self._tiles, self._points = [], []
@@ -94,23 +94,20 @@ class RunFigure:
         return made
 
     def colour_by(self, colouring: Colouring) -> None:
-        """Choose what the colours of a map say."""
+        """Choose what the colours of a map say, from the next time that it is drawn."""
         self._colouring = colouring
-        if self._state is not None:
-            self.show(self._state)
 
-    def show(self, state: RunState, image_key: str | None = None) -> None:
-        """Draw a run as it is now."""
-        self._state = state
+    def show(self, state: RunState, table: DataFrame) -> None:
+        """Draw a run as it is now, with the frames of a table."""
         if state.layout != self._layout:
             self._lay_out(state.layout)
         self._scale(state)
-        table = state.table if image_key is None else state.table[state.table["image_key"] == image_key]
         waiting = (table["status"] == WAITING).to_numpy()
         self._stream(self._points_of(table[~waiting].iloc[-MOST_SHOWN:], state.layout))
         self._waiting.data = self._points_of(table[waiting].iloc[-MOST_SHOWN:], state.layout)
         left = len(table) - MOST_SHOWN
         title = {"map": "Map", "line": "Scan", "time": "Frames in time"}[state.layout.kind]
+        title += f", colour: {self._shown_colouring}"
         self.figure.title.text = (
             title if left <= 0 else f"{title}: the newest {MOST_SHOWN} of {len(table)} frames"
         )
@@ -145,21 +142,23 @@ class RunFigure:
 
             made.xaxis.formatter = BasicTickFormatter()
         made.match_aspect = is_map and 0.2 < layout.step[0] / layout.step[1] < 5
-        for axis in (made.x_range, made.y_range):
-            axis.start = axis.end = None
+        # New ones, which follow the data though somebody zoomed into another run before.
+        made.x_range = DataRange1d(range_padding=0.04)
+        made.y_range = DataRange1d(range_padding=0.06) if is_map else Range1d(NO_LABEL - 1.0, 21.0)
         self._labelled.data = self._waiting.data = _columns()
         self._drawn = {}
 
     def _scale(self, state: RunState) -> None:
         # On a line the position along the axis tells the number.
         colouring = self._colouring if state.layout.kind == "map" else "confidence"
+        classes = [int(n) for n in state.model.get(CLASSES) or range(2, 21)]
         if colouring == "confidence":
             looks = {"palette": Cividis256, "low": 0.0, "high": 1.0}
         else:
-            classes = [int(n) for n in state.model.get(CLASSES) or range(2, 21)]
             looks = {"palette": Viridis256, "low": float(min(classes)), "high": float(max(classes))}
+        if state.layout.kind != "map":
+            self.figure.y_range.end = float(max(classes)) + 1.0
         self._mapper.update(**looks)
-        self._bar.title = colouring
         self._shown_colouring = colouring
 
     def _points_of(self, table: DataFrame, layout: Layout) -> dict[str, NDArray[Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import logging
 import secrets
 import socket
 from typing import Any
 
 import panel as pn
 from bokeh.models import CustomJS
+from tornado.websocket import WebSocketClosedError
 
 from speckle_plugin.monitor.model import Monitor
 from speckle_plugin.monitor.view.page import Page
@@ -64,6 +66,7 @@ class MonitorServer:
 
     def __init__(self, monitor: Monitor, key: str, port: int = 0, address: str = "127.0.0.1") -> None:
         self._monitor, self._key, self.address = monitor, key, address
+        _expect_closed_pages()
         self.port = port or _free_port(address)
         pn.extension("tabulator", notifications=False, raw_css=[CSS])
         pn.config.respect_explicit_sizing = True  # figures stretch inside of boxes that have a height
@@ -106,6 +109,20 @@ class MonitorServer:
         document = pn.state.curdoc
         document.js_on_event("connection_lost", CustomJS(code=COME_BACK))
         return Page(self._monitor, document).panel
+
+
+class _NotOfClosedPages(logging.Filter):
+    """Leaves out that something could not be sent to a page that was closed meanwhile."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, WebSocketClosedError)
+
+
+def _expect_closed_pages() -> None:
+    # Bokeh keeps the session of a page for some seconds after its browser has gone, and goes on sending.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").addFilter(_NotOfClosedPages())
 
 
 def _free_port(address: str) -> int:

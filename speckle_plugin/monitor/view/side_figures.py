@@ -19,7 +19,8 @@ class ProbabilityFigure:
     def __init__(self) -> None:
         self._source = ColumnDataSource({"x": [], "top": [], "color": []})
         self.figure = figure(
-            tools="save",
+            tools="",
+            toolbar_location=None,
             sizing_mode="stretch_both",
             y_range=Range1d(0, 1),
             x_axis_label="disk number",
@@ -29,7 +30,7 @@ class ProbabilityFigure:
         bars = self.figure.vbar("x", top="top", width=0.8, color="color", source=self._source)
         self.figure.add_tools(HoverTool(renderers=[bars], tooltips="@x disks: @top{0.0 %}"))
         self.figure.xgrid.visible = False
-        style_figure(self.figure)
+        style_figure(self.figure, autohide=True)
 
     def show(self, frame: ShownFrame | None) -> None:
         """Draw those of a frame."""
@@ -61,7 +62,7 @@ class RegionFigure:
         points = self.figure.scatter("x", "y", color=SOLVED, size=5, source=self._source)
         self.figure.add_tools(HoverTool(renderers=[points], tooltips="frame @x: @y{0.000 a}"))
         self.figure.add_layout(self._now)
-        style_figure(self.figure)
+        style_figure(self.figure, autohide=True)
         self.show(None, None)
 
     def show(
@@ -72,7 +73,7 @@ class RegionFigure:
         """Draw the curve of a region of rows and columns."""
         if region is None or curve is None:
             self._source.data = {"x": [], "y": []}
-            self.figure.title.text = "Region of interest: draw one in the frame"
+            self.figure.title.text = "Region of interest: none drawn"
             return
         (top, bottom), (left, right) = region
         self._source.data = {"x": curve[0], "y": curve[1]}
@@ -105,15 +106,15 @@ class SampleFigure:
         )
         tips = "disk @number: radius @r{0.00}, x @y{0.0}, y @x{0.0}"
         self.figure.add_tools(HoverTool(renderers=[self._disks], tooltips=tips))
-        style_figure(self.figure)
+        style_figure(self.figure, autohide=True)
 
     def show(self, frame: ShownFrame | None) -> None:
         """Draw the sample of a frame, if there is one."""
         structure = frame.structure if frame is not None else None
         if structure is None or frame is None:
             self._source.data = {"x": [], "y": [], "r": [], "number": []}
-            none = "no second opinion on this frame"
-            self.figure.title.text = f"Sample: {(frame.opinion if frame else '') or none}"
+            left = "not solved yet" if frame is not None and frame.opinion else "no second opinion"
+            self.figure.title.text = f"Sample: {left}"
             return
         self._source.data = {
             "x": structure.y,

@@ -35,10 +35,10 @@ CARD = {
 """Of the boxes that the page consists of."""
 
 
-def style_figure(figure: Any) -> None:
-    """Give a figure of Bokeh the page's looks."""
+def style_figure(figure: Any, autohide: bool = False) -> None:
+    """Give a figure of Bokeh the page's looks; small ones show their tools under the mouse only."""
     figure.toolbar.logo = None
-    figure.toolbar.autohide = False
+    figure.toolbar.autohide = autohide
     figure.background_fill_color = "white"
     figure.border_fill_color = "white"
     figure.outline_line_color = "#b8c0c8"

@@ -28,12 +28,14 @@ LOOKS: dict[str, Any] = {
     "selectable": 1,
     "theme": "simple",
     "layout": "fit_columns",
+    "sortable": False,
     "sizing_mode": "stretch_width",
     "stylesheets": [
         ".tabulator { font-size: 12px; } "
         ".tabulator-row { cursor: pointer; min-height: 26px !important; } "
-        ".tabulator-cell { padding: 5px 6px !important; height: 27px !important; } "
-        ".tabulator-header .tabulator-col-content { padding: 5px 6px !important; }"
+        ".tabulator-cell { padding: 5px 4px !important; height: 27px !important; font-size: 12px; } "
+        ".tabulator-header .tabulator-col-content { padding: 5px 4px !important; } "
+        ".tabulator-col-title { font-size: 11px; padding-right: 0 !important; }"
     ],
 }
 
@@ -81,7 +83,7 @@ class RunTable:
         self.narrowed.param.watch(lambda event: setattr(self._pages, "number", 0), "value")
         self._table = pn.widgets.Tabulator(
             pd.DataFrame(columns=["scan", "started", "plan", "frames", "lowest"]),
-            widths={"scan": "15%", "started": "22%", "plan": "27%", "frames": "18%", "lowest": "18%"},
+            widths={"scan": "14%", "started": "22%", "plan": "28%", "frames": "19%", "lowest": "17%"},
             text_align={"frames": "right", "lowest": "right", "scan": "right"},
             header_tooltips={
                 "frames": "results so far; * marks runs with flagged frames, + runs in progress",
@@ -148,7 +150,8 @@ class FrameTable:
         self._pages.changed = self._draw
         self.order = pn.widgets.Select(options=list(ORDERS), width=180, margin=(2, 2))
         self.order.param.watch(lambda event: self._from_the_first(), "value")
-        self._table = pn.widgets.Tabulator(pd.DataFrame({"frame": []}), **LOOKS)
+        widths = {"frame": 58, "disks": 52, "confidence": 84, "time": 76}
+        self._table = pn.widgets.Tabulator(pd.DataFrame({"frame": []}), widths=widths, **LOOKS)
         self._table.on_click(self._clicked)
         self.panel = pn.Column(
             pn.Row(self.order, self._pages.row, sizing_mode="stretch_width"),

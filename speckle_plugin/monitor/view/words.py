@@ -24,6 +24,10 @@ STANDARD = frozenset(
 """Keys of the start document that are not what a user said of the run."""
 
 
+MOST_SAID = 6
+"""Keys of that kind that are shown; Tiled's page has all."""
+
+
 def banner(problem: str) -> str:
     """Give a warning that cannot be missed."""
     style = f"background:{FLAGGED};color:white;padding:9px 14px;border-radius:6px;font-size:14px"
@@ -35,7 +39,8 @@ def run_head(state: RunState, tiled_page: str) -> str:
     start = state.start
     begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(start.get("time", 0.0))))
     scan = f"Scan {start['scan_id']}" if "scan_id" in start else "Run"
-    said = ", ".join(f"{key} {_short(value)}" for key, value in start.items() if key not in STANDARD)
+    own = [f"{key} {_short(value)}" for key, value in start.items() if key not in STANDARD]
+    said = ", ".join([*own[:MOST_SAID], *(["…"] if len(own) > MOST_SAID else [])])
     link = (
         f"<a href='{html.escape(tiled_page)}' target='_blank' rel='noopener noreferrer' "
         "title='Tiled asks for its key: speckle serve prints an address that has it'>metadata in Tiled ↗</a>"
@@ -73,9 +78,8 @@ def status_line(state: RunState) -> str:
     elif waiting:
         parts.append(f"{waiting} without a result: <code>speckle complete</code> labels them")
     if state.latency is not None:
-        parts.append(
-            f"frame to label {state.latency[0] * 1e3:.0f} ms (latest, at most {state.latency[1] * 1e3:.0f})"
-        )
+        median, largest = (f"{value * 1e3:.0f}" for value in state.latency)
+        parts.append(f"frame to label {median} ms, at most {largest}")
     parts.append(_model(state.model))
     return _line(parts)
 

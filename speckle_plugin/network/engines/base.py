@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.network.engine_output import NetworkOutput
+
 __all__ = ["Engine", "NetworkOutput"]
-
-
-class NetworkOutput(NamedTuple):
-    """What the network gives for N inputs."""
-
-    logits: NDArray[np.float32]
-    """Shape (N, classes)."""
-
-    features: NDArray[np.float32]
-    """Pooled features before the last layer, shape (N, features)."""
 
 
 class Engine(Protocol):
     """Runs one network. Calls come from one thread at a time."""
 
     name: str
-    """Name of the engine, as it stands in the results: `tensorflow`, `openvino`."""
+    """Name of the engine, as it stands in the results: `tensorflow`, `openvino`, `onnxruntime`."""
 
     precision: str
     """Number format of the computation, such as `float32` or `bfloat16`."""

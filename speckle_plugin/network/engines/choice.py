@@ -10,7 +10,7 @@ from speckle_plugin.network.engines.base import Engine
 
 __all__ = ["ENGINES", "make_engine"]
 
-ENGINES = ("auto", "openvino", "tensorflow")
+ENGINES = ("auto", "openvino", "tensorflow", "onnxruntime")
 
 
 def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
@@ -19,19 +19,27 @@ def make_engine(bundle: Bundle, name: str = "auto") -> Engine:
     Parameters
     ----------
     bundle : Bundle
-    name : {"auto", "openvino", "tensorflow"}
-        `auto` takes TensorFlow where there is an NVIDIA GPU, OpenVINO elsewhere.
+    name : {"auto", "openvino", "tensorflow", "onnxruntime"}
+        `auto` takes TensorFlow where there is an NVIDIA GPU, OpenVINO elsewhere, and for imported networks.
 
     Raises
     ------
     ValueError
-        If the name is none of these.
+        If the name is none of these, or that engine cannot run an imported network.
     MissingExtraError
-        If TensorFlow is asked for by name and is not installed.
+        If TensorFlow or onnxruntime is asked for by name and is not installed.
     """
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}: expected one of {', '.join(ENGINES)}")
-    if name == "tensorflow" or (name == "auto" and _has_gpu()):
+    if name == "onnxruntime":
+        from speckle_plugin.network.engines.onnxruntime import OnnxruntimeEngine
+
+        return OnnxruntimeEngine(bundle)
+    if bundle.form is not None and name == "tensorflow":
+        raise ValueError(
+            f"the network {bundle.name!r} was imported: it runs on openvino or onnxruntime, not on TensorFlow"
+        )
+    if name == "tensorflow" or (name == "auto" and bundle.form is None and _has_gpu()):
         from speckle_plugin.network.engines.tensorflow import TensorflowEngine
 
         return TensorflowEngine(bundle)

@@ -1,13 +1,13 @@
 """The network on OpenVINO, the faster engine on CPUs.
 
-The graph is built straight from the bundle's weights, layer for layer what
-:func:`keras.applications.ResNet50` builds, with each batch normalization folded into the
-convolution before it. So neither TensorFlow nor a converted model on disk is needed, and
-the engine is ready in about a second. A test holds it to the TensorFlow engine's answers.
+The graph is built straight from the bundle's weights, see :mod:`speckle_plugin.network.resnet_graph`, so that
+the engine is ready in about a second. A test holds it to the TensorFlow engine's answers. Imported networks
+are ONNX, which OpenVINO reads itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,22 +15,18 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines.base import NetworkOutput
-from speckle_plugin.network.resnet import STEMS
+from speckle_plugin.network.imported import run_graph
+from speckle_plugin.network.resnet_graph import resnet50_graph
 
-__all__ = ["OpenvinoEngine", "has_quick_bfloat16", "operations"]
-
-STAGES = ((2, 3, 1), (3, 4, 2), (4, 6, 2), (5, 3, 2))
-"""Number of each stage in the layers' names, its blocks, and the stride of its first block."""
-
-BATCH_NORMALIZATION_EPSILON = 1.001e-5
+__all__ = ["OpenvinoEngine", "build_model", "has_quick_bfloat16", "operations"]
 
 
 class OpenvinoEngine:
     """Runs a bundle's network by OpenVINO on the CPU.
 
-    It computes in bfloat16 where the processor has instructions for it, else in float32. All
-    cores work on a single input; several are shared out among the cores, which takes less time
-    for each (a tenth less on two cores).
+    It computes in bfloat16 where the processor has instructions for it, else in float32; imported networks
+    always in float32. All cores work on a single input; several are shared out among the cores, which takes
+    less time for each (a tenth less on two cores).
 
     Parameters
     ----------
@@ -44,9 +40,10 @@ class OpenvinoEngine:
 
         core = ov.Core()
         self.device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-        fast_bfloat16 = has_quick_bfloat16()
+        self._form = bundle.form
+        fast_bfloat16 = has_quick_bfloat16() and self._form is None
         self.precision = "bfloat16" if fast_bfloat16 else "float32"
-        network = _resnet50(bundle)
+        network = build_model(bundle)
 
         def compiled(hint: str) -> Any:
             precision = "bf16" if fast_bfloat16 else "f32"
@@ -60,16 +57,25 @@ class OpenvinoEngine:
 
     def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
         """Run the network on inputs of shape (N, rows, columns)."""
+        if self._form is not None:
+            form = self._form
+            return run_graph(inputs, form, lambda images: self._infer(images, [form.output])[0])
         images = np.ascontiguousarray(inputs[:, None], np.float32)
-        requests = [self._single] if len(images) == 1 else self._several[: len(images)]
+        return NetworkOutput(*self._infer(images, [0, 1]))
+
+    def _infer(self, images: NDArray[np.float32], outputs: Sequence[int | str]) -> list[NDArray[np.float32]]:
+        fixed = self._form is not None and self._form.batch is not None
+        requests = [self._single] if len(images) == 1 or fixed else self._several[: len(images)]
         for request, part in zip(requests, np.array_split(images, len(requests)), strict=True):
             request.start_async([part])
         for request in requests:
             request.wait()
-        logits, features = (
-            np.concatenate([request.get_output_tensor(i).data for request in requests]) for i in range(2)
-        )
-        return NetworkOutput(logits, features)
+        return [np.concatenate([_output(request, name) for request in requests]) for name in outputs]
+
+
+def _output(request: Any, output: int | str) -> Any:
+    found = request.get_output_tensor(output) if isinstance(output, int) else request.get_tensor(output)
+    return found.data
 
 
 def has_quick_bfloat16() -> bool:
@@ -84,8 +90,9 @@ def operations(bundle: Bundle, shape: tuple[int, int]) -> float:
 
     Multiplications and additions of the convolutions, which are nearly all there is.
     """
-    model = _resnet50(bundle)
-    model.reshape([1, 1, *shape])
+    model = build_model(bundle)
+    if bundle.form is None:
+        model.reshape([1, 1, *shape])
     total = 0.0
     for operation in model.get_ops():
         if operation.get_type_name() == "Convolution":
@@ -94,41 +101,42 @@ def operations(bundle: Bundle, shape: tuple[int, int]) -> float:
     return total
 
 
-def _resnet50(bundle: Bundle) -> Any:
+def build_model(bundle: Bundle) -> Any:
+    """Build the OpenVINO model of a bundle: of ResNet-50, or of an imported graph."""
     import openvino as ov
-    from openvino import opset13 as ops
 
-    weights, stem = bundle.weights, STEMS[bundle.architecture]
+    if bundle.form is not None:
+        return ov.Core().read_model(bundle.graph)
+    image = ov.opset13.parameter([-1, 1, -1, -1], np.float32, name="image")
+    logits, features = resnet50_graph(bundle, image, _OpenvinoOperations(ov.opset13))
+    return ov.Model([logits, features], [image], "resnet50")
 
-    def convolution(x: Any, name: str, stride: int = 1, padding: int = 0) -> Any:
-        kernel = weights[f"{name}_conv/kernel"]
-        gamma, beta, mean, variance = (
-            weights[f"{name}_bn/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
-        scale = gamma / np.sqrt(variance + BATCH_NORMALIZATION_EPSILON)
-        bias = (weights[f"{name}_conv/bias"] - mean) * scale + beta
-        # Made into constants here, since OpenVINO itself would go through Python lists.
-        folded = ops.constant(np.ascontiguousarray((kernel * scale).transpose(3, 2, 0, 1)))
-        y = ops.convolution(x, folded, [stride, stride], [padding, padding], [padding, padding], [1, 1])
-        return ops.add(y, ops.constant(bias.reshape(1, -1, 1, 1)))
 
-    def block(x: Any, name: str, stride: int, projects: bool) -> Any:
-        shortcut = convolution(x, f"{name}_0", stride) if projects else x
-        y = ops.relu(convolution(x, f"{name}_1", stride))
-        y = ops.relu(convolution(y, f"{name}_2", padding=1))
-        return ops.relu(ops.add(shortcut, convolution(y, f"{name}_3")))
+class _OpenvinoOperations:
+    """Operations of OpenVINO. Arrays are made into constants here: it would go through Python lists."""
 
-    image = ops.parameter([-1, 1, -1, -1], np.float32, name="image")
-    x = ops.relu(convolution(image, "conv1", stem.stride, stem.padding))
-    # Keras pads with zeros before the pooling; after a ReLU that is the same as no padding value.
-    x = ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
-    for stage, blocks, stride in STAGES:
-        for number in range(1, blocks + 1):
-            first = number == 1
-            x = block(x, f"conv{stage}_block{number}", stride if first else 1, projects=first)
-    x = ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
-    kernel, bias = (
-        ops.constant(np.ascontiguousarray(weights[f"logits/{part}"])) for part in ("kernel", "bias")
-    )
-    logits = ops.add(ops.matmul(x, kernel, False, False), bias)
-    return ov.Model([logits, x], [image], "resnet50")
+    def __init__(self, opset: Any) -> None:
+        self._ops = opset
+
+    def convolution(
+        self, x: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32], stride: int, padding: int
+    ) -> Any:
+        strides, pads = [stride, stride], [padding, padding]
+        y = self._ops.convolution(x, self._ops.constant(kernel), strides, pads, pads, [1, 1])
+        return self._ops.add(y, self._ops.constant(bias.reshape(1, -1, 1, 1)))
+
+    def relu(self, x: Any) -> Any:
+        return self._ops.relu(x)
+
+    def add(self, x: Any, y: Any) -> Any:
+        return self._ops.add(x, y)
+
+    def max_pool(self, x: Any) -> Any:
+        return self._ops.max_pool(x, [2, 2], [1, 1], [1, 1], [1, 1], [3, 3]).output(0)
+
+    def average(self, x: Any) -> Any:
+        return self._ops.reduce_mean(x, np.array([2, 3]), keep_dims=False)
+
+    def dense(self, x: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
+        product = self._ops.matmul(x, self._ops.constant(kernel), False, False)
+        return self._ops.add(product, self._ops.constant(bias))

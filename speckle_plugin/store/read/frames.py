@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import Flag, Opinion, Status
+from speckle_plugin.schema import CLASS_NAMES, Flag, Opinion, Status
 from speckle_plugin.store.read.images import StoredImages
 from speckle_plugin.store.read.known_labels import check_label
 from speckle_plugin.store.read.opinions import OPINION_COLUMNS, OpinionSearch, with_opinions
@@ -33,6 +33,7 @@ FRAME_COLUMNS = {
     "frame_index": "int64",
     "primary_seq_num": "int64",
     "disk_number": "int64",
+    "class_name": "str",
     "confidence": "float64",
     "entropy": "float64",
     "novelty": "float64",
@@ -43,7 +44,8 @@ FRAME_COLUMNS = {
     **OPINION_COLUMNS,
 }
 """Columns of the table and their types; positions follow, `float64`, named by their keys. `time` is that of
-the frame's event, in seconds since the epoch, and not a number where the run does not tell it."""
+the frame's event, in seconds since the epoch, and not a number where the run does not tell it. `class_name`
+is empty but where an imported network has names for its classes; `disk_number` is then the class's number."""
 
 _RESULTS = [
     "image_key",
@@ -61,7 +63,7 @@ _RESULTS = [
 def find_frames(
     runs: CatalogOfBlueskyRuns | BlueskyRun | Iterable[BlueskyRun],
     *,
-    label: int | None = None,
+    label: int | str | None = None,
     min_confidence: float | None = None,
     max_confidence: float | None = None,
     flag: Flag | str | None = None,
@@ -83,8 +85,9 @@ def find_frames(
     runs : CatalogOfBlueskyRuns, BlueskyRun or iterable of BlueskyRun
         Where to look. In a catalog, finished runs that cannot hold such a frame are left
         out by the server, and runs that are still open are looked through.
-    label : int
-        The disk number that the frame got: one that a network gives. Frames that are out of distribution,
+    label : int or str
+        The disk number, or the name of the class of an imported network, that the frame got: one that a
+        network gives. Frames that are out of distribution,
         whose label is not to be trusted, are left out, unless `flag` or `with_odd` says otherwise.
     min_confidence, max_confidence : float
         The frame was classified with at least the one and less than the other, 0 to 1.
@@ -189,6 +192,8 @@ def frames_of(
     if results is None:
         return None
     results = with_opinions(stored, results)
+    names = dict(enumerate(stored.model.get(CLASS_NAMES) or (), start=1))
+    results["class_name"] = [names.get(number, "") for number in results["disk_number"]]
     if mask is not None:
         results = results[mask(results)]
     return None if results.empty else _with_circumstances(stored, results, more)
@@ -249,7 +254,7 @@ class _Conditions:
 
     def __init__(
         self,
-        label: int | None,
+        label: int | str | None,
         min_confidence: float | None,
         max_confidence: float | None,
         flag: Flag | None,
@@ -280,7 +285,12 @@ class _Conditions:
     def mask(self, results: DataFrame) -> NDArray[np.bool_]:
         keep = self.opinions.mask(results)
         if self.label is not None:
-            keep &= (results["disk_number"] == self.label).to_numpy()
+            # The number of a class that has a name is no disk number.
+            if isinstance(self.label, str):
+                keep &= (results["class_name"] == self.label).to_numpy()
+            else:
+                unnamed = results["class_name"] == ""
+                keep &= (unnamed & (results["disk_number"] == self.label)).to_numpy()
             if not self.with_odd:
                 odd = Flag.OUT_OF_DISTRIBUTION
                 keep &= np.array([odd not in text.split(",") for text in results["flags"]], dtype=bool)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.network import shipped_classes
-from speckle_plugin.schema import CLASSES, CLASSIFIER, LABELS, SUMMARY
+from speckle_plugin.schema import CLASS_NAMES, CLASSES, CLASSIFIER, LABELS, SUMMARY
 from speckle_plugin.store.read.stored_run import StoredRun
 
 if TYPE_CHECKING:
@@ -16,42 +16,57 @@ if TYPE_CHECKING:
 __all__ = ["check_label"]
 
 
-def check_label(value: Any, runs: CatalogOfBlueskyRuns | Iterable[BlueskyRun]) -> int:
-    """Give a label as a plain int.
+def check_label(value: Any, runs: CatalogOfBlueskyRuns | Iterable[BlueskyRun]) -> int | str:
+    """Give a label as a plain int, or the name of a class of an imported network.
 
     The shipped networks are asked first; only for a number that is none of theirs, the server is asked
     which labels and classes the summaries have, and runs without a summary for their network's classes.
 
     Parameters
     ----------
-    value : int
-        The disk number that is searched for.
+    value : int or str
+        The disk number, or the name of a class, that is searched for.
     runs : CatalogOfBlueskyRuns or iterable of BlueskyRun
         Where it is searched for.
 
     Raises
     ------
     TypeError
-        If it is no disk number.
+        If it is neither.
     ValueError
         If no network gives it.
     """
+    if isinstance(value, str):
+        names = {name for name in _stored_classes(runs) if isinstance(name, str)}
+        if value not in names:
+            raise ValueError(
+                f"no network gives the label {value!r}: there are {', '.join(sorted(names)) or 'no names'}, "
+                "and disk numbers"
+            )
+        return value
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"label must be a disk number, an int such as 7, not {value!r}")
+        raise TypeError(
+            f"label must be a disk number, an int such as 7, or the name of a class, not {value!r}"
+        )
     number = int(value)
     if number in shipped_classes():
         return number
     known = {*shipped_classes(), *_stored_classes(runs)}
     if number not in known:
+        listed = ", ".join(map(str, sorted(known, key=_in_order)))
         raise ValueError(
-            f"no network gives the label {number}: there are {', '.join(map(str, sorted(known)))}. "
+            f"no network gives the label {number}: there are {listed}. "
             "Frames without a label are found by their status or flag"
         )
     return number
 
 
-def _stored_classes(runs: Any) -> set[int]:
-    keys = (f"stop.{SUMMARY}.{LABELS}", f"stop.{SUMMARY}.{CLASSES}")
+def _in_order(label: int | str) -> tuple[bool, int, str]:
+    return (True, 0, label) if isinstance(label, str) else (False, label, "")
+
+
+def _stored_classes(runs: Any) -> set[int | str]:
+    keys = tuple(f"stop.{SUMMARY}.{key}" for key in (LABELS, CLASSES, CLASS_NAMES))
     if not hasattr(runs, "search"):
         return {number for run in runs for number in _classes_of(run)}
     from tiled.queries import KeyPresent
@@ -64,11 +79,11 @@ def _stored_classes(runs: Any) -> set[int]:
     return found
 
 
-def _classes_of(run: BlueskyRun) -> set[int]:
+def _classes_of(run: BlueskyRun) -> set[int | str]:
     """Give the labels of a run's summary, and the classes of the networks that its streams name."""
     stored = StoredRun(run)
     found = set(stored.summary.get(LABELS, ()))
     for events in stored.streams.values():
-        configuration = events.descriptor.get("configuration", {})
-        found.update(configuration.get(CLASSIFIER, {}).get("data", {}).get(CLASSES, ()))
+        model = events.descriptor.get("configuration", {}).get(CLASSIFIER, {}).get("data", {})
+        found.update(model.get(CLASS_NAMES) or model.get(CLASSES, ()))
     return found

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.schema import COUNTS, FLAG_COUNTS, SUMMARY, Flag, Opinion
+from speckle_plugin.schema import COUNTS, FLAG_COUNTS, NETWORKS, SEVERAL_NETWORKS, SUMMARY, Flag, Opinion
 from speckle_plugin.store.read.exact import Condition, equals, search
 from speckle_plugin.store.read.known_labels import check_label
 from speckle_plugin.store.read.opinions import OpinionSearch
@@ -33,7 +33,7 @@ When = float | str | date | datetime
 def find_runs(
     catalog: CatalogOfBlueskyRuns,
     *,
-    label: int | None = None,
+    label: int | str | None = None,
     max_confidence: float | None = None,
     model: str | None = None,
     model_version: str | None = None,
@@ -55,13 +55,14 @@ def find_runs(
     ----------
     catalog : CatalogOfBlueskyRuns
         The runs, perhaps the result of an earlier search.
-    label : int
-        Disk number that at least one frame got: one that a network gives. Frames out of distribution, whose
+    label : int or str
+        Disk number, or name of the class of an imported network, that at least one frame got: one that a
+        network gives. Frames out of distribution, whose
         label is not to be trusted, do not count.
     max_confidence : float
         At least one frame was classified with less confidence than this, 0 to 1.
     model, model_version : str
-        Name and version of the model that classified the run.
+        Name and version of a network that classified frames of the run.
     flag : Flag or str
         At least one frame has this flag.
     flagged, deferred : bool
@@ -118,22 +119,20 @@ def find_runs(
         raise ValueError(f"nothing can have started since {since!r} and before {until!r}; exchange them")
     queries += OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread).of_runs()
     conditions = [Condition(tuple(queries))]
-    for key, text in (
-        (f"{_SUMMARY}.model", model),
-        (f"{_SUMMARY}.model_version", model_version),
-        ("start.plan_name", plan),
-    ):
-        if text is not None:
-            if not isinstance(text, str):
-                raise TypeError(f"{key} is searched by a str, not by {text!r}")
-            conditions.append(equals(key, text))
+    for name, text in (("model", model), ("model_version", model_version), ("plan", plan)):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{name} is searched by a str, not by {text!r}")
+    if plan is not None:
+        conditions.append(equals("start.plan_name", plan))
+    wanted = {"model": model, "model_version": model_version}
+    conditions += _has_network(catalog, {key: text for key, text in wanted.items() if text is not None})
     conditions += [equals(f"start.{key}", value) for key, value in (metadata or {}).items()]
     if flag is not None:
         conditions.append(_has_flag(catalog, check_flag(flag)))
     return search(catalog, conditions)
 
 
-def has_label(number: int) -> Any:
+def has_label(label: int | str) -> Any:
     """Give the query for runs in which at least one frame got a label.
 
     It asks for the count, not for the list of labels: what a list contains can't be asked. SQLite looks
@@ -141,7 +140,30 @@ def has_label(number: int) -> Any:
     """
     from tiled.queries import Key
 
-    return Key(f"{_SUMMARY}.{COUNTS}.{number}") > 0
+    return Key(f"{_SUMMARY}.{COUNTS}.{label}") > 0
+
+
+def _has_network(catalog: CatalogOfBlueskyRuns, wanted: Mapping[str, str]) -> list[Condition]:
+    """Give the conditions that frames have a network of this name and version.
+
+    A summary names one; those few of runs with several say which each detector has.
+    """
+    from tiled.queries import KeyPresent
+
+    if not wanted:
+        return []
+    several = catalog.search(KeyPresent(f"{_SUMMARY}.{SEVERAL_NETWORKS}"))
+    if not len(several):
+        return [equals(f"{_SUMMARY}.{key}", text) for key, text in wanted.items()]
+
+    def check(run: BlueskyRun) -> bool:
+        summary = StoredRun(run).summary
+        return any(
+            all(network.get(key) == text for key, text in wanted.items())
+            for network in (summary, *summary.get(NETWORKS, {}).values())
+        )
+
+    return [Condition((KeyPresent(_SUMMARY),), check)]
 
 
 def _has_flag(catalog: CatalogOfBlueskyRuns, flag: Flag) -> Condition:

@@ -109,6 +109,8 @@ class StoredRun:
         ValueError
             If no stream has it.
         """
+        if image_key in self.__dict__.get("images", {}):  # read already
+            return self.images[image_key]
         stated, data_key = split_image_key(image_key)
         # Older versions name no stream. The most likely one first: listing the others is one more request.
         others = (name for name in self.run.base if name != PRIMARY)

@@ -8,7 +8,9 @@ import os
 sample = SpeckleSample(name="sample", sample_map=SampleMap("patches"))
 match os.environ.get("SPECKLE_DETECTOR", "ophyd"):
     case "ophyd":
-        det = FlySpeckleDetector(name="det", sample=sample, data_directory=session.store.frames_directory)
+        det = FlySpeckleDetector(
+            name="det", sample=sample, data_directory=session.store.frames_directory, labels={"detectors"}
+        )
     case "ophyd-async":
         from ophyd_async.core import StaticPathProvider, UUIDFilenameProvider, init_devices
 

@@ -1,0 +1,169 @@
+"""Which network frames get by their k step: live, in files, in stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky import plans as bp
+
+from simulated_devices import PixelGrid, SpeckleDetector, draw_system, grid_by_name, intensity
+from speckle_plugin.live import LiveClassifier
+from speckle_plugin.network import Bundle, find_bundle, shipped_bundles
+from speckle_plugin.network.bundle import shipped_networks
+from speckle_plugin.network.choosing import ChoosingClassifier, bundle_for, choose_network, open_classifier
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.reprocess import complete_run
+from speckle_plugin.reprocess.consistency import CompletionError
+from speckle_plugin.schema import Flag, Status
+from speckle_plugin.store import RunSaver, TiledStore, find_frames, find_runs
+from tests.testing.engine import FakeEngine
+
+QUADRANT, PUBLISHED = (grid_by_name(name).pitch for name in ("quadrant", "published"))
+
+
+def _choosing() -> ChoosingClassifier:
+    return ChoosingClassifier(
+        find_bundle(), lambda bundle: FakeEngine({"quadrant": 7, "published": 3}[bundle.name])
+    )
+
+
+def test_the_manifests_tell_what_the_bundles_say() -> None:
+    """They are read alone, since the weights take a second."""
+    for network in shipped_networks():
+        bundle = find_bundle(network.name)
+        assert network == (bundle.name, bundle.classes, bundle.pitch, bundle.sha256)
+    assert [network.name for network in shipped_networks()] == shipped_bundles()
+
+
+@pytest.mark.parametrize(
+    ("k_step", "name"),
+    [
+        (QUADRANT, "quadrant"),
+        (QUADRANT * 1.009, "quadrant"),
+        (QUADRANT * 1.25, "quadrant"),  # frames can be resampled to it
+        (QUADRANT * 1.35, None),
+        (PUBLISHED, "published"),
+        (PUBLISHED / 1.009, "published"),
+        (0.1, None),
+    ],
+)
+def test_the_network_for_a_k_step(k_step: float, name: str | None) -> None:
+    found = choose_network(k_step, shipped_networks())
+    assert (found and found.name) == name
+    assert bundle_for(k_step).name == (name or "quadrant")
+    assert bundle_for(None).name == "quadrant"
+
+
+def test_frames_that_no_network_is_for_have_no_label_unless_one_is_asked_for() -> None:
+    """With the shipped weights: the default network calls frames of the other grid by wrong numbers."""
+    rng = np.random.default_rng(18)
+    grid = grid_by_name("published", 257)
+    frames = [intensity(draw_system("constant_radius", n, rng), grid) for n in (3, 5, 8, 12, 15, 19)]
+    geometry = FrameGeometry(grid.shape, grid.beam_center)
+    choosing = open_classifier(None, "openvino")
+    by_k_step = choosing.for_k_step(grid.pitch).label(frames, geometry, k_step=grid.pitch)
+    assert all(result.status is Status.CLASSIFIED and not result.flags for result in by_k_step)
+    strange = choosing.for_k_step(2 * grid.pitch).label(frames, geometry, k_step=2 * grid.pitch)
+    assert {(r.status, r.disk_number, r.flags) for r in strange} == {
+        (Status.FLAGGED, 0, (Flag.WRONG_K_STEP,))
+    }
+    asked = open_classifier("quadrant", "openvino").for_k_step(grid.pitch)
+    labelled = asked.label(frames, geometry, k_step=grid.pitch)
+    assert all(r.status is Status.CLASSIFIED and Flag.OTHER_PITCH in r.flags for r in labelled)
+
+
+def test_a_network_is_loaded_when_its_frames_come() -> None:
+    made: list[str] = []
+
+    def make(bundle: Bundle) -> FakeEngine:
+        made.append(bundle.name)
+        return FakeEngine()
+
+    choosing = ChoosingClassifier(find_bundle(), make)
+    assert choosing.ready_for(QUADRANT) is choosing.for_k_step(QUADRANT) is choosing
+    assert choosing.ready_for(PUBLISHED) is None and made == ["quadrant"]
+    other = choosing.for_k_step(PUBLISHED)
+    assert choosing.for_k_step(PUBLISHED) is choosing.ready_for(PUBLISHED) is other
+    assert made == ["quadrant", "published"]
+
+
+def _detectors(folder: Path, make_detector: Callable[..., SpeckleDetector]) -> list[SpeckleDetector]:
+    """Give three detectors: one for each shipped network, and one that none is for."""
+    steps = {"near": QUADRANT, "far": PUBLISHED, "strange": 5 * QUADRANT}
+    return [
+        make_detector(name, data_directory=folder, grid=PixelGrid((65, 65), step, (0.0, 0.0)))
+        for name, step in steps.items()
+    ]
+
+
+@pytest.fixture
+def measured(
+    run_engine: RunEngine, store: TiledStore, make_detector: Callable[..., SpeckleDetector]
+) -> Callable[..., Any]:
+    """Give what measures three frames of each of three detectors, by some classifier, and gives the run."""
+
+    def measure(classifier: Classifier) -> Any:
+        live = LiveClassifier(classifier)
+        saver = RunSaver(store.runs, store.journal_directory)
+        live.subscribe(saver, saves=True)
+        token = run_engine.subscribe(live)
+        try:
+            result: Any = run_engine(bp.count(_detectors(store.frames_directory, make_detector), 3))
+        finally:
+            run_engine.unsubscribe(token)
+            live.close()
+            saver.close()
+        return store.runs[result.run_start_uids[0]]
+
+    return measure
+
+
+def test_each_detector_of_a_run_has_its_network(store: TiledStore, measured: Callable[..., Any]) -> None:
+    run = measured(_choosing())
+    table = find_frames(run).set_index("image_key")
+    assert set(table.loc["near_image", "disk_number"]) == {7}
+    assert set(table.loc["far_image", "disk_number"]) == {3}
+    assert set(table.loc["strange_image", "status"]) == {"flagged"}
+    assert set(table.loc["strange_image", "flags"]) == {"wrong_k_step"}
+    summary = run.metadata["stop"]["classification"]
+    networks = {key: network["model"] for key, network in summary["networks"].items()}
+    assert networks == {"near_image": "quadrant", "far_image": "published", "strange_image": "quadrant"}
+    assert "no network is for the k step 0.007854" in summary["networks"]["strange_image"]["why"]
+    assert (summary["classified"], summary["flagged"]) == (6, 3)
+    for name in shipped_bundles():
+        assert run.start["uid"] in find_runs(store.runs, model=name)
+    assert run.start["uid"] not in find_runs(store.runs, model="mine")
+    assert run.start["uid"] not in find_runs(store.runs, model="published", model_version="7")
+
+
+def test_what_is_left_gets_the_same_networks(measured: Callable[..., Any]) -> None:
+    failing = ChoosingClassifier(
+        find_bundle(), lambda bundle: FakeEngine(fails_after=1 if bundle.name == "published" else 2)
+    )
+    run = measured(failing)
+    assert run.metadata["stop"]["classification"]["deferred"] == 3
+    with pytest.raises(CompletionError, match="was classified by quadrant 2 .* not by published 1"):
+        complete_run(run, Classifier("published", FakeEngine(3)))
+    done = complete_run(run, _choosing())
+    assert (done.classified, done.flagged) == (3, 0)
+    again = find_frames(run).set_index("image_key")
+    assert set(again.loc["far_image", "disk_number"]) == {7, 3}
+    assert set(again.loc["near_image", "disk_number"]) == {7}
+    assert set(again.loc["strange_image", "disk_number"]) == {0}
+
+
+def test_a_network_that_was_asked_for_labels_all(measured: Callable[..., Any]) -> None:
+    run = measured(Classifier("published", FakeEngine(3)))
+    table = find_frames(run).set_index("image_key")
+    assert set(table["disk_number"]) == {3}
+    assert set(table.loc["near_image", "flags"]) == {"other_pitch"}
+    assert set(table.loc["far_image", "flags"]) == {""}
+    networks = run.metadata["stop"]["classification"]["networks"]
+    assert networks["far_image"]["why"] == "asked for"
+    assert networks["near_image"]["why"].startswith("asked for, though it is for the k step 0.000349")
