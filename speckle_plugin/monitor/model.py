@@ -6,6 +6,7 @@ One thread looks at the server, so that ten people cost it no more than one. Pag
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -203,14 +204,14 @@ class Monitor:
             for key in [key for key, kept in self._pages.items() if now - kept.wanted > FORGOTTEN]:
                 del self._pages[key]
             due = [(key, kept) for key, kept in self._pages.items() if now >= kept.next_look]
-        return [lambda key=key, kept=kept: self._look_at_page(key, kept) for key, kept in due]
+        return [functools.partial(self._look_at_page, key, kept) for key, kept in due]
 
     def _look_at_page(self, key: tuple[int, str], kept: _KeptPage) -> None:
         began = time.monotonic()
         kept.next_look = began + LIST_INTERVAL  # a word that comes meanwhile sets it to 0 again
         kept.page = self._list.page(*key)
         if kept.next_look:
-            kept.next_look = max(kept.next_look, began + 10 * (time.monotonic() - began))
+            kept.next_look = max(kept.next_look, began + 3 * (time.monotonic() - began))
 
     def _due_runs(self) -> list[Callable[[], object]]:
         now = time.monotonic()
@@ -220,7 +221,7 @@ class Monitor:
             due = list(self._followed.values())
         for one in left:
             one.close()
-        return [lambda one=one: self._look_at_run(one) for one in due]
+        return [functools.partial(self._look_at_run, one) for one in due]
 
     def _look_at_run(self, followed: FollowedRun) -> None:
         try:

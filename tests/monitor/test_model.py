@@ -83,7 +83,7 @@ def test_a_run_is_what_queries_say(
     state = state_of(monitor, uid)
     assert state.table.equals(find_frames(store.runs[uid]))
     assert not state.is_open and state.counts == {"classified": 6, "flagged": 0, "deferred": 0, WAITING: 0}
-    assert (state.layout.kind, state.layout.x, state.layout.x_label) == ("line", "sample_x", "sample_x")
+    assert (state.layout.kind, state.layout.x, state.layout.x_label) == ("line", "sample_x", "sample_x (mm)")
     assert state.model["model"] == "sevens" and state.latency is not None and not state.has_structures
     (row,) = [row for row in page_of(monitor).rows if row.uid == uid]
     assert (row.frames, row.sample, row.plan, row.state) == (6, "A7", "scan", "success")
@@ -166,14 +166,14 @@ def test_it_grows_where_the_server_says_nothing(
     monkeypatch.setattr("speckle_plugin.monitor.model.LIST_INTERVAL", 0.3)
     monitor = make_monitor(store)
     before = page_of(monitor).total
-    scan = measure_beside(store, 25, period=0.2)
+    scan = measure_beside(store, 60, period=0.2)
     uid = page_of(monitor, total=before + 1).rows[0].uid
     seen = set()
     while scan.is_alive():
         seen.add(state_of(monitor, uid).counts["classified"])
         time.sleep(0.05)
     assert len(seen) >= 2
-    assert state_of(monitor, uid, lambda state: not state.is_open).counts["classified"] == 25
+    assert state_of(monitor, uid, lambda state: not state.is_open).counts["classified"] == 60
 
 
 def test_frames_without_labels_and_without_positions(
@@ -284,11 +284,12 @@ def test_the_solved_sample_is_there(
 def test_no_such_run(store: TiledStore, make_monitor: Callable[..., Monitor]) -> None:
     monitor = make_monitor(store)
     for uid in ("no-such-run", "abc", str(uuid.uuid4())):
-        monitor.follow(uid)
-        assert (
-            wait_for(lambda uid=uid: monitor.follow(uid) and monitor.problem_of(uid))
-            == f"There is no run {uid}."
-        )
+        followed = monitor.follow(uid)
+        end = time.monotonic() + 20.0
+        while not monitor.problem_of(followed.uid):
+            assert monitor.follow(uid) and time.monotonic() < end
+            time.sleep(0.05)
+        assert monitor.problem_of(uid) == f"There is no run {uid}."
     assert monitor.connection.problem == ""
 
 
@@ -298,13 +299,16 @@ def test_the_server_restarts_under_it(
     make_monitor: Callable[..., Monitor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("speckle_plugin.store.server.join.WATCH_INTERVAL", 8.0)  # not to be missed
+    interval = "speckle_plugin.store.server.join.WATCH_INTERVAL"
+    monkeypatch.setattr(interval, 0.1)
     with TiledStore(data_directory) as store:
         first = measure(run_engine, store, 2)
         monitor = make_monitor(store)
         state_of(monitor, first)
         address = read_address(data_directory)
         assert address is not None
+        monkeypatch.setattr(interval, 10.0)  # so long is it gone: not to be missed
+        time.sleep(0.3)
         os.kill(address.pid, signal.SIGKILL)
         problem = wait_for(lambda: page_of(monitor) and monitor.follow(first) and monitor.connection.problem)
         assert "does not answer since" in problem and str(store.api_key) not in problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import panel as pn
@@ -69,17 +70,19 @@ class Controls:
             margin=(0, 0, 2, 0),
         )
         self._page = page
-        for widget in (self.colouring, self._detector):
-            widget.param.watch(lambda event: page.recolour(), "value")
-        for widget in (self._scale, self._low, self._high):
-            widget.param.watch(lambda event: page.rescale(), "value")
+        self._watch(page.recolour, self.colouring, self._detector)
+        self._watch(page.rescale, self._scale, self._low, self._high)
         self._auto.param.watch(lambda event: self._range_changed(), "value")
-        for widget in (self.mask, self.saliency):
-            widget.param.watch(lambda event: page.overlay(), "value")
+        self._watch(page.overlay, self.mask, self.saliency)
         self.hold.param.watch(lambda event: page.held(), "value")
         self.average.param.watch(lambda event: page.averaged(), "value")
         back.on_click(lambda event: page.step(-1))
         on.on_click(lambda event: page.step(1))
+
+    @staticmethod
+    def _watch(changed: Callable[[], object], *widgets: Any) -> None:
+        for widget in widgets:
+            widget.param.watch(lambda event: changed(), "value")
 
     @property
     def logarithmic(self) -> bool:
@@ -99,7 +102,6 @@ class Controls:
         if frame is not None and self._auto.value:
             self._low.value, self._high.value = (float(f"{value:.3g}") for value in frame.limits)
         self.mask.disabled = frame is None or not (frame.masked.any() or frame.mask_note)
-        self.mask.description = frame.mask_note if frame is not None else ""
         if not self.saliency.value:
             self.say("" if frame is None or "not in the settings" not in frame.mask_note else frame.mask_note)
 

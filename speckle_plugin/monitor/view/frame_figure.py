@@ -9,7 +9,6 @@ import numpy as np
 from bokeh.events import SelectionGeometry
 from bokeh.models import (
     BoxSelectTool,
-    ColorBar,
     ColumnDataSource,
     CustomJSHover,
     DataRange1d,
@@ -17,6 +16,7 @@ from bokeh.models import (
     LinearColorMapper,
     LogColorMapper,
 )
+from bokeh.models.annotations import ColorBar
 from bokeh.palettes import Greys256, Inferno256, Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
@@ -65,13 +65,18 @@ class FrameFigure:
             x_axis_label="column (pixels)",
             y_axis_label="row (pixels)",
         )
-        where = {"image": "image", "x": "x", "y": "y", "dw": "dw", "dh": "dh"}
-        self._image = made.image(**where, color_mapper=self._logarithmic, source=self._pixels)
+        where: dict[str, Any] = {"image": "image", "x": "x", "y": "y", "dw": "dw", "dh": "dh"}
+        self._image = made.image(**where | {"color_mapper": self._logarithmic}, source=self._pixels)
         mapper = LinearColorMapper(palette=MASK_PALETTE, low=0, high=1)
-        self._mask_image = made.image(**where, color_mapper=mapper, source=self._mask)
+        self._mask_image = made.image(**where | {"color_mapper": mapper}, source=self._mask)
         made.image_rgba(**where, source=self._overlay)
         made.scatter("x", "y", source=self._center, marker="cross", size=18, line_color=MARK, line_width=2)
-        quad = {"fill_color": None, "line_color": MARK, "line_width": 2, "line_dash": "dashed"}
+        quad: dict[str, Any] = {
+            "fill_color": None,
+            "line_color": MARK,
+            "line_width": 2,
+            "line_dash": "dashed",
+        }
         made.quad("left", "right", "top", "bottom", source=self._region, **quad)
         whole = CustomJSHover(code="return Math.floor(value + 0.5).toString()")
         made.add_tools(
@@ -149,7 +154,7 @@ class FrameFigure:
         palette = Viridis256 if self._strength is None else Greys256
         low, high = self._limits or (self._frame.limits if self._frame else (0.1, 1.0))
         self._linear.update(palette=palette, low=low if self._limits else 0.0, high=high)
-        smallest = low if low > 0 else max(high * 1e-6, np.finfo(np.float32).tiny)
+        smallest = low if low > 0 else max(high * 1e-6, float(np.finfo(np.float32).tiny))
         self._logarithmic.update(palette=palette, low=smallest, high=max(high, smallest * 1.001))
 
     def _selected(self, event: Any) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from bokeh.events import Tap
 from bokeh.models import (
-    ColorBar,
     ColumnDataSource,
     DataRange1d,
     DatetimeTickFormatter,
@@ -16,6 +15,7 @@ from bokeh.models import (
     LinearColorMapper,
     Range1d,
 )
+from bokeh.models.annotations import ColorBar
 from bokeh.palettes import Cividis256, Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class RunFigure:
         # Both ways to draw are there, one is seen: axes and tools stay when another run is chosen.
         self._tiles, self._points = [], []
         for source in (self._labelled, self._waiting):
-            looks = {
+            looks: dict[str, Any] = {
                 "fill_color": {"field": "value", "transform": self._mapper},
                 "line_color": "edge",
                 "line_width": "line",
@@ -84,7 +84,12 @@ class RunFigure:
             }
             self._tiles.append(made.rect("x", "y", width=1.0, height=1.0, **looks))
             self._points.append(made.scatter("x", "y", size=9, **looks))
-        mark = {"fill_color": None, "line_color": MARK, "line_width": 2.5, "source": self._chosen}
+        mark: dict[str, Any] = {
+            "fill_color": None,
+            "line_color": MARK,
+            "line_width": 2.5,
+            "source": self._chosen,
+        }
         made.scatter("x", "y", size=17, marker="circle", **mark)
         made.add_tools(
             HoverTool(renderers=[*self._tiles, *self._points], tooltips=TIPS, point_policy="follow_mouse")
@@ -144,7 +149,7 @@ class RunFigure:
         made.match_aspect = is_map and 0.2 < layout.step[0] / layout.step[1] < 5
         # New ones, which follow the data though somebody zoomed into another run before.
         made.x_range = DataRange1d(range_padding=0.04)
-        made.y_range = DataRange1d(range_padding=0.06) if is_map else Range1d(NO_LABEL - 1.0, 21.0)
+        made.y_range = DataRange1d(range_padding=0.06) if is_map else Range1d(start=NO_LABEL - 1.0, end=21.0)
         self._labelled.data = self._waiting.data = _columns()
         self._drawn = {}
 

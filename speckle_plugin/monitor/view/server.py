@@ -106,7 +106,7 @@ class MonitorServer:
                 pn.pane.HTML(NO_KEY.format(said=html.escape(said)), max_width=640),
                 styles={**CARD, "max-width": "680px", "margin": "60px auto"},
             )
-        document = pn.state.curdoc
+        document: Any = pn.state.curdoc
         document.js_on_event("connection_lost", CustomJS(code=COME_BACK))
         return Page(self._monitor, document).panel
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d, Span
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Range1d
+from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
@@ -18,11 +21,11 @@ class ProbabilityFigure:
 
     def __init__(self) -> None:
         self._source = ColumnDataSource({"x": [], "top": [], "color": []})
-        self.figure = figure(
+        self.figure: Any = figure(
             tools="",
             toolbar_location=None,
             sizing_mode="stretch_both",
-            y_range=Range1d(0, 1),
+            y_range=Range1d(start=0, end=1),
             x_axis_label="disk number",
             y_axis_label="probability",
             title="Probabilities",
@@ -51,7 +54,7 @@ class RegionFigure:
     def __init__(self) -> None:
         self._source = ColumnDataSource({"x": [], "y": []})
         self._now = Span(dimension="height", line_color=MARK, line_width=2, visible=False)
-        self.figure = figure(
+        self.figure: Any = figure(
             tools="pan,box_zoom,reset,save",
             sizing_mode="stretch_both",
             x_range=DataRange1d(range_padding=0.03),
@@ -91,7 +94,7 @@ class SampleFigure:
 
     def __init__(self) -> None:
         self._source = ColumnDataSource({"x": [], "y": [], "r": [], "number": []})
-        self.figure = figure(
+        self.figure: Any = figure(
             tools="pan,wheel_zoom,reset,save",
             active_scroll=None,
             sizing_mode="stretch_both",
