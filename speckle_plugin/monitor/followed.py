@@ -134,16 +134,19 @@ class FollowedRun:
         """Look at the next occasion: the server told that something changed."""
         self._next_look = 0.0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look."""
+        return time.monotonic() >= self._next_look
+
     def look(self) -> None:
-        """Look at the run, if it is time to.
+        """Look at the run.
 
         Raises
         ------
         KeyError
             If there is no such run.
         """
-        if time.monotonic() < self._next_look:
-            return
         with self._lock:
             began = time.monotonic()
             self._next_look = began + FAILED_INTERVAL  # unless this look goes well

@@ -218,7 +218,8 @@ class Monitor:
         with self._lock:
             gone = [uid for uid, one in self._followed.items() if now - one.wanted > FORGOTTEN]
             left = [self._followed.pop(uid) for uid in gone]
-            due = list(self._followed.values())
+            # What is not asked says nothing of whether the server answers.
+            due = [one for one in self._followed.values() if one.is_due]
         for one in left:
             one.close()
         return [functools.partial(self._look_at_run, one) for one in due]
