@@ -307,12 +307,18 @@ def test_the_server_restarts_under_it(
         state_of(monitor, first)
         address = read_address(data_directory)
         assert address is not None
-        monkeypatch.setattr(interval, 10.0)  # so long is it gone: not to be missed
+        monkeypatch.setattr(interval, 5.0)  # so long is it gone: not to be missed
         time.sleep(0.3)
         os.kill(address.pid, signal.SIGKILL)
-        problem = wait_for(lambda: page_of(monitor) and monitor.follow(first) and monitor.connection.problem)
-        assert "does not answer since" in problem and str(store.api_key) not in problem
-        wait_for(lambda: page_of(monitor) and monitor.follow(first) and not monitor.connection.problem, 40.0)
+
+        def problem() -> str:
+            monitor.run_page(0, "all runs")  # as a page does
+            monitor.follow(first)
+            return monitor.connection.problem
+
+        said = wait_for(problem)
+        assert "does not answer since" in said and str(store.api_key) not in said
+        wait_for(lambda: not problem(), 40.0)
         second = measure(run_engine, store, 3)
         assert page_of(monitor, total=2).rows[0].uid == second
         assert state_of(monitor, second, lambda state: not state.is_open).counts["classified"] == 3
