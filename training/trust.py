@@ -188,12 +188,12 @@ def collect(
     ValueError
         If the recipe's frames have too few pixels.
     """
-    classifier = Classifier(bundle)
     size = range_of(frame_geometry(recipe), bundle.preprocessing)
     if size is None:
         raise ValueError(
             f"frames of {recipe.size} pixels are too small to tell odd ones: expected 129 or more"
         )
+    classifier = Classifier(bundle)
     total = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
     statistics: list[NDArray[np.float32]] = []
     features: list[NDArray[np.floating]] = []
