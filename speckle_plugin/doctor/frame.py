@@ -17,7 +17,7 @@ from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP
-from speckle_plugin.schema import ODD_IN, Flag, Status
+from speckle_plugin.schema import Flag, Status
 from speckle_plugin.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -38,7 +38,19 @@ REMEDIES = {
     Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
-    **ODD_IN,
+    Flag.CENTER_DISAGREES: "correct the beam centre: speckle center finds it",
+    Flag.HOT_PIXELS: "mask the pixels that stand out",
+    Flag.NO_DARK: "measure a dark frame, or set subtract_darks = false",
+    Flag.ODD_FEATURES: "unlike the frames that the network was trained on: do not trust its label",
+    Flag.ODD_STATISTICS: "unlike the frames that the network was trained on: do not trust its label",
+    Flag.ODD_NUMBER: "more or fewer disks than the network tells apart: have it solved (speckle solve)",
+    Flag.ODD_K_STEP: "is the k step that the detector states right?",
+    Flag.ODD_PIXELS: "mask hot and dead pixels",
+    Flag.ODD_LINES: "mask the lines that do not count",
+    Flag.ODD_BEAM: "correct the beam centre: speckle center finds it",
+    Flag.ODD_CONTRAST: "does the sample or the beam move, is the beam less coherent than thought?",
+    Flag.ODD_NOISE: "look at background, exposure and dark frames",
+    Flag.ODD_SHAPE: "these may be no disks: have the frame solved (speckle solve)",
 }
 
 
