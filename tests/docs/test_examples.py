@@ -61,6 +61,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             "solve_frame": solve_frame,
             "start_session": start_session,
             "session": session,
+            "figure": session.figure,
             "RE": session.RE,
             "catalog": session.catalog,
             "store": session.store,
