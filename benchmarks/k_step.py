@@ -25,11 +25,13 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--family", default="poly")
+    parser.add_argument("--photons", type=float, nargs="*", default=[0.0, 1e6, 1e5], help="0: no noise")
+    parser.add_argument("--factors", type=float, nargs="*", default=FACTORS)
     arguments = parser.parse_args()
     classifier = Classifier("quadrant")
     numbers = np.repeat(classifier.bundle.classes, arguments.per_class)
-    for photons in (None, 1e6, 1e5):
-        for factor in FACTORS:
+    for photons in arguments.photons:
+        for factor in arguments.factors:
             rng = np.random.default_rng(arguments.seed)
             grid = replace(quadrant(257), pitch=quadrant(257).pitch * factor)
             right = {"as it is": 0, "resampled": 0}

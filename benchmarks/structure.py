@@ -2,7 +2,8 @@
 
 Run a row with ``python benchmarks/structure.py --row no_noise --per-number 10 --out runs/structure``. Each
 frame becomes a line of JSON in ``ROW.jsonl``; a row that was interrupted goes on where it ended. The
-table is printed at the end, or of what is there with ``--report``. Times are processor time of one core.
+table is printed at the end, or of what is there with ``--report``; without ``--row`` a table of all rows that
+are there. Times are processor time of one core.
 """
 
 from __future__ import annotations
@@ -200,12 +201,34 @@ def report(lines: list[dict[str, Any]]) -> str:
     return "\n".join(table)
 
 
+def summary(folder: Path) -> str:
+    """Make a table in Markdown of all rows in a folder, a line for each."""
+    table = [
+        "| row | frames | exact | decidable | exact of these | certified | falsely | all within 0.01 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in (*ROWS, "published_frames"):
+        path = folder / f"{name}.jsonl"
+        if not path.is_file():
+            continue
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        exact, decidable = (np.array([line[key] for line in lines]) for key in ("exact", "decidable"))
+        certified = np.array([line["certificate"] == "solved" for line in lines])
+        close = np.array([line["off"] <= 0.01 for line in lines])
+        table.append(
+            f"| `{name}` | {len(lines)} | {exact.sum()} | {decidable.sum()} | "
+            f"{exact[decidable].mean():.3f} | {certified.sum()} | {(certified & ~exact).sum()} | "
+            f"{close.sum()} |"
+        )
+    return "\n".join(table)
+
+
 def main() -> None:
-    """Run a row, or report one."""
+    """Run a row, or report one, or all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--row", required=True, choices=[*ROWS, "published_frames"])
+    parser.add_argument("--row", choices=[*ROWS, "published_frames"], help="default: a table of all")
     parser.add_argument("--per-number", type=int, default=10)
     parser.add_argument("--seed", type=int, default=16)
     parser.add_argument("--families", nargs="*", choices=FAMILIES)
@@ -215,6 +238,9 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print the table of what is there")
     parser.add_argument("--verbose", action="store_true", help="print each frame that is not exact")
     options = parser.parse_args()
+    if options.row is None:
+        print(summary(options.out))
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.row}.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

@@ -30,6 +30,7 @@ __all__ = [
     "NETWORKS",
     "NEWEST_STREAM",
     "NO_DISK_NUMBER",
+    "ODD_IN",
     "ODD_COUNTS",
     "SEVERAL_NETWORKS",
     "STATED_BY_FILES",
@@ -219,6 +220,21 @@ class Flag(StrEnum):
     """The detector has pixels that stand out as no speckle does, and no mask leaves them out."""
     NO_DARK = "no_dark"
     """A dark frame was to be subtracted, and there is none that fits."""
+
+
+ODD_IN: dict[Flag, str] = {
+    Flag.ODD_FEATURES: "the network finds it unlike what it knows, without telling in what",
+    Flag.ODD_STATISTICS: "profile, contrast and noise together are unlike those of known frames",
+    Flag.ODD_NUMBER: "fewer or more disks than the network tells apart",
+    Flag.ODD_K_STEP: "speckles of another size: is the k step that of the network?",
+    Flag.ODD_PIXELS: "hot or dead pixels: mask them",
+    Flag.ODD_LINES: "rows or columns without counts, or a step of gain: mask or correct them",
+    Flag.ODD_BEAM: "the beam is not where it is said to be: speckle center finds it",
+    Flag.ODD_CONTRAST: "less contrast than coherent light gives: blur, motion, or partial coherence",
+    Flag.ODD_NOISE: "other noise than that of photons, a background, or saturation",
+    Flag.ODD_SHAPE: "no disks, or disks of radii that the network does not know",
+}
+"""Flags beside `out_of_distribution`: in what a frame is odd; the first two say that a distance spoke."""
 
 
 UNFIT = frozenset(

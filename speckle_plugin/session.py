@@ -13,7 +13,7 @@ from collections.abc import Callable, MutableMapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from speckle_plugin.display import LiveFigure, NoDisplayError, Place, Wanted, choose_place
 from speckle_plugin.documents.descriptors import FrameSettings
@@ -315,7 +315,8 @@ def _make_run_engine(store: Store, keeps_metadata_in: Path | None) -> RunEngine:
         return RunEngine({"scan_id": scan_id})
     metadata = SharedMetadata(keeps_metadata_in / "metadata.json")
     metadata.raise_scan_id(scan_id)
-    return RunEngine(metadata, scan_id_source=metadata.next_scan_id)
+    # It takes any mapping, as bluesky's own PersistentDict; its annotation says less.
+    return RunEngine(cast("dict[str, Any]", metadata), scan_id_source=metadata.next_scan_id)
 
 
 def _last_scan_id(runs: CatalogOfBlueskyRuns) -> int:

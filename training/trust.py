@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,18 +17,23 @@ import numpy as np
 import sklearn
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
 from simulated_devices import grid_by_name
+from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.network.trust import Look, Oddness, Trust, frame_statistics, range_of, views_of
+from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict, frame_statistics, range_of, views_of
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
+    STEEPNESS,
     inputs_of,
     log_probabilities,
     novelty,
     perceive,
+    scale,
     standardize,
 )
 from speckle_plugin.preprocessing import prepare
@@ -36,7 +42,7 @@ from training.odd_frames import ODD_FRAMES, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
 
-__all__ = ["Samples", "collect", "fit_oddness", "fit_trust"]
+__all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "measure", "trust_of"]
 
 KNOWN = 300
 """Known frames of each disk number."""
@@ -50,12 +56,16 @@ FALSE_ALARMS = 0.01
 HELD_OUT = 3
 """Each third known frame gives the thresholds, and nothing else."""
 
+ODD_HELD_OUT = 5
+"""Each fifth odd frame is to measure with."""
+
 LAYERS = (128, 64)
 DECAY = 0.3
 EPOCHS = 30
 RANK = 32
 BATCH = 32
 LEAST_DEVIATION = 1e-3
+LEAST_SPAN = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +109,12 @@ def fit_trust(
     if recipe is None:
         raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
     samples = collect(bundle, recipe, seed, known, odd, report)
+    return trust_of(bundle, samples, seed)
+
+
+def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
+    """Fit what tells odd frames to samples, and measure it on those that were held out."""
+    oddness = fit_oddness(samples, bundle.feature_statistics)
     made = {
         "seed": seed,
         "known_frames": int((samples.kinds == 0).sum()),
@@ -110,8 +126,48 @@ def fit_trust(
             "numpy": np.__version__,
             "sklearn": sklearn.__version__,
         },
+        "held_out": measure(oddness, samples, bundle.feature_statistics),
     }
-    return Trust(bundle.sha256, {samples.size: fit_oddness(samples, bundle.feature_statistics)}, made)
+    return Trust(bundle.sha256, {samples.size: oddness}, made)
+
+
+def measure(
+    oddness: Oddness, samples: Samples, features: FeatureStatistics | None
+) -> dict[str, dict[str, float]]:
+    """Measure detectors on the samples that were held out, kind by kind.
+
+    Returns
+    -------
+    dict
+        For each flag: the area under the ROC curve of the joined score, the share that is flagged, and the
+        share of these that is said to be of the kind.
+    """
+    known, held_out = _held_out(samples.kinds)
+    scores = _judged(oddness, samples.look, known, features).score
+    found = {}
+    for kind, flag in enumerate(ODD_FRAMES, start=1):
+        verdict = _judged(oddness, samples.look, held_out[samples.kinds[held_out] == kind], features)
+        truth = np.repeat([0, 1], [len(scores), len(verdict.score)])
+        flagged = verdict.score > 1
+        named = np.array([said == flag for said in verdict.flags])
+        found[str(flag)] = {
+            "area_under_roc": float(roc_auc_score(truth, np.concatenate([scores, verdict.score]))),
+            "flagged": float(flagged.mean()),
+            "named": float(named[flagged].mean()) if flagged.any() else 0.0,
+        }
+    return found
+
+
+def _judged(
+    oddness: Oddness, look: Look, chosen: NDArray[np.intp], features: FeatureStatistics | None
+) -> Verdict:
+    return oddness.judge(Look(*(part[chosen] for part in look)), features)
+
+
+def _held_out(kinds: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give the known and the odd frames to which nothing is fitted but the limits."""
+    known, odd = np.flatnonzero(kinds == 0), np.flatnonzero(kinds > 0)
+    return known[::HELD_OUT], np.random.default_rng(0).permutation(odd)[::ODD_HELD_OUT]
 
 
 def collect(
@@ -186,9 +242,8 @@ def fit_oddness(
         Kinds, counted from 1, that the perceptron does not learn; to see how it does on what it never saw.
     """
     look, kinds = samples.look, samples.kinds
-    known = np.flatnonzero(kinds == 0)
-    held_out = known[::HELD_OUT]
-    fitted = np.setdiff1d(known, held_out)
+    held_out, odd_held_out = _held_out(kinds)
+    fitted = np.setdiff1d(np.flatnonzero(kinds == 0), held_out)
     means, deviations = _scale(look.statistics[fitted])
     standardized = standardize(look.statistics, means, deviations)
     model = PCA(n_components=RANK, random_state=0).fit(standardized[fitted].astype(np.float64))
@@ -199,12 +254,15 @@ def fit_oddness(
         noise_variance=float(model.noise_variance_),
         threshold=np.inf,
     )
-    learned = np.concatenate([fitted, np.flatnonzero((kinds > 0) & ~np.isin(kinds, list(left_out)))])
+    odd = np.setdiff1d(np.flatnonzero((kinds > 0) & ~np.isin(kinds, list(left_out))), odd_held_out)
+    learned = np.concatenate([fitted, odd])
     inputs = inputs_of(standardized, look, features)
     perceptron = MLPClassifier(
         LAYERS, alpha=DECAY, batch_size=128, max_iter=EPOCHS, learning_rate_init=1e-3, random_state=0
     )
-    perceptron.fit(inputs[learned], kinds[learned])
+    with warnings.catch_warnings(), one_blas_thread():  # the layers are too small for more threads
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs, and no more, are wanted
+        perceptron.fit(inputs[learned], kinds[learned])
     names = tuple(tuple(ODD_FRAMES)[kind - 1] for kind in perceptron.classes_[1:])
     layers = [
         np.asarray(part, np.float32)
@@ -240,6 +298,8 @@ def _limits(scores: NDArray[np.float64], middles: NDArray[np.float64]) -> NDArra
     limits = np.array(
         [np.quantile(column, 1.0 - share * w) for column, w in zip(scores.T, weights, strict=True)]
     )
-    spans = np.where(limits > middles, limits - middles, np.inf)
-    joined = ((scores - middles) / spans).max(axis=1)
-    return np.asarray(middles + spans * np.quantile(joined, 1.0 - FALSE_ALARMS))
+    spans = np.maximum(limits - middles, LEAST_SPAN)  # without statistics of features there is no distance
+    joined = scale(scores, middles, middles + spans).max(axis=1)
+    # What all limits are to be moved by, each by its own scale.
+    more = (np.quantile(joined, 1.0 - FALSE_ALARMS) - 1.0) / STEEPNESS
+    return np.asarray(middles + spans * (1.0 + more))

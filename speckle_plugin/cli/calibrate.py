@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from speckle_plugin.cli.console import progress_bar, reporter, stdout
+from speckle_plugin.cli.console import print_table, progress_bar, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
 
 __all__ = ["calibrate"]
@@ -56,6 +56,11 @@ def calibrate(
             bundle, seed, known, odd, reporter(progress, task, {"calibrate": "looking at frames"})
         )
     path = save_trust(trust, out)
+    columns = ("area_under_roc", "flagged", "named")
+    shown = table("odd frames held out", *columns, right=columns)
+    for flag, numbers in trust.made["held_out"].items():
+        shown.add_row(flag, *(f"{numbers[column]:.3f}" for column in columns))
+    print_table(shown)
     stdout().print(
         f"{path}: {path.stat().st_size / 1e3:.0f} kB, for {bundle.name} {bundle.version}", markup=False
     )

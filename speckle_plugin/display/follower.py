@@ -78,7 +78,7 @@ class RunFollower:
         x, y = (
             taken - float(self._start["time"])
             if axis is not None and axis.field == TIME
-            else _position(reading, axis and axis.field)
+            else _position(reading, None if axis is None else axis.field)
             for axis in (self._course.x, self._course.y)
         )
         point = Point(

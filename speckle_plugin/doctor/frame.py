@@ -38,6 +38,19 @@ REMEDIES = {
     Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
+    Flag.CENTER_DISAGREES: "correct the beam centre: speckle center finds it",
+    Flag.HOT_PIXELS: "mask the pixels that stand out",
+    Flag.NO_DARK: "measure a dark frame, or set subtract_darks = false",
+    Flag.ODD_FEATURES: "unlike the frames that the network was trained on: do not trust its label",
+    Flag.ODD_STATISTICS: "unlike the frames that the network was trained on: do not trust its label",
+    Flag.ODD_NUMBER: "more or fewer disks than the network tells apart: have it solved (speckle solve)",
+    Flag.ODD_K_STEP: "is the k step that the detector states right?",
+    Flag.ODD_PIXELS: "mask hot and dead pixels",
+    Flag.ODD_LINES: "mask the lines that do not count",
+    Flag.ODD_BEAM: "correct the beam centre: speckle center finds it",
+    Flag.ODD_CONTRAST: "does the sample or the beam move, is the beam less coherent than thought?",
+    Flag.ODD_NOISE: "look at background, exposure and dark frames",
+    Flag.ODD_SHAPE: "these may be no disks: have the frame solved (speckle solve)",
 }
 
 

@@ -30,7 +30,7 @@ class Readings:
         self._streams: dict[str, str] = {}
         self._events: dict[str, OrderedDict[int, Mapping[str, Any]]] = {}
 
-    def add(self, name: str, doc: Mapping[str, Any]) -> None:
+    def add(self, name: str, doc: Any) -> None:
         """Take a document; those that say nothing of frames are left alone."""
         if name == "descriptor":
             if any(map(holds_images, doc["data_keys"].values())):

@@ -13,7 +13,7 @@ from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.network.trust import find_trust
-from speckle_plugin.network.trust.judge import judge, odd_flags
+from speckle_plugin.network.trust.judge import judge, odd_flags, warm_up
 from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
 from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP, Resampling, resampling_to
@@ -111,6 +111,7 @@ class Classifier:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
         self.trust = find_trust(self.bundle)
+        warm_up(self.trust, self.bundle)
         self.any_k_step = any_k_step
 
     @property

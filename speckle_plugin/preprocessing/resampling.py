@@ -1,8 +1,9 @@
 """Frames of another k step than a network was trained on, on pixels of the network's.
 
 A detector's k step is given by wavelength, distance and pixel size, and a network knows one. Where they
-differ by little, the intensity is interpolated between the pixels, linearly along rows and columns; onto
-coarser pixels it is averaged. What that costs in accuracy is in docs/results.md.
+differ by little, the intensity is interpolated between the pixels by Lanczos' kernel along rows and columns:
+the intensity of a finite sample has no frequencies beyond its size, and linear interpolation would damp those
+of distant disks. Onto coarser pixels the kernel is as much wider. What it costs is in docs/results.md.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ SAME_K_STEP = 0.01
 LARGEST_CHANGE = 0.3
 """The same, up to which frames are resampled."""
 
-SMALLEST_WEIGHT = 0.5
-"""A new pixel of which a smaller part comes from unmasked ones is masked."""
+LOBES = 4
+"""Of the kernel, on each side."""
+
+MOST_MASKED = 0.25
+"""A new pixel of which a larger part (of the sum of the weights' magnitudes) is masked, is masked itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class Resampling:
         if self.used is None or self.weight is None:
             return _along(self.rows, self.columns, values)
         known = np.where(self.used > 0, values, np.float32(0))
-        mean = _along(self.rows, self.columns, known) / np.maximum(self.weight, np.float32(1e-6))
+        mean = _along(self.rows, self.columns, known) / np.maximum(self.weight, np.float32(0.1))
         return np.asarray(mean, np.float32)
 
 
@@ -85,7 +89,7 @@ def resampling_to(
         None where the k steps are the same, or differ too much, or too little would be left.
     """
     change = abs(k_step / known - 1.0)
-    if not SAME_K_STEP < change <= LARGEST_CHANGE:
+    if not SAME_K_STEP < change <= LARGEST_CHANGE * (1 + 1e-6):
         return None
     axes = [
         _axis(n, center, known / k_step, settings.crop)
@@ -99,7 +103,8 @@ def resampling_to(
     if geometry.mask is not None:
         used = (~geometry.mask).astype(np.float32)
         weight = _along(rows, columns, used)
-        mask = weight < SMALLEST_WEIGHT
+        masked = _along(abs(rows), abs(columns), 1 - used)
+        mask = masked > MOST_MASKED
     resampled = FrameGeometry(shape, (row, column), mask)
     try:
         view_shape(settings, resampled)
@@ -115,15 +120,15 @@ def _axis(count: int, center: float, factor: float, crop: int | None) -> tuple[c
     if crop is not None:
         first, last = max(first, middle - crop + 1), min(last, middle + crop - 1)
     places = center + (np.arange(first, last + 1) - middle) * factor
-    old = np.floor(places)[:, None] + np.arange(-1, 3)[None, :]
-    # A coarser pixel reaches to both sides: the mean of two places, between which it lies.
-    aside = max(0.0, factor - 1.0) / 2
-    distances = [np.abs(old - places[:, None] - side) for side in (-aside, aside)]
-    weights = np.maximum(0.0, 1.0 - np.array(distances)).sum(axis=0)
+    width = max(1.0, factor)
+    reach = math.ceil(LOBES * width)
+    old = np.floor(places)[:, None] + np.arange(1 - reach, reach + 1)[None, :]
+    distance = (old - places[:, None]) / width
+    weights = np.where(np.abs(distance) < LOBES, np.sinc(distance) * np.sinc(distance / LOBES), 0.0)
     weights[(old < 0) | (old > count - 1)] = 0.0
-    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    weights /= weights.sum(axis=1, keepdims=True)
     new = np.broadcast_to(np.arange(len(places))[:, None], old.shape)
-    kept = weights > 0
+    kept = weights != 0
     matrix = csr_array(
         (weights[kept].astype(np.float32), (new[kept], old[kept].astype(np.intp))),
         shape=(len(places), count),

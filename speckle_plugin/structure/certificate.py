@@ -20,6 +20,10 @@ LARGEST_Z = 4.5
 LARGEST_OVERLAP = 0.05
 """Share of the smaller radius by which disks may seem to overlap."""
 
+CERTAIN = 45.0
+"""What each disk must gain for a certificate where the noise is known: over all places and radii that a disk
+could have, noise alone gains now and then more than what keeps a disk (`selection.WORTH`)."""
+
 SMALLEST_PART = 0.1
 """Without another word the smallest disk that counts has this part of the mean radius."""
 
@@ -83,10 +87,11 @@ def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
             f"explained but for a residual of {evidence.residual:.1e}: nearly of disks, or of disks on a "
             "raster (then give a tolerance)",
         )
-    if evidence.weakest < evidence.worth:
+    asked = evidence.worth if np.isnan(evidence.z_score) else max(CERTAIN, evidence.worth)
+    if evidence.weakest < asked:
         return (
             Certificate.UNDECIDED,
-            f"the weakest disk gains {evidence.weakest:.0f} only ({evidence.worth:.0f} asked)",
+            f"the weakest disk gains {evidence.weakest:.0f} only ({asked:.0f} asked)",
         )
     if evidence.remaining > evidence.worth:
         return Certificate.UNDECIDED, f"a further disk would gain {evidence.remaining:.0f}"

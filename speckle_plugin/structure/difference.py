@@ -16,6 +16,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.scattering import Pixels, amplitude_at
 from speckle_plugin.structure.guinier import normalized_form
 from speckle_plugin.structure.lattice import Lattice
@@ -24,6 +25,9 @@ from speckle_plugin.structure.observation import Observation
 from speckle_plugin.structure.peaks import UPSAMPLING, find_peaks, near, upsample
 
 __all__ = ["Candidate", "best_further_disks", "difference_peaks", "hidden_radius"]
+
+RADIUS_STEPS = np.geomspace(0.35, 1.8, 9)
+"""Radii near that of a map, as parts of it."""
 
 APART = 15.0
 """Candidates nearer to each other than this are one, in points of the finest map at least 2."""
@@ -117,6 +121,40 @@ class _Score:
         form = math.pi * radius**2 * normalized_form(self.k * radius)
         return form, float((self.information * form**2).sum())
 
+    def slopes(
+        self, form: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Give derivatives by the amplitude of a disk at places of a grid, shape (x, y)."""
+        waves = np.zeros(self.known.shape, complex)
+        waves[self.known] = np.conj(self.downhill) * form
+        k = [(np.arange(n) - c) * self.k_step for n, c in zip(waves.shape, self.model.center, strict=True)]
+        with one_blas_thread():
+            rows = np.exp(-1j * np.outer(x, k[0])) @ waves
+            return np.asarray((rows @ np.exp(-1j * np.outer(k[1], y))).real)
+
+    def nearby(self, candidate: Candidate, spacing: float, radii: tuple[float, ...]) -> Candidate:
+        """Give the best place and radius near a candidate of a map with so much between its points.
+
+        A disk's amplitude goes with its radius, so that it gains 2 slope - information.
+        """
+        found = []
+        for radius in radii:
+            form, information = self.of_radius(radius)
+            place = np.array([candidate.x, candidate.y])
+            for step in (spacing / 4.0, spacing / 16.0):
+                x, y = (c + step * np.arange(-4.0, 5.0) for c in place)
+                slopes = self.slopes(form, x, y)
+                i, j = np.unravel_index(slopes.argmax(), slopes.shape)
+                place = np.array([x[i], y[j]])
+            found.append((max(float(slopes[i, j]), 0.0) ** 2 / information, radius, place))
+        gain, near, place = max(found, key=lambda f: f[0])
+        best = (-math.inf, near)
+        for radius in near * RADIUS_STEPS:
+            form, information = self.of_radius(float(radius))
+            slope = float(self.slopes(form, place[:1], place[1:])[0, 0])
+            best = max(best, (2.0 * slope - information, float(radius)))
+        return Candidate(max(gain, candidate.gain), float(place[0]), float(place[1]), best[1])
+
 
 def _seen_by(
     known: NDArray[np.bool_], values: NDArray[np.float64], point_spread: float
@@ -143,7 +181,7 @@ def best_further_disks(
     radii: tuple[float, ...],
     extent: float,
     point_spread: float = 0.0,
-    most: int = 4,
+    most: int = 3,
 ) -> list[Candidate]:
     """Find the disks that would gain most if one was added, outside of those that are there.
 
@@ -164,7 +202,10 @@ def best_further_disks(
     rows, columns = np.nonzero(observation.known)
     shape = observation.known.shape
     n = scipy.fft.next_fast_len(2 * max(shape))
-    while 2.0 * np.pi / (n * observation.k_step) > 0.25 * extent / 20.0 and n < 1000:
+    # A small disk shows at large k, as a peak that is as narrow as these allow.
+    reach_of_k = max(max(c, size - 1 - c) for c, size in zip(model.center, shape, strict=True))
+    coarsest = min(0.25 * extent / 20.0, 1.6 / (reach_of_k * observation.k_step))
+    while 2.0 * np.pi / (n * observation.k_step) > coarsest and n < 1000:
         n = scipy.fft.next_fast_len(2 * n)
     spacing = 2.0 * np.pi / (n * observation.k_step)
     period = n * spacing
@@ -183,7 +224,7 @@ def best_further_disks(
     found: list[Candidate] = []
     for radius in radii:
         form, information = score.of_radius(radius)
-        waves = np.zeros((n, n), complex)
+        waves = np.zeros((n, n), np.complex64)
         waves[rows, columns] = np.conj(score.downhill) * form
         # With k = (row - center) k_step the sum over pixels of (...) exp(-i k x) is a transform and a phase.
         slope = scipy.fft.fft2(waves)[np.ix_(*near_enough)]
@@ -195,9 +236,8 @@ def best_further_disks(
             if gain[at] <= 0:
                 break
             area = min(max(slope[at] / information, 1e-4), 30.0)
-            found.append(
-                Candidate(float(gain[at]), float(x[at[0]]), float(y[at[1]]), radius * math.sqrt(area))
-            )
+            place = float(x[at[0]]), float(y[at[1]])
+            found.append(Candidate(float(gain[at]), *place, radius * math.sqrt(area)))
             gain[
                 max(at[0] - reach_points, 0) : at[0] + reach_points + 1,
                 max(at[1] - reach_points, 0) : at[1] + reach_points + 1,
@@ -206,7 +246,8 @@ def best_further_disks(
     for candidate in sorted(found, key=lambda c: -c.gain):
         if all(math.hypot(candidate.x - c.x, candidate.y - c.y) > APART for c in chosen):
             chosen.append(candidate)
-    return chosen[:most]
+    better = [score.nearby(candidate, spacing, radii) for candidate in chosen[:most]]
+    return sorted(better, key=lambda c: -c.gain)
 
 
 def hidden_radius(observation: Observation, model: Model, gain: float, point_spread: float = 0.0) -> float:

@@ -230,3 +230,32 @@ def test_an_unexpected_error_keeps_its_traceback(
     assert isinstance(result.exception, RuntimeError)
     result = speckle("--traceback", "models", tmp_path / "missing.bundle")
     assert isinstance(result.exception, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("k_step", "options", "told", "flag"),
+    [
+        (0.00034905, (), "network published: for the k step 0.000349", None),
+        (0.1, (), "network quadrant: the default one, but no network is for the k step 0.1", "wrong_k_step"),
+        (0.1, ("--model", "quadrant"), "network quadrant: asked for, though it is for", "other_pitch"),
+        (None, (), "network quadrant: the default one, since the k step is not stated", None),
+    ],
+)
+def test_the_k_step_of_the_frames_chooses_the_network(
+    speckle: Speckle,
+    tmp_path: Path,
+    frames: np.ndarray,
+    k_step: float | None,
+    options: tuple[str, ...],
+    told: str,
+    flag: str | None,
+) -> None:
+    path, out = tmp_path / "frames.npz", tmp_path / "results.csv"
+    np.savez(path, frames=frames[:2], beam_center=(0, 0), **({} if k_step is None else {"k_step": k_step}))
+    result = speckle("classify", path, "--engine", "openvino", "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    assert told in " ".join(result.stdout.split())
+    rows = _rows(out)
+    assert all((int(row["disk_number"]) == 0) == (flag == "wrong_k_step") for row in rows)
+    if flag is not None:
+        assert all(flag in row["flags"].split(",") for row in rows)

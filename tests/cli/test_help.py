@@ -16,7 +16,10 @@ from speckle_plugin.cli.options import FamilyName, GridName
 from speckle_plugin.frames.masks import Polarity
 from speckle_plugin.frames.orientation import ORIENTATIONS
 
-COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback)
+COMMANDS = sorted(
+    [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    + [group.name for group in app.registered_groups if group.name]
+)
 
 
 def test_help_names_every_command() -> None:

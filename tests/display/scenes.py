@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,7 @@ PLANE = Course("points", Axis("sample_x", "sample_x (mm)"), Axis("sample_y", "sa
 COUNT = Course("time", Axis("time", "time since the start (s)"))
 
 
+@functools.cache
 def picture(disk_number: int = 7, mask: bool = True, label: bool = True) -> Picture:
     """Give a frame of a centred detector with a beam stop, or of a quadrant without a mask."""
     grid = centered() if mask else quadrant()

@@ -137,8 +137,6 @@ def test_several_frames_and_a_file_for_each(
     settings: dict[str, Any],
     frames: int,
 ) -> None:
-    if plugin == "tiff":
-        pytest.importorskip("speckle_plugin.frames.tiff", reason="frames are not read from TIFF yet")
     run = measure(make_live(CENTER), make_device(plugin, **settings))
     assert set(check(run, frames)["status"]) == {"classified"}
 

@@ -48,14 +48,14 @@ def test_a_run_that_is_open_keeps_its_network(run_engine, make_live, make_detect
 
     @bpp.set_run_key_decorator("second")
     @bpp.run_decorator()
-    def inner():  # type: ignore[no-untyped-def]
+    def inner():
         for _ in range(3):
             yield from bps.trigger_and_read([two])
 
     @bpp.stage_decorator([one, two])
     @bpp.set_run_key_decorator("first")
     @bpp.run_decorator()
-    def outer():  # type: ignore[no-untyped-def]
+    def outer():
         yield from bps.trigger_and_read([one])
         live.change(other_classifier())
         yield from bps.trigger_and_read([one])

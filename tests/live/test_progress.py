@@ -7,7 +7,6 @@ import logging
 
 import bluesky.plan_stubs as bps
 import pytest
-from bluesky import RunEngine
 from ophyd.sim import SynAxis
 from rich.console import Console
 
@@ -19,7 +18,7 @@ class Status:
 
     done = False
 
-    def watch(self, function) -> None:  # type: ignore[no-untyped-def]
+    def watch(self, function) -> None:
         self.tell = function
 
 
@@ -45,7 +44,7 @@ def test_a_bar_shows_how_far_it_is_and_disappears() -> None:
     assert printed.rstrip().endswith("\x1b[2K"), "the line of the bar is cleared"
 
 
-def test_short_waits_and_files_have_none(run_engine: RunEngine) -> None:
+def test_short_waits_and_files_have_none(run_engine) -> None:
     shown = console()
     run_engine.waiting_hook = progress_bars(shown, delay=60)
     motor = SynAxis(name="motor")
@@ -57,7 +56,7 @@ def test_short_waits_and_files_have_none(run_engine: RunEngine) -> None:
     assert not text(file)
 
 
-def test_a_move_has_a_bar(run_engine: RunEngine) -> None:
+def test_a_move_has_a_bar(run_engine) -> None:
     shown = console()
     run_engine.waiting_hook = progress_bars(shown, delay=0.05)
     run_engine(bps.mv(SynAxis(name="motor", delay=0.5), 3.0))

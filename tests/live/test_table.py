@@ -99,7 +99,7 @@ def test_plans_without_a_descriptor(run_engine: RunEngine, make_live, table, pri
     run_engine.subscribe(live)
 
     @bpp.run_decorator(md={"plan_name": "empty"})
-    def plan():  # type: ignore[no-untyped-def]
+    def plan():
         yield from bps.null()
 
     run_engine(plan())

@@ -201,7 +201,7 @@ def test_a_frame_far_from_all_known_ones_keeps_its_label_and_is_flagged(feature:
     (result,) = Classifier(bundle, FakeEngine((0.0, 1.0, 0.0), feature=feature)).label([_frame()], CORNER)
     assert result.status is Status.CLASSIFIED
     assert result.novelty == pytest.approx((feature**2 / 4 + feature**2 / 0.25) / 2)
-    assert result.flags == (() if known else (Flag.OUT_OF_DISTRIBUTION,))
+    assert result.flags == (() if known else (Flag.OUT_OF_DISTRIBUTION, Flag.ODD_FEATURES))
 
 
 def test_without_statistics_the_novelty_is_0_and_nothing_is_flagged() -> None:

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from simulated_devices import World, draw_intensity, draw_system, grid_by_name, intensity, quadrant
+from simulated_devices import (
+    DiskSystem,
+    World,
+    draw_intensity,
+    draw_system,
+    grid_by_name,
+    intensity,
+    quadrant,
+)
 from speckle_plugin.network import BundleError, find_bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.trust import (
@@ -71,12 +79,17 @@ def test_photons_are_counted_whatever_their_step() -> None:
 def test_the_contrast_is_that_of_speckle_less_the_noise_of_photons() -> None:
     """The second moment is 1 for one disk, 2 - 1/n for n equal ones, and photons do not change it."""
     grid, rng = quadrant(), np.random.default_rng(3)
+
+    def second_moment(frames: list[NDArray[Any]]) -> float:
+        return float(np.mean([statistics(f.astype(np.float32))["contrast"][12::3][:3] for f in frames]))
+
     for number, expected in ((1, 1.0), (2, 1.5), (12, 2 - 1 / 12)):
-        drawn = [intensity(draw_system("constant_radius", number, rng), grid) for _ in range(4)]
-        clean = np.mean([statistics(f.astype(np.float32))["contrast"][9::3][:3] for f in drawn])
-        noisy = [rng.poisson(f * 1e6 / f.sum()).astype(np.float32) for f in drawn]
-        assert clean == pytest.approx(expected, abs=0.12)
-        assert np.mean([statistics(f)["contrast"][9::3][:3] for f in noisy]) == pytest.approx(clean, abs=0.03)
+        # Small disks, whose form factor is flat in these zones.
+        systems = [DiskSystem(rng.uniform(50, 1950, (number, 2)), np.full(number, 15.0)) for _ in range(4)]
+        drawn = [intensity(system, grid) for system in systems]
+        assert second_moment(drawn) == pytest.approx(expected, abs=0.1)
+        noisy = [rng.poisson(f * 1e5 / f.sum()).astype(float) for f in drawn]
+        assert second_moment(noisy) == pytest.approx(second_moment(drawn), abs=0.05)
 
 
 def test_neighbours_are_compared_as_in_plain_words() -> None:
@@ -105,11 +118,14 @@ def test_neighbours_are_compared_as_in_plain_words() -> None:
 def test_zones_are_summed_as_in_plain_words() -> None:
     rng = np.random.default_rng(1)
     values = rng.exponential(2.0, (20, 20)).astype(np.float32)
-    ring = rng.integers(-1, 6, (20, 20)).astype(np.int16)
-    zone, mean, slope = np.arange(6) // 2, rng.uniform(1, 3, 6), rng.normal(size=6)
+    ring = np.sort(rng.integers(0, 6, (20, 20)), axis=1).astype(np.int16)
+    zone = np.arange(6) // 2
+    starts = np.stack([np.searchsorted(zone[row], np.arange(4)) for row in ring])
+    ring[rng.random(ring.shape) < 0.2] = -1
+    mean, slope = rng.uniform(1, 3, 6), rng.normal(size=6)
     angle = rng.uniform(0, 1.5, (20, 20))
     cosine, sine = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-    found = zone_sums(values, ring, zone, mean, slope, cosine, sine, 0.5, 3)
+    found = zone_sums(values, ring, starts, mean, slope, cosine, sine, 0.5, 3)
     for z in range(3):
         chosen = (ring >= 0) & (zone[np.maximum(ring, 0)] == z)
         r, a = ring[chosen], angle[chosen]
@@ -128,8 +144,15 @@ def test_a_masked_defect_does_not_count() -> None:
     mask[40, 60] = True
     geometry = FrameGeometry((257, 257), mask=mask)
     clean = statistics(frame(1e6))["pixels"]
-    assert statistics(broken)["pixels"][0] > 4 * clean[0]
+    assert statistics(broken)["pixels"][0] > 2.5 * clean[0]
     np.testing.assert_allclose(statistics(broken, geometry)["pixels"][0], clean[0], rtol=0.2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38, -1e38])
+def test_statistics_are_numbers_whatever_stands_outside_of_the_crop(value: float) -> None:
+    broken = frame(1e6).copy()
+    broken[200, 210] = value
+    assert all(np.isfinite(part).all() for part in statistics(broken).values())
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,12 @@ def test_a_task(frame: NDArray[Any]) -> None:
 
 def test_an_answer() -> None:
     found = solve(TASK.frame, FrameGeometry(SHAPE), TASK.k_step)  # undecided: too few pixels
-    disks = {
-        name: np.array([0.1 + 0.2, math.nan]) for name in ("x", "y", "r", "x_error", "y_error", "r_error")
-    }
-    found = replace(found, **disks, weakest_gain=math.inf, z_score=math.nan, history=("one", "π"))
+    odd = np.array([0.1 + 0.2, math.nan])
+    found = replace(
+        found,
+        x=odd, y=odd, r=odd, x_error=odd, y_error=odd, r_error=odd,
+        weakest_gain=math.inf, z_score=math.nan, history=("one", "π"),
+    )  # fmt: skip
     stream = io.BytesIO(pack_answer(Answer(found)) + pack_answer(Answer(None, "no")))
     read = read_answer(stream).structure
     assert read is not None

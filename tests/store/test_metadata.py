@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def test_a_run_engine_takes_it(tmp_path: Path, run_engine: RunEngine) -> None:
     path = tmp_path / "metadata.json"
     metadata = SharedMetadata(path)
     metadata.raise_scan_id(41)
-    run_engine.md, run_engine.scan_id_source = metadata, metadata.next_scan_id
+    run_engine.md = cast("dict[str, object]", metadata)
+    run_engine.scan_id_source = metadata.next_scan_id
     run_engine.md["proposal"] = "P-1"
     starts: list[dict[str, object]] = []
     run_engine.subscribe(lambda _, doc: starts.append(doc), "start")
@@ -50,6 +52,7 @@ def test_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
+from typing import cast
 from speckle_plugin.store.metadata import SharedMetadata
 metadata = SharedMetadata(Path(sys.argv[1]))
 for number in range(50):

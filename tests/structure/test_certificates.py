@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from simulated_devices import DetectorResponse, DiskSystem, draw_system, grid_by
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.scattering import PixelGrid
 from speckle_plugin.structure import Certificate, SolveSettings, Structure, expected_gains, solve
+from speckle_plugin.structure.certificate import Evidence, certify
+from speckle_plugin.structure.model import Model
 
 SIZE = 129
 
@@ -93,6 +96,16 @@ def test_a_disk_that_could_hide_withholds_the_certificate() -> None:
     assert "could hide" in structure.reason
     told = solve(frame, geometry, grid.pitch, SolveSettings(smallest_radius=structure.hidden_radius + 1.0))
     assert told.solved, told.reason
+
+
+def test_a_disk_that_noise_may_have_made_is_not_certified() -> None:
+    """It was: a twelfth disk of r = 2.2 that gained 36.3, at 10^6 photons."""
+    model = Model(np.zeros((1, 2)), np.ones(1), 0.0, (0.0, 0.0))
+    evidence = Evidence(0.5, 0.3, 36.0, 36.3, 20.0, 2.2, False, 2e-6, 3.6)
+    certificate, reason = certify(model, evidence)
+    assert certificate is Certificate.UNDECIDED
+    assert "gains 36 only (45 asked)" in reason
+    assert certify(model, replace(evidence, weakest=50.0))[0] is Certificate.SOLVED
 
 
 def test_a_structure_survives_json() -> None:

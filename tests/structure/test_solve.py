@@ -141,6 +141,18 @@ def test_equal_radii_as_a_prior() -> None:
     assert structure.r[0] == pytest.approx(system.radii[0], abs=4 * structure.r_error[0])
 
 
+def test_a_disk_that_shows_at_large_k_only() -> None:
+    """Its peak in the map of further disks is narrower than the spacing of the map was."""
+    rng = np.random.default_rng([2611, 1, 0, 0, 11])
+    system = draw_system("poly", 11, rng)
+    assert system.radii.min() < 4.0
+    pixels = grid_by_name("quadrant", 257)
+    frame = intensity(system, pixels).astype(np.float32)
+    structure = solve(frame, FrameGeometry(frame.shape), pixels.pitch)
+    assert structure.solved, structure.reason
+    assert largest_difference(disks_of(structure), truth_of(system)) < 0.01
+
+
 def test_one_disk() -> None:
     frame = intensity(DiskSystem(np.array([[900.0, 700.0]]), np.array([60.0])), grid_by_name("quadrant", 257))
     structure = solve(frame.astype(np.float32), FrameGeometry(frame.shape), np.pi / 2000.0)

@@ -23,7 +23,7 @@ from training.recipe import stored_frame_recipe
 __all__ = ["oddness"]
 
 UNKNOWN_FRAMES = 200
-KNOWN_SHARE = 2
+KNOWN_SHARE = 4
 """Known frames for one unknown one."""
 
 SCORES = ("joined", "features", "statistics", "perceptron", "novelty", "confidence", "energy")

@@ -13,10 +13,10 @@ from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust.file import Trust
 from speckle_plugin.network.trust.oddness import Look, Verdict
 from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
-from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing import FrameGeometry, prepare
 from speckle_plugin.schema import Flag
 
-__all__ = ["judge", "odd_flags"]
+__all__ = ["judge", "odd_flags", "warm_up"]
 
 
 def judge(
@@ -62,6 +62,15 @@ def judge(
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     return oddness.judge(look, bundle.feature_statistics)
+
+
+def warm_up(trust: Trust | None, bundle: Bundle) -> None:
+    """Have the statistics compiled, or read from the cache of compiled code, before the first frame comes."""
+    for size in trust.oddness if trust else ():
+        geometry = FrameGeometry((size, size))
+        frame = np.random.default_rng(0).poisson(3.0, geometry.shape).astype(np.float32)
+        inputs = prepare(frame, bundle.preprocessing, geometry)[0]
+        frame_statistics(frame, inputs, views_of(geometry, bundle.preprocessing, size))
 
 
 def odd_flags(

@@ -14,7 +14,7 @@ MOST = 12.0
 """Intensities above so many times the mean of their ring count as that many times it."""
 
 
-@compiled()
+@compiled(error_model="numpy")
 def pixel_sums(values, ring):  # type: ignore[no-untyped-def]
     """Give least positive value, largest one, and the numbers of negative, of zero and of largest ones."""
     least, most = np.inf, 0.0
@@ -38,7 +38,7 @@ def pixel_sums(values, ring):  # type: ignore[no-untyped-def]
     return least, most, negative, zero, largest, fractions
 
 
-@compiled()
+@compiled(error_model="numpy")
 def ring_sums(values, ring, rings):  # type: ignore[no-untyped-def]
     """Sum the values of each ring, negative ones as 0."""
     sums = np.zeros(rings)
@@ -49,48 +49,58 @@ def ring_sums(values, ring, rings):  # type: ignore[no-untyped-def]
     return sums
 
 
-@compiled(fastmath={"contract", "reassoc", "nsz"})
-def zone_sums(values, ring, zone, mean, slope, cosine, sine, unit, zones):  # type: ignore[no-untyped-def]
+@compiled(error_model="numpy", fastmath={"contract", "reassoc", "nsz", "nnan", "ninf", "arcp"})
+def zone_sums(values, ring, starts, mean, slope, cosine, sine, unit, zones):  # type: ignore[no-untyped-def]
     """Sum, over zones of rings, moments and angular harmonics of the intensity over its ring's mean.
 
     Columns: pixels, y^2 less what photons add, y / (1 + y), 1 / (1 + 8 y), (y - 1) times cos 2p, sin 2p and
     cos 4p of the angle p, and (y - 1) times the slope of the logarithm of the mean times cos p and sin p.
     """
     sums = np.zeros((zones, 9))
-    inverse = np.zeros(mean.size, np.float32)
+    # A pixel that is left out has the ring -1, whose weight is the last.
+    inverse, steep = np.zeros(mean.size + 1, np.float32), np.zeros(mean.size + 1, np.float32)
     for r in range(mean.size):
+        steep[r] = slope[r]
         if mean[r] > 0.0:
             inverse[r] = 1.0 / mean[r]
-    n = m2 = low = dark = c2s = s2s = c4s = along = across = 0.0
-    last = 0
+    unit = np.float32(unit)
+    one, eight, most = np.float32(1.0), np.float32(8.0), np.float32(MOST)
     for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            r = ring[i, j]
-            if r < 0 or inverse[r] == 0.0:
-                continue
-            z = zone[r]
-            if z != last:  # zones change rarely along a row
-                sums[last] += np.array((n, m2, low, dark, c2s, s2s, c4s, along, across))
-                n = m2 = low = dark = c2s = s2s = c4s = along = across = 0.0
-                last = z
-            y = max(values[i, j], np.float32(0.0)) * inverse[r]
-            y = min(y, np.float32(MOST))
-            c, s, over = cosine[i, j], sine[i, j], y - np.float32(1.0)
-            c2, s2 = c * c - s * s, np.float32(2.0) * s * c
-            n += 1.0
-            m2 += y * y - unit * inverse[r]
-            low += y / (np.float32(1.0) + y)
-            dark += np.float32(1.0) / (np.float32(1.0) + np.float32(8.0) * y)
-            c2s += over * c2
-            s2s += over * s2
-            c4s += over * (c2 * c2 - s2 * s2)
-            along += over * slope[r] * c
-            across += over * slope[r] * s
-    sums[last] += np.array((n, m2, low, dark, c2s, s2s, c4s, along, across))
+        for z in range(zones):
+            n = m2 = low = dark = c2s = s2s = c4s = along = across = np.float32(0.0)
+            for j in range(starts[i, z], starts[i, z + 1]):  # without branches, for vectors of pixels
+                r = ring[i, j] if ring[i, j] >= 0 else mean.size
+                share = inverse[r]
+                here = one if share > 0.0 else np.float32(0.0)
+                y = values[i, j] * share
+                y = y if y > 0.0 else np.float32(0.0)
+                y = y if y < most else most
+                c, s, over = cosine[i, j], sine[i, j], (y - one) * here
+                c2, s2 = c * c - s * s, (s + s) * c
+                wide = one + eight * y
+                both = here / ((one + y) * wide)
+                n += here
+                m2 += y * y - unit * share
+                low += y * wide * both
+                dark += (one + y) * both
+                c2s += over * c2
+                s2s += over * s2
+                c4s += over * (c2 * c2 - s2 * s2)
+                along += over * steep[r] * c
+                across += over * steep[r] * s
+            sums[z, 0] += n
+            sums[z, 1] += m2
+            sums[z, 2] += low
+            sums[z, 3] += dark
+            sums[z, 4] += c2s
+            sums[z, 5] += s2s
+            sums[z, 6] += c4s
+            sums[z, 7] += along
+            sums[z, 8] += across
     return sums
 
 
-@compiled(fastmath={"nnan", "nsz"})
+@compiled(error_model="numpy", fastmath={"nnan", "nsz"})
 def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     """Compare pixels with the largest and the smallest of the eight around them.
 
@@ -138,7 +148,7 @@ def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     return found
 
 
-@compiled()
+@compiled(error_model="numpy")
 def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
     """Give sum, sum of squares and largest value of an array in bins, shape (3, bins)."""
     found = np.zeros((3, count))
@@ -152,7 +162,7 @@ def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
     return found
 
 
-@compiled()
+@compiled(error_model="numpy")
 def beam_likelihoods(values, ring, candidates, rings):  # type: ignore[no-untyped-def]
     """Give the log-likelihood, a pixel, of exponential intensities in rings about candidates of the beam.
 

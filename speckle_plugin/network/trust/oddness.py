@@ -15,14 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network.feature_statistics import FeatureStatistics
-from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.schema import Flag
 
 __all__ = ["Look", "Oddness", "Verdict", "log_probabilities"]
 
 FARTHEST = 6.0
 """Standard deviations to which the inputs of the perceptron are cut."""
+
+STEEPNESS = np.array([4.0, 4.0, 1.0])
+"""Of the scores of features, statistics and perceptron, beside that from the middle to the limit."""
 
 COUNTED = 1
 """Place, among the statistics, of whether a frame is one of counts: such frames are standardized apart."""
@@ -94,7 +97,7 @@ class Oddness:
         log_p = log_probabilities(values)
         odd = np.logaddexp.reduce(log_p[:, 1:], axis=1) - log_p[:, 0]
         scores = np.stack([novelty(look, features), self.known.distances(standardized), odd], axis=1)
-        detectors = (scores - self.middles) / (self.limits - self.middles)
+        detectors = scale(scores, self.middles, self.limits)
         named = [self.kinds[place] for place in log_p[:, 1:].argmax(axis=1)]
         # The perceptron names the kind wherever it finds the frame odd, the others where it does not.
         flags = tuple(
@@ -102,6 +105,18 @@ class Oddness:
             for kind, of in zip(named, detectors, strict=True)
         )
         return Verdict(detectors.max(axis=1), flags, detectors)
+
+
+def scale(
+    scores: NDArray[np.float64], middles: NDArray[np.float64], limits: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give scores of detectors, shape (N, 3), that are 1 at their limits.
+
+    That of the perceptron is 0 in the middle of known frames. Those of the distances fall off more steeply,
+    so that they speak of frames that are far out, and do not blur the order of others.
+    """
+    scaled = (scores - middles) / (limits - middles)
+    return np.asarray(1.0 + (scaled - 1.0) * STEEPNESS)
 
 
 def standardize(
@@ -139,7 +154,9 @@ def inputs_of(
         novelty(look, features)[:, None],
     ]
     if features is not None:
-        along = (look.features.astype(np.float64) - features.mean) @ features.components.T.astype(np.float64)
+        centered = look.features.astype(np.float64) - features.mean
+        with one_blas_thread():
+            along = centered @ features.components.T.astype(np.float64)
         more.append(along / np.sqrt(features.variances))
     joined = np.concatenate([standardized, *more], axis=1)
     return np.clip(joined, -FARTHEST, FARTHEST).astype(np.float32)
@@ -148,11 +165,7 @@ def inputs_of(
 def perceive(inputs: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Run the perceptron; the outputs are logits."""
     values: NDArray[Any] = inputs
-    for weights, biases in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-        values = np.maximum(values @ weights + biases, 0.0)
-    return values @ layers[-2] + layers[-1]
-
-
-def statistics_length() -> int:
-    """Give how many statistics there are."""
-    return sum(STATISTICS.values())
+    with one_blas_thread():
+        for weights, biases in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+            values = np.maximum(values @ weights + biases, 0.0)
+        return values @ layers[-2] + layers[-1]

@@ -35,6 +35,9 @@ OFFSETS = (3.0, 8.0)
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 CANDIDATES = ((0.0, 0.0), *((o * a, o * b) for o in OFFSETS for a, b in DIRECTIONS))
 
+LARGEST = 1e6
+"""Stands for what is infinite."""
+
 NO_COUNTS = 9.0
 """Stands for the logarithm of the number of photons where a frame has no steps of photons."""
 
@@ -60,11 +63,15 @@ class View:
     Parameters
     ----------
     quadrant : Quadrant
+    places : array of int, shape (pixels,)
+        Of its valid pixels on the flattened quadrant.
     ring : array of int16, shape (rows, columns)
         Ring of each pixel, -1 where it is left out.
     counts : array, shape (rings,)
         Pixels of each ring.
-    band, zone : array of int, shape (rings,)
+    band : array of int, shape (rings,)
+    zone_starts : array of int, shape (rows, zones + 1)
+        Where along each row the zones begin and end.
     cosine, sine : array of float32, shape (rows, columns)
         Of the angle of each pixel.
     candidates : array of int16, shape (candidates, rows, columns)
@@ -74,10 +81,11 @@ class View:
     """
 
     quadrant: Quadrant
+    places: NDArray[np.intp]
     ring: NDArray[np.int16]
     counts: NDArray[np.float64]
     band: NDArray[np.intp]
-    zone: NDArray[np.intp]
+    zone_starts: NDArray[np.intp]
     cosine: NDArray[np.float32]
     sine: NDArray[np.float32]
     candidates: NDArray[np.int16]
@@ -115,15 +123,18 @@ def _view(quadrant: Quadrant) -> View:
     zone = np.clip((ZONES * np.log(np.maximum(k, 1e-9) / 0.02) / np.log(1.3 / 0.02)), 0, ZONES - 1).astype(
         np.intp
     )
+    of_pixels = zone[np.rint(np.hypot(i, j)).astype(np.intp)]  # rises along each row
+    starts = np.stack([np.searchsorted(row, np.arange(ZONES + 1)) for row in of_pixels])
     angle = np.arctan2(np.broadcast_to(j, ring.shape), np.broadcast_to(i, ring.shape))
     near = np.arange(min(BEAM_REGION, rows))
     candidates = np.stack([np.hypot(near[:, None] - a, near[None, :] - b) for a, b in CANDIDATES])
     return View(
         quadrant,
+        np.flatnonzero(quadrant.valid),
         ring,
         counts,
         band,
-        zone,
+        starts,
         np.cos(angle).astype(np.float32),
         np.sin(angle).astype(np.float32),
         np.rint(candidates).astype(np.int16),
@@ -147,18 +158,21 @@ def frame_statistics(
     -------
     array, shape (sum of `STATISTICS`,), float32
     """
-    found = [_of_view(frame, given, view) for given, view in zip(inputs, views, strict=False)]
-    return np.mean(found, axis=0, dtype=np.float64).astype(np.float32)
+    # Pixels that the network does not see may hold anything.
+    with np.errstate(all="ignore"):
+        found = [_of_view(frame, given, view) for given, view in zip(inputs, views, strict=False)]
+        mean = np.mean(found, axis=0, dtype=np.float64)
+        return np.nan_to_num(mean, nan=0.0, posinf=LARGEST, neginf=-LARGEST).astype(np.float32)
 
 
 def _of_view(frame: NDArray[Any], given: NDArray[np.float32], view: View) -> NDArray[np.float64]:
-    ring, valid = view.ring, view.quadrant.valid
+    ring = view.ring
     values = np.zeros(ring.shape, np.float32)
     pixels = view.quadrant.average(frame)
     if pixels.size == values.size:
         values = pixels.reshape(ring.shape)
     else:
-        values[valid] = pixels
+        values.reshape(-1)[view.places] = pixels
     total = float(pixels.size)
     least, most, negative, zero, largest, fractions = kernels.pixel_sums(values, ring)
     counted = fractions < 0.002 * total
@@ -176,7 +190,9 @@ def _of_view(frame: NDArray[Any], given: NDArray[np.float32], view: View) -> NDA
 
     logs = np.log(mean + 1e-9 * level + 0.5 * unit / np.maximum(view.counts, 1.0))
     slope = np.clip(_smooth_slope(np.where(view.counts > 0, logs, np.nan)), -1.0, 1.0)
-    zones = kernels.zone_sums(values, ring, view.zone, mean, slope, view.cosine, view.sine, unit, ZONES)
+    zones = kernels.zone_sums(
+        values, ring, view.zone_starts, mean, slope, view.cosine, view.sine, unit, ZONES
+    )
     inside = np.maximum(zones[:, :1], 1.0)
     contrast = np.clip(zones[:, 1:4] / inside, -20.0, 20.0)
     angles, slopes = (zones[:, a:b] / np.sqrt(inside) for a, b in ((4, 7), (7, 9)))

@@ -1,0 +1,145 @@
+"""Odd frames to learn from, the real world in recipes, and what is fitted beside a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import training.trust as fitting
+from simulated_devices import grid_by_name
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import NetworkOutput
+from speckle_plugin.network.trust import load_trust, save_trust
+from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.schema import ODD_IN, Flag
+from training.frames import balanced_set, draw_frame, frame_geometry, generator
+from training.odd_frames import ODD_FRAMES, draw_odd
+from training.recipe import FrameRecipe
+
+NUMBERS = (2, 5, 9)
+SMALL = FrameRecipe(families=("mono",), size=129, disk_numbers=NUMBERS, photons=(1e5, 1e6), noisy_share=0.5)
+GRID = grid_by_name("quadrant", 129)
+
+
+@pytest.mark.parametrize("flag", ODD_FRAMES)
+def test_odd_frames_are_frames_and_come_again(flag: Flag) -> None:
+    assert flag in ODD_IN
+    for index in range(6):
+        frame, again = (draw_odd(flag, SMALL, GRID, generator(1, "odd", index)) for _ in range(2))
+        assert frame.shape == GRID.shape and frame.dtype == np.float32
+        assert np.isfinite(frame).all() and frame.max() > 0
+        np.testing.assert_array_equal(frame, again)
+
+
+def draw(recipe: FrameRecipe, index: int = 0) -> Any:
+    return draw_frame(recipe, 5, generator(3, "world", index), GRID, frame_geometry(recipe))
+
+
+IDEAL = FrameRecipe(families=("poly",), size=129)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": "sphere"},
+        {"shape": "square"},
+        {"coherence_length": (300.0, 600.0)},
+        {"beam_width": (400.0, 600.0)},
+        {"motion": 300.0},
+        {"charge_sharing": 0.4, "photons": (1e6, 1e6)},
+    ],
+)
+def test_each_effect_changes_the_frames_of_a_recipe(change: dict[str, Any]) -> None:
+    drawn = draw(replace(IDEAL, **change)).frame
+    plain = draw(replace(IDEAL, real_share=0.0, **change)).frame
+    assert np.abs(drawn - plain).sum() > 0.01 * plain.sum()
+
+
+def test_without_an_effect_nothing_more_is_drawn() -> None:
+    rng = generator(3, "world", 0)
+    first = draw(IDEAL).frame
+    np.testing.assert_array_equal(first, draw(replace(IDEAL, real_share=0.3)).frame)
+    np.testing.assert_array_equal(first, draw_frame(IDEAL, 5, rng, GRID, frame_geometry(IDEAL)).frame)
+
+
+def test_gaps_between_panels_are_masked() -> None:
+    drawn = draw(replace(IDEAL, panel_size=40, panel_gap=4, masked_share=1.0))
+    assert drawn.geometry.mask is not None
+    assert drawn.geometry.mask[40:44].all() and drawn.geometry.mask[:, 84:88].all()
+    assert (drawn.frame[40:44] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": "cube"}, "shape must be one of disk, sphere, square"),
+        ({"coherence_length": (3.0,)}, "coherence_length must be empty or"),
+        ({"beam_width": (5.0, 3.0)}, "beam_width must be empty or"),
+        ({"real_share": 2.0}, "real_share must be from 0 to 1"),
+        ({"panel_gap": 3}, "need panel_size"),
+    ],
+)
+def test_recipes_that_make_no_sense(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(IDEAL, **change)
+
+
+class BrightnessEngine:
+    """Its features are means over parts of the input; it knows nothing of disks."""
+
+    name, precision, device = "fake", "float32", "CPU"
+
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        features = inputs[:, :32, :32].reshape(len(inputs), 32, 32).mean(axis=2)
+        return NetworkOutput(features[:, : len(NUMBERS)], features)
+
+
+BUNDLE = Bundle(
+    "fake",
+    "1",
+    NUMBERS,
+    Preprocessing(crop=65, intensity="patterson"),
+    {},
+    training={"recipe": {"frames": {"families": ["mono"], "size": 129, "disk_numbers": list(NUMBERS)}}},
+    sha256="of the fake",
+)
+
+
+def test_what_is_fitted_tells_broken_frames_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "Classifier", lambda bundle: Classifier(bundle, BrightnessEngine()))
+    told: list[int] = []
+    trust = fitting.fit_trust(BUNDLE, 5, 50, 25, lambda what, done, total, numbers: told.append(total))
+    assert told[-1] == 3 * 50 + 8 * 25
+    assert trust.made["known_frames"] == 150 and list(trust.oddness) == [129]
+
+    classifier = Classifier(replace(BUNDLE, path=tmp_path / "fake.bundle"), BrightnessEngine())
+    assert classifier.trust is None
+    save_trust(trust, tmp_path / "fake.trust.npz")
+    assert load_trust(tmp_path / "fake.trust.npz").bundle_sha256 == BUNDLE.sha256
+    classifier = Classifier(replace(BUNDLE, path=tmp_path / "fake.bundle"), BrightnessEngine())
+    assert classifier.trust is not None
+
+    recipe = replace(SMALL, photons=())
+    known = [classifier.label([d.frame], d.geometry)[0].flags for d in balanced_set(recipe, 10, 9, "test")]
+    assert sum(Flag.OUT_OF_DISTRIBUTION in flags for flags in known) <= 4  # of 30, fitted on few
+    broken = []
+    for drawn in balanced_set(recipe, 4, 9, "test"):
+        drawn.frame[20:29] = 0.0
+        broken.append(classifier.label([drawn.frame], drawn.geometry)[0].flags)
+    assert sum(Flag.OUT_OF_DISTRIBUTION in flags for flags in broken) >= 9
+
+
+def test_a_bundle_that_does_not_say_how_it_was_trained() -> None:
+    with pytest.raises(ValueError, match="does not say on which simulated frames"):
+        fitting.fit_trust(replace(BUNDLE, training={}), 5)
+    small = {"recipe": {"frames": {"size": 65, "disk_numbers": list(NUMBERS)}}}
+    with pytest.raises(ValueError, match="too small to tell odd ones: expected 129 or more"):
+        fitting.collect(replace(BUNDLE, training=small), replace(SMALL, size=65), 5)
