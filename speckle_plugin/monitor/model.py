@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -203,7 +204,7 @@ class Monitor:
             for key in [key for key, kept in self._pages.items() if now - kept.wanted > FORGOTTEN]:
                 del self._pages[key]
             due = [(key, kept) for key, kept in self._pages.items() if now >= kept.next_look]
-        return [lambda key=key, kept=kept: self._look_at_page(key, kept) for key, kept in due]
+        return [partial(self._look_at_page, key, kept) for key, kept in due]
 
     def _look_at_page(self, key: tuple[int, str], kept: _KeptPage) -> None:
         began = time.monotonic()
@@ -220,7 +221,7 @@ class Monitor:
             due = list(self._followed.values())
         for one in left:
             one.close()
-        return [lambda one=one: self._look_at_run(one) for one in due]
+        return [partial(self._look_at_run, one) for one in due]
 
     def _look_at_run(self, followed: FollowedRun) -> None:
         try:

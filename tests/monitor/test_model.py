@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,10 +286,8 @@ def test_no_such_run(store: TiledStore, make_monitor: Callable[..., Monitor]) ->
     monitor = make_monitor(store)
     for uid in ("no-such-run", "abc", str(uuid.uuid4())):
         monitor.follow(uid)
-        assert (
-            wait_for(lambda uid=uid: monitor.follow(uid) and monitor.problem_of(uid))
-            == f"There is no run {uid}."
-        )
+        found = partial(lambda uid: monitor.follow(uid) and monitor.problem_of(uid), uid)
+        assert wait_for(found) == f"There is no run {uid}."
     assert monitor.connection.problem == ""
 
 

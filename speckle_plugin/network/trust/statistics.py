@@ -161,7 +161,7 @@ def frame_statistics(
     # Pixels that the network does not see may hold anything.
     with np.errstate(all="ignore"):
         found = [_of_view(frame, given, view) for given, view in zip(inputs, views, strict=False)]
-        mean = np.mean(found, axis=0, dtype=np.float64)
+        mean = np.asarray(np.mean(found, axis=0, dtype=np.float64))
         return np.nan_to_num(mean, nan=0.0, posinf=LARGEST, neginf=-LARGEST).astype(np.float32)
 
 
