@@ -76,7 +76,7 @@ class View:
         Of the angle of each pixel.
     candidates : array of int16, shape (candidates, rows, columns)
         Rings about other places of the beam.
-    line_counts : array, shape (2, rows)
+    line_counts : tuple of two arrays, shape (rows,)
         Pixels of each row and column that are compared.
     """
 
@@ -89,7 +89,7 @@ class View:
     cosine: NDArray[np.float32]
     sine: NDArray[np.float32]
     candidates: NDArray[np.int16]
-    line_counts: tuple[NDArray[np.float64], NDArray[np.float64]]
+    line_counts: tuple[NDArray[np.float64], ...]
 
 
 def range_of(geometry: FrameGeometry, settings: Preprocessing) -> int | None:
