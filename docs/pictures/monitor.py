@@ -62,7 +62,7 @@ def main() -> None:
             browser.close()
 
 
-MAIN = ("map", 1280)
+MAIN = ("map", 1920)
 
 
 @contextmanager
@@ -168,6 +168,7 @@ def open_page(browser: Any, url: str, width: int) -> Page:
 
 def save(page: Page, path: Path) -> None:
     """Take a picture."""
+    page.wait_for_function(SHOWN, timeout=60_000)
     page.wait_for_timeout(1500)
     page.screenshot(path=path)
     if path.stat().st_size > LARGEST:
@@ -178,6 +179,11 @@ def save(page: Page, path: Path) -> None:
 TAKEN = """(wanted) => {
   const figure = Bokeh.documents[0].get_model_by_name("run")
   return figure && figure.renderers[0].data_source.data.x.length >= wanted
+}"""
+
+SHOWN = """() => {
+  const figure = Bokeh.documents[0].get_model_by_name("frame")
+  return figure && figure.renderers[0].data_source.data.image.length > 0
 }"""
 
 EXPLAINED = """() => {
