@@ -29,7 +29,7 @@ from training.frames import DrawnFrame, balanced_set
 from training.recipe import stored_frame_recipe
 
 CALIBRATION_SEED, TEST_SEED = 8_000_001, 8_000_002
-CALIBRATION_PER_CLASS = 16
+CALIBRATION_PER_CLASS = 8
 BATCH = 32
 
 MOST_CHANGED = 0.002
@@ -116,7 +116,6 @@ def quantize(bundle: Bundle, model: Any, *, keep_ends: bool) -> Any:
         nncf.Dataset(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
-        fast_bias_correction=False,
         ignored_scope=ends,
     )
 

@@ -200,7 +200,7 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
         ("good.npz", ("--model", "missing.bundle"), "no bundle at missing.bundle"),
         ("good.npz", ("--model", "cut.bundle"), "may be truncated"),
         ("good.npz", ("--model", "changed.bundle"), "was changed or damaged"),
-        ("good.npz", ("--engine", "steam"), "unknown engine 'steam'"),
+        ("good.npz", ("--engine", "steam"), "'steam' is not one of"),
         ("good.npz", ("--out", "there.csv"), "--force"),
         ("good.npz", ("--out", "results.xls"), "must end with .csv"),
     ]
