@@ -127,7 +127,8 @@ class _Score:
         """Give derivatives by the amplitude of a disk at places of a grid, shape (x, y)."""
         waves = np.zeros(self.known.shape, complex)
         waves[self.known] = np.conj(self.downhill) * form
-        k = [
+        told = zip(self.known.shape, self.model.center, strict=True)
+        k = [(np.arange(size) - c) * self.k_step for size, c in told]
             (np.arange(n) - c) * self.k_step for n, c in zip(self.known.shape, self.model.center, strict=True)
         ]
         with one_blas_thread():
