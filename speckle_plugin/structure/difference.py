@@ -127,8 +127,10 @@ class _Score:
         """Give derivatives by the amplitude of a disk at places of a grid, shape (x, y)."""
         waves = np.zeros(self.known.shape, complex)
         waves[self.known] = np.conj(self.downhill) * form
-        center = self.model.center
-        k = [(np.arange(n) - c) * self.k_step for n, c in zip(self.known.shape, center, strict=True)]
+        told = zip(self.known.shape, self.model.center, strict=True)
+        k = [(np.arange(size) - c) * self.k_step for size, c in told]
+            (np.arange(n) - c) * self.k_step for n, c in zip(self.known.shape, self.model.center, strict=True)
+        ]
         with one_blas_thread():
             rows = np.exp(-1j * np.outer(x, k[0])) @ waves
             return np.asarray((rows @ np.exp(-1j * np.outer(k[1], y))).real)
