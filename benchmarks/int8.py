@@ -76,7 +76,8 @@ def main() -> None:
     exact = Classifier(bundle, CompiledEngine(model, "float32"))
     rounded = Classifier(bundle, CompiledEngine(quantized, "int8"))
     frames = changed = right_exact = right_rounded = 0
-    largest, batches = 0.0, []
+    largest = 0.0
+    batches: list[NDArray[np.float32]] = []
     for inputs, numbers in _batches(bundle, options.per_class, TEST_SEED):
         one, other = exact.infer(inputs), rounded.infer(inputs)
         frames += len(inputs)
