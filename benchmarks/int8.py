@@ -77,7 +77,7 @@ def main() -> None:
     rounded = Classifier(bundle, CompiledEngine(quantized, "int8"))
     frames = changed = right_exact = right_rounded = 0
     largest = 0.0
-    batches: list[Any] = []
+    batches: list[NDArray[np.float32]] = []
     for inputs, numbers in _batches(bundle, options.per_class, TEST_SEED):
         one, other = exact.infer(inputs), rounded.infer(inputs)
         frames += len(inputs)
