@@ -147,9 +147,9 @@ class FrameFigure:
 
     def _paint(self) -> None:
         palette = Viridis256 if self._strength is None else Greys256
-        low, high = map(float, self._limits or (self._frame.limits if self._frame else (0.1, 1.0)))
+        low, high = self._limits or (self._frame.limits if self._frame else (0.1, 1.0))
         self._linear.update(palette=palette, low=low if self._limits else 0.0, high=high)
-        smallest = low if low > 0 else max(high * 1e-6, np.finfo(np.float32).tiny)
+        smallest = low if low > 0 else max(high * 1e-6, float(np.finfo(np.float32).tiny))
         self._logarithmic.update(palette=palette, low=smallest, high=max(high, smallest * 1.001))
 
     def _selected(self, event: Any) -> None:
