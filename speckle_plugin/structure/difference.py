@@ -129,8 +129,6 @@ class _Score:
         waves[self.known] = np.conj(self.downhill) * form
         told = zip(self.known.shape, self.model.center, strict=True)
         k = [(np.arange(size) - c) * self.k_step for size, c in told]
-            (np.arange(n) - c) * self.k_step for n, c in zip(self.known.shape, self.model.center, strict=True)
-        ]
         with one_blas_thread():
             rows = np.exp(-1j * np.outer(x, k[0])) @ waves
             return np.asarray((rows @ np.exp(-1j * np.outer(k[1], y))).real)
