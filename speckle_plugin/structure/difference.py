@@ -251,9 +251,9 @@ def best_further_disks(
     return sorted(better, key=lambda c: -c.gain)
 
 
-def hidden_radius(observation: Observation, model: Model, gain: float, point_spread: float = 0.0) -> float:
+def hidden_radius(observation: Observation, model: Model, gain: float) -> float:
     """Find the radius of a further disk that would gain so much on average: smaller ones could hide."""
-    score = _Score(observation, model, point_spread)
+    score = _Score(observation, model, 0.0)
     low, high = 1e-3, float(model.radii.max())
     for _ in range(30):
         middle = math.sqrt(low * high)
