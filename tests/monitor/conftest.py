@@ -32,8 +32,12 @@ class Shown:
     process: subprocess.Popen[str]
 
     def end(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=30)
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @pytest.fixture
@@ -68,8 +72,7 @@ def start_monitor() -> Iterator[Callable[..., Shown]]:
                 text=True,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "SPECKLE_MONITOR_KEY": KEY} | environment,
             )
-            ending.callback(process.wait, 30)
-            ending.callback(process.terminate)
+            ending.callback(Shown("", process).end)
             assert process.stdout is not None and process.stderr is not None
             line = process.stdout.readline()
             assert line.startswith("monitor  "), process.stderr.read()
