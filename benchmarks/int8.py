@@ -29,7 +29,7 @@ from training.frames import DrawnFrame, balanced_set
 from training.recipe import stored_frame_recipe
 
 CALIBRATION_SEED, TEST_SEED = 8_000_001, 8_000_002
-CALIBRATION_PER_CLASS = 16
+CALIBRATION_PER_CLASS = 8
 BATCH = 32
 
 MOST_CHANGED = 0.002
@@ -76,7 +76,8 @@ def main() -> None:
     exact = Classifier(bundle, CompiledEngine(model, "float32"))
     rounded = Classifier(bundle, CompiledEngine(quantized, "int8"))
     frames = changed = right_exact = right_rounded = 0
-    largest, batches = 0.0, []
+    largest = 0.0
+    batches: list[NDArray[np.float32]] = []
     for inputs, numbers in _batches(bundle, options.per_class, TEST_SEED):
         one, other = exact.infer(inputs), rounded.infer(inputs)
         frames += len(inputs)
@@ -116,7 +117,6 @@ def quantize(bundle: Bundle, model: Any, *, keep_ends: bool) -> Any:
         nncf.Dataset(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
-        fast_bias_correction=False,
         ignored_scope=ends,
     )
 

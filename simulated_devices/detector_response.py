@@ -239,7 +239,7 @@ def share_charge(counts: NDArray[np.float64], deviation: float) -> NDArray[np.fl
 
 
 @functools.lru_cache(maxsize=8)
-def _panels(shape: tuple[int, int], size: int, gap: int, spread: float, seed: int) -> NDArray[np.float64]:
+def _panels(shape: tuple[int, ...], size: int, gap: int, spread: float, seed: int) -> NDArray[np.float64]:
     """Gain of each pixel; 0 in the gaps between panels."""
     number, within = zip(*(np.divmod(np.arange(n), size + gap) for n in shape), strict=True)
     gains = np.random.default_rng([seed, 1]).normal(1.0, spread, (number[0][-1] + 1, number[1][-1] + 1))

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from speckle_plugin.display import LiveFigure, NoDisplayError, Place, Wanted, choose_place
+from speckle_plugin.display import AttachedFigure, LiveFigure, Wanted
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.unknown_keys import UnknownKeys
 from speckle_plugin.live import LiveClassifier, LiveTable, PipelineSettings, SecondOpinion
@@ -57,8 +57,6 @@ class Session:
     store : Store
     saver : RunSaver
         Its `failures` name the runs that are not whole in Tiled.
-    live_figure : LiveFigure or None
-        None where there is none, see :meth:`figure`.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class Session:
         live: LiveClassifier,
         store: Store,
         saver: RunSaver,
-        place: Place | None = None,
+        live_figure: Wanted = "none",
         engine: str = "auto",
     ) -> None:
         self.RE = run_engine
@@ -75,7 +73,7 @@ class Session:
         self.store = store
         self.saver = saver
         self._engine = engine
-        self.live_figure = None if place is None else self._make_figure(place)
+        self._figure = AttachedFigure(live, live_figure)
         self._token = run_engine.subscribe(live)
         self._metadata: MutableMapping[str, Any] = getattr(run_engine, "md", {})
         self._keeper = JournalKeeper(
@@ -91,6 +89,11 @@ class Session:
     def catalog(self) -> CatalogOfBlueskyRuns:
         """All stored runs, the newest last."""
         return self.store.runs
+
+    @property
+    def live_figure(self) -> LiveFigure | None:
+        """The live figure, where there is one; see :meth:`figure`."""
+        return self._figure.figure
 
     def change(self, *, model: str | None = None, frames: FrameSettings | None = None) -> None:
         """Take another network, or other settings of frames, for runs that begin from now on.
@@ -132,28 +135,7 @@ class Session:
         NoDisplayError
             If there is no place for it.
         """
-        place = choose_place(live_figure)
-        if place is None and live_figure == "auto":
-            place = choose_place("window")  # somebody asks for it: it is an error where that can't be
-        if self.live_figure is not None and self.live_figure.place != place:
-            self._close_figure()
-        if place is not None:
-            if self.live_figure is None:
-                self.live_figure = self._make_figure(place)
-            self.live_figure.open()
-
-    def _make_figure(self, place: Place) -> LiveFigure:
-        figure = LiveFigure(place, self.live.backlog)
-        self._figure_token = self.live.subscribe(figure)
-        self.live.watch(figure.see)
-        return figure
-
-    def _close_figure(self) -> None:
-        figure, self.live_figure = self.live_figure, None
-        if figure is not None:
-            self.live.watch(None)
-            self.live.unsubscribe(self._figure_token)
-            figure.close()
+        self._figure.open(live_figure)
 
     def close(self) -> None:
         """End a scan that is paused, deliver and save what is queued, and close the store."""
@@ -166,7 +148,7 @@ class Session:
         self.RE.unsubscribe(self._token)
         self._metadata.pop(CLASSIFIED_HERE, None)
         self.live.close()
-        self._close_figure()
+        self._figure.close()
         self.saver.close()
         self._keeper.close()
 
@@ -281,22 +263,13 @@ def start_session(
         live.subscribe(UnknownKeys(frames))
         if chosen.table:
             live.subscribe(LiveTable())
-        session = Session(run_engine, live, store, saver, _place(chosen.live_figure), chosen.engine)
+        session = Session(run_engine, live, store, saver, chosen.live_figure, chosen.engine)
         if chosen.engine != "none" and hasattr(run_engine, "md"):
             run_engine.md[CLASSIFIED_HERE] = True
         return session
     except BaseException:
         store.close()
         raise
-
-
-def _place(wanted: Wanted) -> Place | None:
-    """Tell where the live figure is to be; a session without a display measures all the same."""
-    try:
-        return choose_place(wanted)
-    except NoDisplayError as error:
-        logger.warning("%s", error)
-        return None
 
 
 def _classifier(bundle: Bundle, settings: Settings) -> Future[Classifier]:

@@ -29,6 +29,7 @@ from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict, frame_st
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
     STEEPNESS,
+    group_of,
     inputs_of,
     log_probabilities,
     novelty,
@@ -66,6 +67,8 @@ RANK = 32
 BATCH = 32
 LEAST_DEVIATION = 1e-3
 LEAST_SPAN = 1e-3
+LEAST_FOR_LIMITS = 100
+"""Known frames for limits of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,12 +188,12 @@ def collect(
     ValueError
         If the recipe's frames have too few pixels.
     """
-    classifier = Classifier(bundle)
     size = range_of(frame_geometry(recipe), bundle.preprocessing)
     if size is None:
         raise ValueError(
             f"frames of {recipe.size} pixels are too small to tell odd ones: expected 129 or more"
         )
+    classifier = Classifier(bundle)
     total = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
     statistics: list[NDArray[np.float32]] = []
     features: list[NDArray[np.floating]] = []
@@ -278,8 +281,13 @@ def fit_oddness(
         ],
         axis=1,
     )[held_out]
-    middles = np.median(scores, axis=0)
-    return Oddness(means, deviations, near, layers, names, middles, _limits(scores, middles))
+    groups = group_of(look.logits[held_out])
+    parts = [scores[groups == group] for group in (0, 1)]
+    if min(len(part) for part in parts) < LEAST_FOR_LIMITS:
+        parts = [scores, scores]
+    middles = np.stack([np.median(part, axis=0) for part in parts])
+    limits = np.stack([_limits(part, middle) for part, middle in zip(parts, middles, strict=True)])
+    return Oddness(means, deviations, near, layers, names, middles, limits)
 
 
 def _scale(statistics: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

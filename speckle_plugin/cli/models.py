@@ -158,8 +158,13 @@ def export_model(
 def _preprocessing(text: str) -> Preprocessing | Literal["none", "log", "standardize"]:
     from speckle_plugin.network import find_bundle, shipped_bundles
 
-    if text == "none" or text == "log" or text == "standardize":  # noqa: PLR1714  mypy reads it so
-        return text
+    scalings: dict[str, Literal["none", "log", "standardize"]] = {
+        "none": "none",
+        "log": "log",
+        "standardize": "standardize",
+    }
+    if text in scalings:
+        return scalings[text]
     if text not in shipped_bundles() and not Path(text).is_file():
         raise ValueError(
             f"the preprocessing {text!r} is not known: give none, log or standardize, or the network whose "

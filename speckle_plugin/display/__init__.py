@@ -3,7 +3,8 @@
 A display may fail, hang or be closed; the scan neither waits for it nor notices.
 """
 
+from speckle_plugin.display.attached import AttachedFigure
 from speckle_plugin.display.live_figure import LiveFigure
 from speckle_plugin.display.place import NoDisplayError, Place, Wanted, choose_place
 
-__all__ = ["LiveFigure", "NoDisplayError", "Place", "Wanted", "choose_place"]
+__all__ = ["AttachedFigure", "LiveFigure", "NoDisplayError", "Place", "Wanted", "choose_place"]

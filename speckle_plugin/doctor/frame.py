@@ -35,7 +35,7 @@ REMEDIES = {
     Flag.NON_FINITE: "mask the pixels that are not finite",
     Flag.OTHER_PITCH: "speckle models NAME tells for which k step a network is; take another network",
     Flag.WRONG_K_STEP: "no network of the package is for it: train one, or set model to label all the same",
-    Flag.RESAMPLED: "frames are resampled to it, which costs little (docs/results.md)",
+    Flag.RESAMPLED: "frames are resampled; finer pixels cost nothing, coarser ones do (docs/results.md)",
     Flag.ASSUMED_CENTER: "state the beam centre: speckle center finds it",
     Flag.OUT_OF_DISTRIBUTION: "unlike the frames that the network was trained on: do not trust its label",
     Flag.CENTER_DISAGREES: "correct the beam centre: speckle center finds it",

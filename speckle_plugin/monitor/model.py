@@ -6,13 +6,13 @@ One thread looks at the server, so that ten people cost it no more than one. Pag
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -204,7 +204,7 @@ class Monitor:
             for key in [key for key, kept in self._pages.items() if now - kept.wanted > FORGOTTEN]:
                 del self._pages[key]
             due = [(key, kept) for key, kept in self._pages.items() if now >= kept.next_look]
-        return [functools.partial(self._look_at_page, key, kept) for key, kept in due]
+        return [partial(self._look_at_page, key, kept) for key, kept in due]
 
     def _look_at_page(self, key: tuple[int, str], kept: _KeptPage) -> None:
         began = time.monotonic()
@@ -222,7 +222,7 @@ class Monitor:
             due = [one for one in self._followed.values() if one.is_due]
         for one in left:
             one.close()
-        return [functools.partial(self._look_at_run, one) for one in due]
+        return [partial(self._look_at_run, one) for one in due]
 
     def _look_at_run(self, followed: FollowedRun) -> None:
         try:

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.extras import MissingExtraError, extra_needed
-from speckle_plugin.network.bundle import IMPORTED, Bundle, BundleError
+from speckle_plugin.network.bundle import Bundle, BundleError
+from speckle_plugin.network.bundle_checks import IMPORTED
 from speckle_plugin.network.imported import GraphForm
 from speckle_plugin.preprocessing import Preprocessing, RawCrop
 

@@ -66,9 +66,9 @@ def partially_coherent(
     fine = max(1, math.ceil(grid.pitch * BOX_LENGTH / math.pi - 1e-9))
     step = grid.pitch / fine
     padding = max(LEAST_PADDING, math.ceil(REACH / (coherence_length * step)))
-    shape = tuple((n - 1) * fine + 1 + 2 * padding for n in grid.shape)
+    rows, columns = ((n - 1) * fine + 1 + 2 * padding for n in grid.shape)
     row, column = (c * fine + padding for c in grid.beam_center)
-    wide = replace(grid, shape=shape, pitch=step, beam_center=(row, column))
+    wide = replace(grid, shape=(rows, columns), pitch=step, beam_center=(row, column))
     along_rows, along_columns = (_kernel(n, fine, padding, step, float(coherence_length)) for n in grid.shape)
     return np.maximum(along_rows @ coherent(wide) @ along_columns.T, 0.0)
 

@@ -26,7 +26,11 @@ from speckle_plugin.solving.pool import Outcome
 from speckle_plugin.solving.rows import opinion_row
 from speckle_plugin.structure import SolveSettings
 
-__all__ = ["StructureResults", "solver_configuration"]
+__all__ = ["FEWEST_ROWS", "StructureResults", "solver_configuration"]
+
+FEWEST_ROWS = 3
+"""Rows of the array of disks: TiledWriter puts one of 16 numbers or less into a table, where PostgreSQL takes
+none of two dimensions."""
 
 
 def solver_configuration(
@@ -83,7 +87,7 @@ class StructureResults:
         stream: str = STRUCTURE_STREAM,
     ) -> None:
         self._start, self._emit, self._clock, self._stream = start, emit, clock, stream
-        self._most_disks = settings.most_disks
+        self._most_disks = max(settings.most_disks, FEWEST_ROWS)
         self._configuration = configuration
         self._rows: DerivedStream | None = None
         self._open: dict[tuple[str, int], AskedFrame] = {}

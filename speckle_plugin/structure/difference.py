@@ -127,7 +127,8 @@ class _Score:
         """Give derivatives by the amplitude of a disk at places of a grid, shape (x, y)."""
         waves = np.zeros(self.known.shape, complex)
         waves[self.known] = np.conj(self.downhill) * form
-        k = [(np.arange(n) - c) * self.k_step for n, c in zip(waves.shape, self.model.center, strict=True)]
+        told = zip(self.known.shape, self.model.center, strict=True)
+        k = [(np.arange(size) - c) * self.k_step for size, c in told]
         with one_blas_thread():
             rows = np.exp(-1j * np.outer(x, k[0])) @ waves
             return np.asarray((rows @ np.exp(-1j * np.outer(k[1], y))).real)
@@ -250,9 +251,9 @@ def best_further_disks(
     return sorted(better, key=lambda c: -c.gain)
 
 
-def hidden_radius(observation: Observation, model: Model, gain: float, point_spread: float = 0.0) -> float:
+def hidden_radius(observation: Observation, model: Model, gain: float) -> float:
     """Find the radius of a further disk that would gain so much on average: smaller ones could hide."""
-    score = _Score(observation, model, point_spread)
+    score = _Score(observation, model, 0.0)
     low, high = 1e-3, float(model.radii.max())
     for _ in range(30):
         middle = math.sqrt(low * high)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -200,7 +201,7 @@ def test_bad_input(speckle: Speckle, small_bundle: Path, tmp_path: Path, frames:
         ("good.npz", ("--model", "missing.bundle"), "no bundle at missing.bundle"),
         ("good.npz", ("--model", "cut.bundle"), "may be truncated"),
         ("good.npz", ("--model", "changed.bundle"), "was changed or damaged"),
-        ("good.npz", ("--engine", "steam"), "unknown engine 'steam'"),
+        ("good.npz", ("--engine", "steam"), "'steam' is not one of"),
         ("good.npz", ("--out", "there.csv"), "--force"),
         ("good.npz", ("--out", "results.xls"), "must end with .csv"),
     ]
@@ -251,7 +252,8 @@ def test_the_k_step_of_the_frames_chooses_the_network(
     flag: str | None,
 ) -> None:
     path, out = tmp_path / "frames.npz", tmp_path / "results.csv"
-    np.savez(path, frames=frames[:2], beam_center=(0, 0), **({} if k_step is None else {"k_step": k_step}))
+    stated: dict[str, Any] = {} if k_step is None else {"k_step": k_step}
+    np.savez(path, frames=frames[:2], beam_center=(0, 0), **stated)
     result = speckle("classify", path, "--engine", "openvino", "--out", out, *options)
     assert result.exit_code == 0, result.output
     assert told in " ".join(result.stdout.split())

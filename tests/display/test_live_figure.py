@@ -20,7 +20,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from simulated_devices import quadrant
-from speckle_plugin.display import LiveFigure, NoDisplayError, Place, choose_place
+from speckle_plugin.display import AttachedFigure, LiveFigure, NoDisplayError, Place, choose_place
 from speckle_plugin.display.process import drawing_command
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.plans import classify_grid_scan
@@ -188,6 +188,27 @@ def test_no_display_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\n" not in str(told.value)
     with pytest.raises(NoDisplayError, match="this is no Jupyter kernel"):
         choose_place("inline")
+
+
+def test_a_session_without_a_display_measures(make_live, monkeypatch, caplog) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    attached = AttachedFigure(make_live(), "window")
+    assert attached.figure is None
+    assert caplog.text.count("there is no display for the live figure") == 1
+    with pytest.raises(NoDisplayError, match="there is no display"):
+        attached.open()
+    attached.open("none")
+
+
+def test_a_session_opens_and_closes_its_figure(make_live, monkeypatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":4711")
+    attached = AttachedFigure(make_live(), "window")
+    first = attached.figure
+    assert first is not None and first.place == "window" and first.process_id is None
+    attached.open("none")
+    assert attached.figure is None
+    attached.close()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import event_model
 import numpy as np
@@ -22,12 +23,13 @@ def test_a_sequence(store: TiledStore, make_live: Callable[..., LiveClassifier],
     live = make_live(FrameSettings(beam_center=(0.0, 0.0)))
     saver = RunSaver(store.runs, store.journal_directory)
     live.subscribe(saver, saves=True)
+    send: Callable[[str, Any], None] = live
     folder = store.frames_directory / f"sequence-{shape[0]}"
     folder.mkdir()
     for number, frame in enumerate(FRAMES):
         tifffile.imwrite(folder / f"scan_{number:06d}.tif", frame)
     run = event_model.compose_run()
-    live("start", run.start_doc)
+    send("start", run.start_doc)
     data_key = {
         "source": "test",
         "dtype": "array",
@@ -39,7 +41,7 @@ def test_a_sequence(store: TiledStore, make_live: Callable[..., LiveClassifier],
     described = run.compose_descriptor(
         name="primary", data_keys={"det": data_key}, hints={}, configuration={}, object_keys=owner
     )
-    live("descriptor", described.descriptor_doc)
+    send("descriptor", described.descriptor_doc)
     resource, compose_datum = event_model.compose_stream_resource(
         start=run.start_doc,
         mimetype="multipart/related;type=image/tiff",
@@ -47,15 +49,15 @@ def test_a_sequence(store: TiledStore, make_live: Callable[..., LiveClassifier],
         data_key="det",
         parameters={"template": "scan_{:06d}.tif", "chunk_shape": (1, 40, 50), "join_method": "stack"},
     )
-    live("stream_resource", resource)
+    send("stream_resource", resource)
     points = len(FRAMES) // shape[0]
     datum = compose_datum(
         indices={"start": 0, "stop": points},
         seq_nums={"start": 1, "stop": points + 1},
         descriptor=described.descriptor_doc,
     )
-    live("stream_datum", datum)
-    live("stop", run.compose_stop())
+    send("stream_datum", datum)
+    send("stop", run.compose_stop())
     saver.close()
     assert not saver.failures
     stored = store.runs[run.start_doc["uid"]]

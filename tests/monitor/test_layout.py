@@ -46,7 +46,7 @@ def test_layouts(
     start: Any, positions: list[str], table: pd.DataFrame, kind: str, axes: Any, step: Any
 ) -> None:
     layout = layout_of(start, positions, {"x": "mm"}, table)
-    assert (layout.kind, layout.x, layout.y) == (kind, *axes)
+    assert (str(layout.kind), (layout.x, layout.y)) == (kind, axes)
     assert layout.step == pytest.approx(step)
     if layout.x == "x":
         assert layout.x_label == "x (mm)"

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,12 +285,9 @@ def test_the_solved_sample_is_there(
 def test_no_such_run(store: TiledStore, make_monitor: Callable[..., Monitor]) -> None:
     monitor = make_monitor(store)
     for uid in ("no-such-run", "abc", str(uuid.uuid4())):
-        followed = monitor.follow(uid)
-        end = time.monotonic() + 20.0
-        while not monitor.problem_of(followed.uid):
-            assert monitor.follow(uid) and time.monotonic() < end
-            time.sleep(0.05)
-        assert monitor.problem_of(uid) == f"There is no run {uid}."
+        monitor.follow(uid)
+        found = partial(lambda uid: monitor.follow(uid) and monitor.problem_of(uid), uid)
+        assert wait_for(found) == f"There is no run {uid}."
     assert monitor.connection.problem == ""
 
 

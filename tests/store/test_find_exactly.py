@@ -21,7 +21,7 @@ from speckle_plugin.cli.run_selection import run_selection
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.structure_counts import StructureCounts
 from speckle_plugin.schema import CLASSIFICATION_STREAM, STRUCTURE_SUMMARY, SUMMARY, Flag, Opinion, Status
-from speckle_plugin.solving.results import StructureResults, solver_configuration
+from speckle_plugin.solving.results import FEWEST_ROWS, StructureResults, solver_configuration
 from speckle_plugin.solving.rows import opinion_row
 from speckle_plugin.store import RunSaver, Store, TiledStore, find_frames, find_runs
 from speckle_plugin.store.write.recovery import RECOVERED
@@ -436,7 +436,7 @@ def store_run(
 ) -> str:
     uid = str(uuid.uuid4())
     saver = RunSaver(database.runs, database.journal_directory)
-    settings = SolveSettings(most_disks=2)
+    settings = SolveSettings(most_disks=2)  # as an array in a table PostgreSQL refused it
     configuration = solver_configuration("all", 1.0, settings, FrameSettings().to_configuration())
     second = StructureResults({"uid": uid}, saver, settings, configuration)
 
@@ -445,7 +445,7 @@ def store_run(
             for index, told in enumerate(opinions or ()):
                 if told is not None:
                     frame = {"image_key": "det_image", "frame_index": index, "primary_seq_num": index + 1}
-                    row = {**opinion_row("not begun", settings.most_disks), **told._asdict(), **frame}
+                    row = {**opinion_row("not begun", FEWEST_ROWS), **told._asdict(), **frame}
                     second.take_over(row, results[index][1], 1e9)
             doc = second.stop(doc)
         if name == "stop" and forget_flags:  # as versions before 0.2 ended a run from its journal

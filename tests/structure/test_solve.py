@@ -131,6 +131,8 @@ def test_a_told_point_spread() -> None:
     structure = solve(*frame, SolveSettings(point_spread=1.0))
     assert structure.disk_number == 5, structure.reason
     assert largest_difference(disks_of(structure), truth_of(system)) < 1.0
+    assert structure.certificate == Certificate.UNDECIDED
+    assert "through a point spread nothing tells how small a disk could hide" in structure.reason
 
 
 def test_equal_radii_as_a_prior() -> None:

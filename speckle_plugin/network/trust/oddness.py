@@ -27,6 +27,9 @@ FARTHEST = 6.0
 STEEPNESS = np.array([4.0, 4.0, 1.0])
 """Of the scores of features, statistics and perceptron, beside that from the middle to the limit."""
 
+FEWEST = 2
+"""Classes that have limits of their own."""
+
 COUNTED = 1
 """Place, among the statistics, of whether a frame is one of counts: such frames are standardized apart."""
 
@@ -71,8 +74,9 @@ class Oddness:
     layers : sequence of array
         Weights and biases of the perceptron, in turns; its outputs are the known frames, then `kinds`.
     kinds : tuple of Flag
-    middles, limits : array, shape (3,)
-        Score of each detector that a known frame has in the middle, and that above which it flags.
+    middles, limits : array, shape (2, 3)
+        Score of each detector that a known frame has in the middle, and that above which it flags: first of
+        frames that the network takes for the fewest disks (see :func:`group_of`), then of all others.
     """
 
     means: NDArray[np.float32]
@@ -97,7 +101,8 @@ class Oddness:
         log_p = log_probabilities(values)
         odd = np.logaddexp.reduce(log_p[:, 1:], axis=1) - log_p[:, 0]
         scores = np.stack([novelty(look, features), self.known.distances(standardized), odd], axis=1)
-        detectors = scale(scores, self.middles, self.limits)
+        group = group_of(look.logits)
+        detectors = scale(scores, self.middles[group], self.limits[group])
         named = [self.kinds[place] for place in log_p[:, 1:].argmax(axis=1)]
         # The perceptron names the kind wherever it finds the frame odd, the others where it does not.
         flags = tuple(
@@ -117,6 +122,15 @@ def scale(
     """
     scaled = (scores - middles) / (limits - middles)
     return np.asarray(1.0 + (scaled - 1.0) * STEEPNESS)
+
+
+def group_of(logits: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Give 0 for frames that the network takes for one of the two fewest disk numbers, else 1.
+
+    Two disks give a few fringes, which look less alike from frame to frame than the speckles of many; with
+    the same limits most false alarms would be of them.
+    """
+    return np.asarray(np.mean(logits, axis=1).argmax(axis=1) >= FEWEST, np.intp)
 
 
 def standardize(

@@ -76,7 +76,7 @@ class View:
         Of the angle of each pixel.
     candidates : array of int16, shape (candidates, rows, columns)
         Rings about other places of the beam.
-    line_counts : array, shape (2, rows)
+    line_counts : tuple of two arrays, shape (rows,)
         Pixels of each row and column that are compared.
     """
 
@@ -89,7 +89,7 @@ class View:
     cosine: NDArray[np.float32]
     sine: NDArray[np.float32]
     candidates: NDArray[np.int16]
-    line_counts: tuple[NDArray[np.float64], NDArray[np.float64]]
+    line_counts: tuple[NDArray[np.float64], ...]
 
 
 def range_of(geometry: FrameGeometry, settings: Preprocessing) -> int | None:
@@ -161,7 +161,7 @@ def frame_statistics(
     # Pixels that the network does not see may hold anything.
     with np.errstate(all="ignore"):
         found = [_of_view(frame, given, view) for given, view in zip(inputs, views, strict=False)]
-        mean = np.mean(found, axis=0, dtype=np.float64)
+        mean = np.asarray(np.mean(found, axis=0, dtype=np.float64))
         return np.nan_to_num(mean, nan=0.0, posinf=LARGEST, neginf=-LARGEST).astype(np.float32)
 
 

@@ -124,8 +124,8 @@ def find_runs(
             raise TypeError(f"{name} is searched by a str, not by {text!r}")
     if plan is not None:
         conditions.append(equals("start.plan_name", plan))
-    wanted = {"model": model, "model_version": model_version}
-    conditions += _has_network(catalog, {key: text for key, text in wanted.items() if text is not None})
+    network = {"model": model, "model_version": model_version}
+    conditions += _has_network(catalog, {key: text for key, text in network.items() if text is not None})
     conditions += [equals(f"start.{key}", value) for key, value in (metadata or {}).items()]
     if flag is not None:
         conditions.append(_has_flag(catalog, check_flag(flag)))
