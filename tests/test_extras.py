@@ -74,7 +74,7 @@ def test_frames_are_classified_without_any_extra() -> None:
 @pytest.mark.parametrize(
     ("command", "package", "extra"),
     [
-        (["classify", "frames.npy", "--engine", "tensorflow"], "keras", "train"),
+        (["classify", "frames.npy", "--engine", "tensorflow"], "tensorflow", "train"),
         (["train", "mono", "--out", "runs/none"], "sklearn", "train"),
         (["demo"], "ophyd", "sim"),
     ],

@@ -77,7 +77,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     end(process)
 
 
-@pytest.fixture(scope="module", params=["ophyd", "ophyd-async"])
+@pytest.fixture(scope="module", params=["ophyd", pytest.param("ophyd-async", marks=pytest.mark.slow)])
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("queue") / request.param
     folder.mkdir()

@@ -62,6 +62,9 @@ def test_every_setting_can_stand_in_the_environment(
         "model": ("published", "published"),
         "engine": ("none", "none"),
         "image_keys": ("det_image, cam", ("det_image", "cam")),
+        "leave_out": ("baseline", ("baseline",)),
+        "darks": ("dark, det_dark", ("dark", "det_dark")),
+        "subtract_darks": ("true", True),
         "beam_center": ("3,4", (3.0, 4.0)),
         "mask": (f"cam={tmp_path}/mask.npy", {"cam": tmp_path / "mask.npy"}),
         "mask_polarity": ("used", "used"),
@@ -154,7 +157,7 @@ WRONG_FRAMES: dict[str, tuple[dict[str, Any], str]] = {
         {"masks": {"a": np.zeros((3, 3), bool)}, "image_keys": ("b",)},
         "leaves out",
     ),
-    "a key instead of keys": ({"image_keys": "det_image"}, "tuple of data keys"),
+    "a key instead of keys": ({"image_keys": "det_image"}, "tuple of names"),
     "a centre of one number": ({"beam_center": (1.0,)}, "beam_center"),
     "a centre of text": ({"beam_center": "1,2"}, "beam_center"),
 }

@@ -34,12 +34,13 @@ BASES: dict[str, tuple[str, ...]] = {
     "train": ("mono", "--out", "network"),
     "evaluate": ("small.bundle", "--only", "families"),
     "retrain": ("--store", "no data", "--out", "network"),
+    "report": ("last", "--data", "no data", "--out", "report.html"),
     "figures": ("--out", "pictures", "--force"),
 }
 """Arguments with which each command works, or says at once that it has nothing to work on."""
 
-LONG_RUNNING = {"demo", "serve", "worker", "bench", "doctor"}
-"""They begin sessions and servers, or look at the machine: their own tests give them what can't be."""
+LONG_RUNNING = {"demo", "serve", "worker", "monitor", "bench", "doctor", "calibrate"}
+"""They begin sessions and servers, look at the machine, or compute for minutes: other tests are theirs."""
 
 NASTY = ("", " ", "ä" * 300, *"""
 -1 0 1 1e3 1e400 nan -inf 999999999999 12345678901234567890123 2-1000000000 true None [] {} a=b
@@ -112,7 +113,7 @@ def test_every_command_is_tried() -> None:
     ),
 )
 @settings(
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

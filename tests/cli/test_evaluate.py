@@ -58,7 +58,7 @@ def bundle_of_small_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("training.evaluation.studies.SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
-    monkeypatch.setattr("training.evaluation.studies.UNKNOWN_FRAMES", 19)
+    monkeypatch.setattr("training.evaluation.oddness.UNKNOWN_FRAMES", 19)
     out = tmp_path / "report"
     monkeypatch.setattr("training.evaluation.solved.SETTINGS", SolveSettings(budget=1.0))
     options = ("--per-class", "2", "--seeds", "5,6", "--solve-frames", "1", "--out", out)

@@ -88,7 +88,7 @@ def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -
 
 def test_figure_2_shows_as_many_disks_as_it_says() -> None:
     panels = systems_picture("poly", (2, 15)).axes
-    assert [panel.get_title() for panel in panels[:2]] == ["n = 2", "n = 15"]
+    assert [panel.get_title() for panel in panels[:2]] == ["2 disks", "15 disks"]
     assert [len(panel.collections[0].get_paths()) for panel in panels[:2]] == [2, 15]
     assert [panel.images[0].get_size() for panel in panels[2:]] == [(257, 257)] * 2 + [(129, 129)] * 2
     others = systems_picture("poly", (2, 15), seed=1).axes
@@ -109,7 +109,7 @@ def test_figure_6_shows_the_moments_of_the_frames() -> None:
 
 def test_confusion_picture_writes_counts_where_they_belong() -> None:
     figure = confusion_picture([[9, 1, 0], [0, 10, 0], [0, 2, 8]], (2, 3, 4), "title")
-    (axes,) = figure.axes
+    axes = figure.axes[0]
     written = {text.get_position(): text.get_text() for text in axes.texts}
     # x is the number found, y the true one; zeros are left blank.
     assert written == {(0, 0): "9", (1, 0): "1", (1, 1): "10", (1, 2): "2", (2, 2): "8"}

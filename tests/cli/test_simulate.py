@@ -73,7 +73,7 @@ def test_photons(speckle: Speckle, tmp_path: Path) -> None:
         (("--disk-numbers", "five"), "'five' can't be read"),
         (("--family", "constant_radius", "--disk-numbers", "2,200"), "do not fit into the box"),
         (("--grid", "centered", "--size", "64"), "odd size"),
-        (("--size", "-3"), "positive integers"),
+        (("--size", "-3"), "Invalid value for '--size'"),
         (("--photons", "-1"), "photons must be a positive number"),
         (("--photons", "nan"), "photons must be a positive number"),
         (("--family", "triangles"), "'triangles' is not one of 'mono'"),

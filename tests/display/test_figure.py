@@ -132,6 +132,7 @@ def test_the_rate_of_few_frames() -> None:
     assert frame_rate(points) == pytest.approx(10.0)
 
 
+@pytest.mark.slow
 def test_many_runs_leave_no_memory() -> None:
     from dataclasses import replace
 

@@ -53,6 +53,7 @@ print("SHOWN", images.shown)
 """
 
 
+@pytest.mark.slow
 def test_scans_of_a_cell_share_an_image(tmp_path: Path) -> None:
     cells = [SET_UP, SCANS, SCANS, "figure.close(); live.close()"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

@@ -26,6 +26,7 @@ def _cells(data: Path) -> list[str]:
     return [cell.replace("-1, 1, 6", "-1, 1, 2") for cell in text]
 
 
+@pytest.mark.slow
 def test_the_kernel_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient = pytest.importorskip("nbclient")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))

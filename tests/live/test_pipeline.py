@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -573,10 +572,7 @@ def test_labels_out_of_distribution_are_counted_apart() -> None:
     descriptor = {"data_keys": {"det": data_key}}
     detector = describe_detector("det", descriptor, FrameSettings())
     results = RunResults({"uid": "u"}, lambda name, doc: None, FrameSettings())
-    classifier: Any = SimpleNamespace(
-        bundle=Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {}),
-        engine=SimpleNamespace(name="fake", precision="", device=""),
-    )
+    classifier = Classifier(Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {}), FakeEngine())
     for index, flags in enumerate([(), (Flag.OUT_OF_DISTRIBUTION,), (Flag.NEGATIVE,)]):
         reference = FrameReference(detector, index, index + 1, 1.0)
         results.expect(reference)

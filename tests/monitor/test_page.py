@@ -179,6 +179,7 @@ def test_a_run_that_is_not_there(shown: Shown, open_page: Callable[..., Any]) ->
     wait_for(open_page(f"{shown.url}&run=<b>nothing</b>"), "There is no run <b>nothing</b>")
 
 
+@pytest.mark.slow
 def test_a_browser_that_comes_back_after_a_day(
     data_directory: Path,
     run_engine: RunEngine,
@@ -250,6 +251,7 @@ class ServerWithUsers:
         return str(made.json()["secret"])
 
 
+@pytest.mark.slow
 def test_a_key_that_may_only_read_is_enough_and_the_server_may_be_gone_for_a_while(
     tmp_path: Path,
     run_engine: RunEngine,

@@ -202,6 +202,7 @@ np.save(sys.argv[1] + "/answer.npy", model.predict(np.load(sys.argv[1] + "/input
 """
 
 
+@pytest.mark.slow
 def test_networks_of_keras(tmp_path: Path) -> None:
     """In processes of their own: with TensorFlow in this one, Tiled's logging would break pytest's."""
     inputs = np.random.default_rng(0).exponential(1.0, (4, 32, 32, 1)).astype(np.float32)

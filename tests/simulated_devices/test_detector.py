@@ -350,7 +350,7 @@ def test_error_in_the_thread_fails_the_plan(
     def fail(*_: Any) -> None:
         raise ValueError("so many disks do not fit")
 
-    monkeypatch.setattr("simulated_devices.exposures.draw_system", fail)
+    monkeypatch.setattr("simulated_devices.world.draw_system", fail)
     with pytest.raises(FailedStatus) as failure:
         run_engine(count([detector]))
     assert "so many disks do not fit" in str(failure.value.__cause__)

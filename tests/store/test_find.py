@@ -92,7 +92,7 @@ def test_find_runs(catalog: Any, named: dict[str, str], arguments: dict[str, Any
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"label": "7"}, "int such as 7"),
+        ({"label": "7"}, "no network gives the label '7'"),
         ({"label": True}, "int such as 7"),
         ({"label": -1}, "no network gives the label -1"),
         ({"max_confidence": 80}, "percent"),
@@ -277,7 +277,7 @@ def test_only_the_files_that_are_asked_for_are_opened(
             saver(name, doc)
         image = here.runs[uid]["primary/det_image"]
         assert image[2, 0, 0] == 2
-    assert len(opened) == 2  # the first, for the shape, and the third
+    assert len(opened) == 3  # the first, for its links and for the shape, and the third
 
 
 def test_files_of_other_shapes_are_refused(store: TiledStore) -> None:

@@ -18,6 +18,6 @@ from training import precision
     ],
 )
 def test_precision(wanted: str, gpus: int, quick: bool, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_gpus", lambda: gpus)
+    monkeypatch.setattr(precision, "count_gpus", lambda backend: gpus)
     monkeypatch.setattr(precision, "has_quick_bfloat16", lambda: quick)
     assert precision.supported_precision(wanted) == chosen

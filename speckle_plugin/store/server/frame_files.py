@@ -130,9 +130,12 @@ def _linked(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.arra
     there = [path for path in paths if os.path.isfile(path)]
     if not there:
         return None
-    with h5open(there[0], **access) as file:
-        if not _is_linked(file, dataset):
-            return None
+    try:
+        with h5open(there[0], **access) as file:
+            if not _is_linked(file, dataset):
+                return None
+    except OSError:  # one that is spoiled must not take the others with it: `_stack` looks for a whole one
+        return None
     with _source(there[0], dataset) as source:
         frames, *size = source.shape
         dtype = source.dtype
