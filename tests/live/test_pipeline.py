@@ -31,7 +31,7 @@ from speckle_plugin.plans import classify_count, classify_grid_scan, classify_sc
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.store import RunSaver
-from tests.testing.engine import CLASSES
+from tests.testing.engine import CLASSES, FakeEngine
 
 
 def test_each_frame_of_a_scan_has_a_row(run_engine: RunEngine, make_live, make_detector, documents) -> None:
