@@ -43,21 +43,21 @@ def serve(
 
     data = data or read_settings().data
     with TiledStore(data.expanduser(), port=port) as store:
-        if profile is not None:
-            write_profile(store, profile)
-        console = stdout()
-        told = f"serving {data} at {store.uri}, for this machine and user only"
-        console.print(told, soft_wrap=True, markup=False)
-        join = command("speckle", "query", "--data", data)
-        console.print(f"join     {join}, or start a session on it", soft_wrap=True, markup=False)
-        if profile is not None:
-            console.print(f'         databroker.catalog["{profile}"]', markup=False)
-        # The address holds the key: who types the command may see it, and the door is theirs anyway.
-        console.print(f"Tiled    {store.web_url} (frames and metadata)", soft_wrap=True, markup=False)
-        monitor = command("speckle", "monitor", "--data", data, "--show")
-        console.print(f"browser  {monitor}", soft_wrap=True, markup=False)
-        remark("Ctrl-C ends it")
         try:
+            if profile is not None:
+                write_profile(store, profile)
+            console = stdout()
+            told = f"serving {data} at {store.uri}, for this machine and user only"
+            console.print(told, soft_wrap=True, markup=False)
+            join = command("speckle", "query", "--data", data)
+            console.print(f"join     {join}, or start a session on it", soft_wrap=True, markup=False)
+            if profile is not None:
+                console.print(f'         databroker.catalog["{profile}"]', markup=False)
+            # The address holds the key: who types the command may see it, and the door is theirs anyway.
+            console.print(f"Tiled    {store.web_url} (frames and metadata)", soft_wrap=True, markup=False)
+            monitor = command("speckle", "monitor", "--data", data, "--show")
+            console.print(f"browser  {monitor}", soft_wrap=True, markup=False)
+            remark("Ctrl-C ends it")
             threading.Event().wait()
         except KeyboardInterrupt:
             remark("ending; who else uses the directory keeps the server")

@@ -136,8 +136,11 @@ def test_a_run_in_progress_grows_on_two_pages(
     for page in pages:
         wait_for(page, "ended: success")
         wait_for(page, "60 classified")
-        assert page_length(page) == 60
         wait_for(page, r"Frame 59 ")
+        end = time.monotonic() + 20
+        while page_length(page) != 60:  # the figure is drawn after the words
+            assert time.monotonic() < end, page_length(page)
+            page.wait_for_timeout(100)
 
 
 def page_length(page: Any) -> int:

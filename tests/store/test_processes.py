@@ -279,6 +279,9 @@ def test_speckle_serve(data_directory: Path) -> None:
         server = server_of(data_directory)
     os.kill(server.pid, 0)  # it stays, though nobody else uses it
     assert "speckle query --data" in served.stdout.readline()
+    assert served.stderr is not None
+    while "Ctrl-C ends it" not in (line := served.stderr.readline()):
+        assert line, "it ended by itself"
     served.send_signal(signal.SIGINT)
     _, errors = served.communicate(timeout=60)
     assert served.returncode == 0 and "Traceback" not in errors
