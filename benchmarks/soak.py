@@ -195,7 +195,7 @@ class _Plans:
         self._sample = SpeckleSample(name="sample", sample_map=SampleMap(), family="poly", seed=seed)
         self._det = self._detector("det")
         self._noisy = self._detector("noisy", response=DetectorResponse(photons=1e5, dtype="uint16"))
-        self._dark = self._detector("dark", response=DetectorResponse(photons=1e-9))
+        self._dark = self._detector("faint", response=DetectorResponse(photons=1e-9))
 
     def _detector(self, name: str, **settings: Any) -> FlySpeckleDetector:
         folder = self._session.store.frames_directory
