@@ -1,21 +1,14 @@
-"""Updates and answers of the drawing process as bytes: a line of JSON, and arrays in numpy's format.
-
-Nothing that is read can run code, as pickled objects can.
-"""
+"""Updates and answers of the drawing process as bytes."""
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import asdict
 from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from speckle_plugin.display.answers import Image, Trouble
 from speckle_plugin.display.course import Axis, Course
 from speckle_plugin.display.view import Picture, Point, Progress, ScanHead, Update
+from speckle_plugin.wire import pack_line, pack_message, read_exactly, read_line, read_message
 
 __all__ = ["pack_answer", "pack_update", "read_answer", "read_update"]
 
@@ -26,7 +19,7 @@ ARRAYS = ("pixels", "probabilities")
 def pack_update(update: Update) -> bytes:
     """Give the bytes of an update."""
     head, picture = update.head, update.picture
-    arrays = {} if picture is None else {name: _packed(getattr(picture, name)) for name in ARRAYS}
+    arrays = {} if picture is None else {name: getattr(picture, name) for name in ARRAYS}
     told = None
     if picture is not None:
         told = {name: value for name, value in vars(picture).items() if name not in ARRAYS}
@@ -35,9 +28,8 @@ def pack_update(update: Update) -> bytes:
         "points": list(update.points),
         "picture": told,
         "progress": asdict(update.progress),
-        "bytes": {name: len(packed) for name, packed in arrays.items()},
     }
-    return b"".join((_line(header), *arrays.values()))
+    return pack_message(header, arrays)
 
 
 def read_update(stream: IO[bytes]) -> Update:
@@ -50,8 +42,7 @@ def read_update(stream: IO[bytes]) -> Update:
     ValueError
         If it holds something else.
     """
-    header = _read_line(stream)
-    arrays = {name: _unpacked(_read_exactly(stream, size)) for name, size in header["bytes"].items()}
+    header, arrays = read_message(stream)
     picture = header["picture"]
     if picture is not None:
         center = picture.pop("center")
@@ -78,43 +69,13 @@ def _head(told: dict[str, Any]) -> ScanHead:
 def pack_answer(answer: Image | Trouble) -> bytes:
     """Give the bytes of an answer."""
     if isinstance(answer, Image):
-        return _line({"bytes": len(answer.png)}) + answer.png
-    return _line({"trouble": answer.message})
+        return pack_line({"bytes": len(answer.png)}) + answer.png
+    return pack_line({"trouble": answer.message})
 
 
 def read_answer(stream: IO[bytes]) -> Image | Trouble:
     """Read an answer; what it raises is as for :func:`read_update`."""
-    header = _read_line(stream)
+    header = read_line(stream)
     if "trouble" in header:
         return Trouble(str(header["trouble"]))
-    return Image(_read_exactly(stream, int(header["bytes"])))
-
-
-def _line(values: dict[str, Any]) -> bytes:
-    return json.dumps(values).encode() + b"\n"
-
-
-def _read_line(stream: IO[bytes]) -> dict[str, Any]:
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError("the stream ended")
-    values: dict[str, Any] = json.loads(line)
-    return values
-
-
-def _packed(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _unpacked(packed: bytes) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(packed), allow_pickle=False)
-    return array
-
-
-def _read_exactly(stream: IO[bytes], size: int) -> bytes:
-    found = stream.read(size)
-    if len(found) < size:
-        raise EOFError("the stream ended")
-    return found
+    return Image(read_exactly(stream, int(header["bytes"])))
