@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speckle_plugin.monitor.listening import Listener
+from speckle_plugin.store.listening import Listener
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun

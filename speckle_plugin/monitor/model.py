@@ -20,12 +20,12 @@ import numpy as np
 from speckle_plugin.monitor.connection import Connection, is_gone, one_line
 from speckle_plugin.monitor.explaining import Asked, Explainer, Saliency
 from speckle_plugin.monitor.followed import FollowedRun, RunState
-from speckle_plugin.monitor.listening import Listener
 from speckle_plugin.monitor.region_means import RegionMeans
 from speckle_plugin.monitor.run_list import RunList, RunPage
 from speckle_plugin.monitor.shown_frame import ShownFrame, frame_and_mask, show_frame
 from speckle_plugin.network import shipped_bundles
 from speckle_plugin.store import StoredRun
+from speckle_plugin.store.listening import Listener
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from speckle_plugin.schema import SUMMARY
 from speckle_plugin.store import find_runs
+from speckle_plugin.store.listening import Listener
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
-__all__ = ["Changes", "WaitingRuns", "waits_for_labels"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["WaitingRuns", "listen_for_changes", "waits_for_labels"]
 
 
 def waits_for_labels(run: BlueskyRun) -> bool:
@@ -72,38 +70,6 @@ class WaitingRuns:
         self._open.add(uid)
 
 
-class Changes:
-    """Sets an event when the server tells of new runs or ends of runs; polling does without it.
-
-    Parameters
-    ----------
-    runs : CatalogOfBlueskyRuns
-    changed : threading.Event
-    """
-
-    def __init__(self, runs: CatalogOfBlueskyRuns, changed: threading.Event) -> None:
-        self._changed = changed
-        self._closing = False
-        self._subscription = runs.subscribe()
-        self._tell_all = self._tell  # Tiled keeps weak references
-        self._subscription.child_created.add_callback(self._tell_all)
-        self._subscription.child_metadata_updated.add_callback(self._tell_all)
-        self._thread = threading.Thread(target=self._listen, name="speckle-changes", daemon=True)
-        self._thread.start()
-
-    def _tell(self, update: Any) -> None:
-        self._changed.set()
-
-    def _listen(self) -> None:
-        try:
-            # From the past as well, so that nothing falls between the last look and now.
-            self._subscription.start(0)
-        except Exception as error:  # a server without a streaming cache, or one that is gone
-            if not self._closing:
-                logger.info("no word of changes from the server (%s): it is asked again and again", error)
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._closing = True
-        self._subscription.disconnect(wait=False)
-        self._thread.join(5.0)
+def listen_for_changes(runs: CatalogOfBlueskyRuns, changed: threading.Event) -> Listener:
+    """Have an event set when the server tells of new runs or ends of runs; polling does without it."""
+    return Listener(runs.subscribe, ("child_created", "child_metadata_updated"), lambda update: changed.set())

@@ -26,7 +26,7 @@ from speckle_plugin.reprocess.parts import SharedRun
 from speckle_plugin.schema import CHOSEN_AMONG
 from speckle_plugin.store import StorageError, Store, StoredRun
 from speckle_plugin.store.leases import RunLeases
-from speckle_plugin.worker.catalog import Changes, WaitingRuns, waits_for_labels
+from speckle_plugin.worker.catalog import WaitingRuns, listen_for_changes, waits_for_labels
 from speckle_plugin.worker.documents import ClaimedRuns, FinishedRun, ResultKeeper
 from speckle_plugin.worker.engine import SharedEngine
 
@@ -122,7 +122,7 @@ class Worker:
 
     def run(self, interval: float = 2.0) -> None:
         """Work until `end`, looking every so many seconds, and when the server tells of changes."""
-        changes = Changes(self._store.runs, self._changed)
+        changes = listen_for_changes(self._store.runs, self._changed)
         try:
             while not self._ended.is_set():
                 self._changed.clear()

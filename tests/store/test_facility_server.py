@@ -25,7 +25,7 @@ from speckle_plugin.network import find_bundle
 from speckle_plugin.session import start_session
 from speckle_plugin.store import StorageError, TiledStore, connect, find_frames, find_runs
 from speckle_plugin.worker import Worker
-from speckle_plugin.worker.catalog import Changes
+from speckle_plugin.worker.catalog import listen_for_changes
 from tests.store.postgres import find_binaries, free_port, postgres_cluster, process_that_answers
 
 # Tiled (0.2.20) opens its subscriptions in a way that websockets (17) wants changed.
@@ -86,7 +86,7 @@ def test_a_session_by_one_setting(
     with start_session(engine="none", table=False) as session:
         assert session.store.uri.startswith(facility.uri)
         changed = threading.Event()
-        changes = Changes(session.catalog, changed)
+        changes = listen_for_changes(session.catalog, changed)
         det: Any = make_detector(data_directory=session.store.frames_directory, grid=quadrant(257))
         (uid,) = cast("tuple[str, ...]", session.RE(bp.count([det], 3), sample="A7"))
         assert not session.saver.failures

@@ -17,7 +17,7 @@ from speckle_plugin.session import Session
 from speckle_plugin.store import find_frames
 from speckle_plugin.store.leases import RunLeases
 from speckle_plugin.worker import Worker
-from speckle_plugin.worker.catalog import Changes
+from speckle_plugin.worker.catalog import listen_for_changes
 
 # Tiled (0.2.20) opens its subscriptions in a way that websockets (17) wants changed.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager")
@@ -138,7 +138,7 @@ def test_it_works_until_it_is_told_to_end(
 
 def test_the_server_tells_of_changes(session: Session, measure: Callable[[int], str]) -> None:
     changed = threading.Event()
-    changes = Changes(session.catalog, changed)
+    changes = listen_for_changes(session.catalog, changed)
     measure(1)
     assert changed.wait(20)
     changes.close()
