@@ -60,24 +60,24 @@ def parse_numbers(text: str, what: str, least: int = 0, largest: int = LARGEST_N
     ValueError
         If it is none of these, they are too many, or a number is out of bounds.
     """
-    numbers: set[int] = set()
+    spans: dict[str, range] = {}
     try:
         for part in text.split(","):
             first, _, last = part.partition("-")
-            span = range(int(first), int(last or first) + 1)
-            if span and (span[0] < least or span[-1] > largest):
-                beyond = span[0] if span[0] < least else span[-1]
-                raise _BoundsError(f"{what} must be from {least} to {largest}, not {beyond}")
-            if len(span) > MOST_NUMBERS:
-                raise _BoundsError(f"{what} {part!r} are {len(span)}: give at most {MOST_NUMBERS}")
-            numbers |= set(span) or _nothing(part)
-    except _BoundsError:
-        raise
+            spans[part] = range(int(first), int(last or first) + 1)
     except ValueError:
+        spans = {}
+    if not spans or not all(spans.values()):  # a range that runs backwards is empty
         raise ValueError(
             f"the {what} {text!r} can't be read: give a range such as 2-20 or a list such as 2,5,9"
-        ) from None
-    return tuple(sorted(numbers))
+        )
+    for part, span in spans.items():
+        if span[0] < least or span[-1] > largest:
+            beyond = span[0] if span[0] < least else span[-1]
+            raise ValueError(f"{what} must be from {least} to {largest}, not {beyond}")
+        if len(span) > MOST_NUMBERS:
+            raise ValueError(f"{what} {part!r} are {len(span)}: give at most {MOST_NUMBERS}")
+    return tuple(sorted(set().union(*spans.values())))
 
 
 def parse_classes(text: str) -> tuple[int, ...] | tuple[str, ...]:
@@ -92,14 +92,6 @@ def parse_classes(text: str) -> tuple[int, ...] | tuple[str, ...]:
     if not any(part[:1].isdigit() for part in parts):
         return tuple(parts)
     return tuple(number for part in parts for number in parse_disk_numbers(part))
-
-
-class _BoundsError(ValueError):
-    pass
-
-
-def _nothing(part: str) -> set[int]:
-    raise ValueError(f"the range {part} runs backwards")
 
 
 def parse_beam_center(text: str, order: CenterOrder = "row-column") -> tuple[float, float]:
