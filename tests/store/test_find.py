@@ -277,7 +277,7 @@ def test_only_the_files_that_are_asked_for_are_opened(
             saver(name, doc)
         image = here.runs[uid]["primary/det_image"]
         assert image[2, 0, 0] == 2
-    assert len(opened) == 3  # the first, for its links and for the shape, and the third
+    assert len(opened) == 2  # the first, for the shape, and the third
 
 
 def test_files_of_other_shapes_are_refused(store: TiledStore) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,9 +67,10 @@ class FrameFilesAdapter(HDF5Adapter):
         if is_array and not options.get("slice") and not options.get("squeeze"):
             access = {key: value for key, value in options.items() if key not in ("slice", "squeeze")}
             read = _stack if len(data_source.assets) > 1 else _cut
-            array = _linked(data_source, dataset, access)
-            if array is None:
+            try:
                 array = read(data_source, dataset, access)
+            except _LinkedFramesError as found:
+                array = _linked(data_source, dataset, found.path)
             if array is not None:
                 metadata = dict(node.metadata_)
                 return HDF5ArrayAdapter(array, data_source.structure, metadata=metadata, specs=node.specs)
@@ -98,18 +98,39 @@ def _check(*uris: str, dataset: str, options: dict[str, Any]) -> None:
 def _opened(path: Any, dataset: str, **access: Any) -> Iterator[Any]:
     """Open a dataset or a group of a file, unless it is, or leads to, a part of another file."""
     with h5open(path, **access) as file:
-        node = file[dataset]
-        if isinstance(node, h5py.Dataset):
-            foreign = dataset if node.file != file or _is_elsewhere(node) else None
-        else:
-            foreign = dataset if node.file != file else _foreign_part(file)
-        if foreign is not None:
-            raise HTTPException(
-                403,
-                f"{path}: {foreign} lies in another file (external link, virtual dataset or raw data), and "
-                "this server follows no such references: have the detector write its frames into this file",
-            )
-        yield node
+        yield _own_node(file, path, dataset)
+
+
+@contextmanager
+def _looked_into(path: Any, dataset: str, **access: Any) -> Iterator[Any]:
+    """Open the dataset of the first file; what is true of it is true of all."""
+    with h5open(path, **access) as file:
+        if _is_linked(file, dataset):
+            raise _LinkedFramesError(path)
+        yield _own_node(file, path, dataset)
+
+
+class _LinkedFramesError(Exception):
+    """The frames are to be read by :func:`_linked`."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def _own_node(file: h5py.File, path: Any, dataset: str) -> Any:
+    node = file[dataset]
+    if isinstance(node, h5py.Dataset):
+        foreign = dataset if node.file != file or _is_elsewhere(node) else None
+    else:
+        foreign = dataset if node.file != file else _foreign_part(file)
+    if foreign is not None:
+        raise HTTPException(
+            403,
+            f"{path}: {foreign} lies in another file (external link, virtual dataset or raw data), and "
+            "this server follows no such references: have the detector write its frames into this file",
+        )
+    return node
 
 
 def _is_elsewhere(node: Any) -> bool:
@@ -123,20 +144,14 @@ def _foreign_part(file: h5py.File) -> str | None:
     ) or file.visititems(lambda name, node: name if _is_elsewhere(node) else None)
 
 
-def _linked(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.Array | None:
-    """Join files that take their frames from others of their folder; None if the first one does not."""
+def _linked(data_source: Any, dataset: str, first: Any) -> dask.array.Array | None:
+    """Join files that take their frames from others of their folder, as the first one does.
+
+    None if they hold others than the documents spoke of.
+    """
     structure = data_source.structure
     paths = [path_from_uri(asset.data_uri) for asset in data_source.assets]
-    there = [path for path in paths if os.path.isfile(path)]
-    if not there:
-        return None
-    try:
-        with h5open(there[0], **access) as file:
-            if not _is_linked(file, dataset):
-                return None
-    except OSError:  # one that is spoiled must not take the others with it: `_stack` looks for a whole one
-        return None
-    with _source(there[0], dataset) as source:
+    with _source(first, dataset) as source:
         frames, *size = source.shape
         dtype = source.dtype
     wanted = math.prod(structure.shape[:-2])
@@ -186,7 +201,7 @@ def _cut(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array.A
     """
     (asset,) = data_source.assets
     path, wanted = path_from_uri(asset.data_uri), data_source.structure.shape
-    with _opened(path, dataset, **access) as node:
+    with _looked_into(path, dataset, **access) as node:
         shape = getattr(node, "shape", ())
     rows, rest = divmod(math.prod(wanted), max(math.prod(shape[1:]), 1))
     if not shape or rest or rows >= shape[0] or not math.prod(wanted):
@@ -203,7 +218,7 @@ def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array
     paths = [path_from_uri(asset.data_uri) for asset in data_source.assets]
     for number, path in enumerate(paths, start=1):
         try:
-            with _opened(path, dataset, **access) as node:
+            with _looked_into(path, dataset, **access) as node:
                 shape, chunks, dtype = node.shape, node.chunks or node.shape, node.dtype
             break
         except OSError:  # a file that is lost must not take the others with it
