@@ -40,11 +40,10 @@ def answer(
     """
     model, observation = found.model, found.selection.observation
     hidden = 0.0
-    if observation.noise != "none" and settings.point_spread > 0:
-        # What a blur leaves of a disk depends on its place: seed 2613, n = 10 was certified with 9.
-        hidden = math.inf
-    elif observation.noise != "none":
-        hidden = hidden_radius(observation, model, WORTH)
+    if observation.noise != "none":
+        hidden = hidden_radius(
+            observation, model, WORTH, found.selection.extent, found.selection.refinement.point_spread
+        )
     certificate, reason = certify(
         model,
         Evidence(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +43,7 @@ class Evidence:
     weakest, remaining : float
         What the least significant disk gains, and what the best further disk would.
     hidden : float
-        Radius below which a disk could hide; 0 where that cannot be, infinite where nobody knows.
+        Radius below which a disk could hide; 0 where that cannot be.
     out_of_time : bool
     tolerance : float
         Residual up to which a frame without noise is explained.
@@ -97,11 +96,6 @@ def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
     if evidence.remaining > evidence.worth:
         return Certificate.UNDECIDED, f"a further disk would gain {evidence.remaining:.0f}"
     smallest = evidence.smallest or SMALLEST_PART * float(model.radii.mean())
-    if math.isinf(evidence.hidden) and math.isfinite(smallest):
-        return (
-            Certificate.UNDECIDED,
-            "explained to the noise; but through a point spread nothing tells how small a disk could hide",
-        )
     if evidence.hidden > smallest:
         return (
             Certificate.UNDECIDED,

@@ -113,11 +113,14 @@ class _Score:
             spread = _seen_by(self.known, (values - expected) / variance, point_spread)
             self.downhill = spread * 2.0 * scale * amplitude
         self.information = 0.5 * np.abs(slope) ** 2  # mean of Re(slope* e)^2 over phases
-        if point_spread > 0:
-            self.information = self.information * _kept(model, point_spread * observation.k_step)
+        self.width = point_spread * observation.k_step
+
+    def kept(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the share of a disk's information that the point spread leaves at places, shape (places,)."""
+        return _kept(self.model, self.width, places)
 
     def of_radius(self, radius: float) -> tuple[NDArray[np.float64], float]:
-        """Form factors of a disk at the pixels, and the information of its amplitude."""
+        """Form factors of a disk at the pixels, and the information of its amplitude without point spread."""
         form = math.pi * radius**2 * normalized_form(self.k * radius)
         return form, float((self.information * form**2).sum())
 
@@ -147,13 +150,15 @@ class _Score:
                 slopes = self.slopes(form, x, y)
                 i, j = np.unravel_index(slopes.argmax(), slopes.shape)
                 place = np.array([x[i], y[j]])
+            information *= float(self.kept(place[None])[0])
             found.append((max(float(slopes[i, j]), 0.0) ** 2 / information, radius, place))
         gain, near, place = max(found, key=lambda f: f[0])
         best = (-math.inf, near)
+        kept = float(self.kept(place[None])[0])
         for radius in near * RADIUS_STEPS:
             form, information = self.of_radius(float(radius))
             slope = float(self.slopes(form, place[:1], place[1:])[0, 0])
-            best = max(best, (2.0 * slope - information, float(radius)))
+            best = max(best, (2.0 * slope - information * kept, float(radius)))
         return Candidate(max(gain, candidate.gain), float(place[0]), float(place[1]), best[1])
 
 
@@ -168,12 +173,17 @@ def _seen_by(
     return np.asarray(gaussian_filter(image, point_spread)[known])
 
 
-def _kept(model: Model, width: float) -> float:
-    """Give the share of a disk's information that a blur in k leaves: the fringes with far disks go first."""
-    apart = model.positions[:, None] - model.positions[None]
-    kept = np.exp(-((width * np.hypot(apart[..., 0], apart[..., 1])) ** 2))
-    weights = np.outer(np.ones(model.number), model.radii**4) * (1.0 - np.eye(model.number))
-    return float((kept * weights).sum() / weights.sum()) if model.number > 1 else 1.0
+def _kept(model: Model, width: float, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the share of the information of a disk at each place that a blur leaves, shape (places,).
+
+    A disk shows by its fringes with the others, and a Gaussian blur of standard deviation `width` in k takes
+    the amplitude of those with a disk at a distance d down to exp(-(width d)^2 / 2): far disks go first.
+    """
+    if width == 0:
+        return np.ones(len(places))
+    distance = np.hypot(*(places[:, None, :] - model.positions[None, :, :]).transpose(2, 0, 1))
+    weights = model.radii**4
+    return np.asarray(np.exp(-((width * distance) ** 2)) @ weights / weights.sum())
 
 
 def best_further_disks(
@@ -210,17 +220,17 @@ def best_further_disks(
         n = scipy.fft.next_fast_len(2 * n)
     spacing = 2.0 * np.pi / (n * observation.k_step)
     period = n * spacing
-    low = (model.positions - model.radii[:, None]).min(axis=0)
-    high = (model.positions + model.radii[:, None]).max(axis=0)
-    middle, reach = (low + high) / 2.0, np.maximum(extent - (high - low) / 2.0, 0.0)
-    axes = [(np.arange(n) * spacing - m + period / 2.0) % period + m - period / 2.0 for m in middle]
-    near_enough = [np.flatnonzero(np.abs(a - m) <= r) for a, m, r in zip(axes, middle, reach, strict=True)]
+    sides = _reach(model, extent)
+    axes = [(np.arange(n) * spacing - m + period / 2.0) % period + m - period / 2.0 for m, _ in sides]
+    near_enough = [np.flatnonzero(np.abs(a - m) <= r) for a, (m, r) in zip(axes, sides, strict=True)]
     if min(len(which) for which in near_enough) == 0:
         return []
     x, y = (a[which] for a, which in zip(axes, near_enough, strict=True))
     free = np.ones((len(x), len(y)), bool)
     for place, r in zip(model.positions, model.radii, strict=True):
         free &= np.hypot(x[:, None] - place[0], y[None, :] - place[1]) > r - 3.0
+    places = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
+    kept = np.maximum(score.kept(places).reshape(free.shape), 1e-30)
     phase = [np.exp(1j * observation.k_step * c * a) for c, a in zip(model.center, (x, y), strict=True)]
     found: list[Candidate] = []
     for radius in radii:
@@ -230,13 +240,13 @@ def best_further_disks(
         # With k = (row - center) k_step the sum over pixels of (...) exp(-i k x) is a transform and a phase.
         slope = scipy.fft.fft2(waves)[np.ix_(*near_enough)]
         slope = (slope * phase[0][:, None] * phase[1][None, :]).real
-        gain = np.where(free & (slope > 0), slope**2 / information, 0.0)
+        gain = np.where(free & (slope > 0), slope**2 / (information * kept), 0.0)
         reach_points = max(2, round(20.0 / spacing))
         for _ in range(2 * most):
             at = np.unravel_index(gain.argmax(), gain.shape)
             if gain[at] <= 0:
                 break
-            area = min(max(slope[at] / information, 1e-4), 30.0)
+            area = min(max(slope[at] / (information * kept[at]), 1e-4), 30.0)
             place = float(x[at[0]]), float(y[at[1]])
             found.append(Candidate(float(gain[at]), *place, radius * math.sqrt(area)))
             gain[
@@ -251,14 +261,29 @@ def best_further_disks(
     return sorted(better, key=lambda c: -c.gain)
 
 
-def hidden_radius(observation: Observation, model: Model, gain: float) -> float:
-    """Find the radius of a further disk that would gain so much on average: smaller ones could hide."""
-    score = _Score(observation, model, 0.0)
+def hidden_radius(
+    observation: Observation, model: Model, gain: float, extent: float, point_spread: float = 0.0
+) -> float:
+    """Find the radius of a further disk that would gain so much on average: smaller ones could hide.
+
+    Through a point spread it is that of the place where a disk shows least.
+    """
+    score = _Score(observation, model, point_spread)
+    axes = [np.linspace(-reach, reach, 9) + middle for middle, reach in _reach(model, extent)]
+    kept = float(score.kept(np.stack(np.meshgrid(*axes), -1).reshape(-1, 2)).min())
     low, high = 1e-3, float(model.radii.max())
     for _ in range(30):
         middle = math.sqrt(low * high)
-        if score.of_radius(middle)[1] < gain:
+        if score.of_radius(middle)[1] * kept < gain:
             low = middle
         else:
             high = middle
     return math.sqrt(low * high)
+
+
+def _reach(model: Model, extent: float) -> list[tuple[float, float]]:
+    """Give for each axis the middle of the sample, and how far from it the centre of a disk may be."""
+    low = (model.positions - model.radii[:, None]).min(axis=0)
+    high = (model.positions + model.radii[:, None]).max(axis=0)
+    reach = np.maximum(extent - (high - low) / 2.0, 0.0)
+    return [(float(m), float(r)) for m, r in zip((low + high) / 2.0, reach, strict=True)]
