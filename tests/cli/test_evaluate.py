@@ -12,7 +12,7 @@ import pytest
 from speckle_plugin.network import find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.structure import SolveSettings
-from training.evaluation import studies
+from training.evaluation import oddness, studies
 
 
 def test_it_measures_the_shipped_weights(speckle, tmp_path) -> None:
@@ -72,10 +72,12 @@ FEW_VALUES: dict[str, Any] = {
 def test_every_study_is_measured_and_reported(
     speckle, bundle_of_small_frames, tmp_path, monkeypatch, values
 ) -> None:
-    for name, few in FEW_VALUES.items() if values == "few" else ():
-        monkeypatch.setattr(studies, name, few)
+    if values == "few":
+        for name, few in FEW_VALUES.items():
+            monkeypatch.setattr(studies, name, few)
+        monkeypatch.setattr(oddness, "UNKNOWNS", ("one disk", "flat Poisson noise", *oddness.FAULTS))
     monkeypatch.setattr(studies, "SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
-    monkeypatch.setattr("training.evaluation.oddness.UNKNOWN_FRAMES", 19)
+    monkeypatch.setattr(oddness, "UNKNOWN_FRAMES", 19)
     out = tmp_path / "report"
     # A frame that no disks explain takes all of it.
     monkeypatch.setattr("training.evaluation.solved.SETTINGS", SolveSettings(budget=0.2))
