@@ -16,6 +16,7 @@ from speckle_plugin.shell import command
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from simulated_devices import SpeckleSample
     from speckle_plugin.live import RunReport
     from speckle_plugin.preprocessing import Preprocessing
     from speckle_plugin.session import Session
@@ -61,13 +62,14 @@ def demo(
     from speckle_plugin.documents.descriptors import FrameSettings
     from speckle_plugin.session import start_session
 
+    sample = _sample(family, seed)  # before anything is started: it needs the extra sim
     started = time.monotonic()
     remark("starting the Tiled server, loading the classifier ...")
     # What settings say of detectors and profiles is meant for measurements.
     with start_session(data, model=model, engine=engine, frames=FrameSettings(), profile="") as session:
         # Waits for the classifier, so that the times are of frames only.
         settings = session.live.classifier.bundle.preprocessing
-        uid = _scan(session, points, family, seed)
+        uid = _scan(session, points, sample, seed)
         report = session.live.reports[uid]
         table = _query(session, uid)
         picture = _draw(session, table, settings, data / "demo.png", family)
@@ -76,13 +78,18 @@ def demo(
     remark(f"finished in {time.monotonic() - started:.0f} s")
 
 
-def _scan(session: Session, points: int, family: str, seed: int) -> str:
-    """Scan the sample, and give the uid of the run."""
-    from simulated_devices import SampleMap, SpeckleDetector, SpeckleSample
-    from speckle_plugin.plans import classify_grid_scan
+def _sample(family: str, seed: int) -> SpeckleSample:
+    from simulated_devices import SampleMap, SpeckleSample
 
     sample_map = SampleMap("patches", seed=seed, parts=PATCHES)
-    sample = SpeckleSample(name="sample", sample_map=sample_map, family=family, seed=seed)
+    return SpeckleSample(name="sample", sample_map=sample_map, family=family, seed=seed)
+
+
+def _scan(session: Session, points: int, sample: SpeckleSample, seed: int) -> str:
+    """Scan the sample, and give the uid of the run."""
+    from simulated_devices import SpeckleDetector
+    from speckle_plugin.plans import classify_grid_scan
+
     det = SpeckleDetector(
         name="det",
         sample=sample,
@@ -91,8 +98,10 @@ def _scan(session: Session, points: int, family: str, seed: int) -> str:
         nominal_exposure_time=EXPOSURE_TIME,
         seed=seed,
     )
-    axes = (sample.y, *sample_map.y_range, points, sample.x, *sample_map.x_range, points)
-    plan = classify_grid_scan([det], *axes, snake_axes=True, md={"purpose": "demo", "family": family})
+    axes = (sample.y, *sample.map.y_range, points, sample.x, *sample.map.x_range, points)
+    plan = classify_grid_scan(
+        [det], *axes, snake_axes=True, md={"purpose": "demo", "family": sample.family.get()}
+    )
     (uid,) = cast("tuple[str, ...]", session.RE(plan))
     return uid
 

@@ -41,7 +41,7 @@ def evaluate(
     noise, of other sizes, with the beam off its centre, masked in part, with the beam inside; and frames that
     the network was not made for. Beside it stand baselines without a network, and the structure solution
     (speckle solve) on a few frames of each set. The report is report.md with
-    pictures; results.json holds the numbers; both are written anew after every study.
+    pictures; results.json holds the numbers; both are brought up to date after every study.
 
     **Example**
 
@@ -69,9 +69,11 @@ def evaluate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # that it can't be made must be known before, not after
 
+    sections: dict[str, list[str]] = {}
+
     def keep(results: dict[str, Any]) -> None:
         if out is not None:
-            write_report(results, out)
+            write_report(results, out, sections)
 
     with progress_bar() as progress:
         task = progress.add_task("loading the network", total=None, numbers="")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import bluesky.plans as bp
 import h5py
 import pytest
 from typer.testing import CliRunner, Result
 
+from simulated_devices import SpeckleDetector, SpeckleSample, quadrant
 from speckle_plugin.cli import app
 from speckle_plugin.cli.complete import recorded_bundle
+from speckle_plugin.live import PipelineSettings
 from speckle_plugin.network import find_bundle, load_bundle
+from speckle_plugin.session import start_session
 from speckle_plugin.store import TiledStore, find_frames, find_runs
 from tests.testing.commands import Refused
 
@@ -22,12 +28,10 @@ MEASURE = """
 import os, signal, sys, time
 import bluesky.plans as bp
 from simulated_devices import SpeckleDetector, SpeckleSample, quadrant
-from speckle_plugin.live import PipelineSettings
 from speckle_plugin.session import start_session
 
-data, model, killed = sys.argv[1], sys.argv[2], sys.argv[3] == "killed"
-settings = PipelineSettings(pending_bytes=1, when_full="defer")
-with start_session(data, model=model, table=False, settings=None if killed else settings) as session:
+data, model = sys.argv[1:]
+with start_session(data, model=model, table=False) as session:
     sample, folder = SpeckleSample(name="sample", seed=1), session.store.frames_directory
     one, two = (
         SpeckleDetector(name=name, sample=sample, data_directory=folder, grid=quadrant(65), seed=1,
@@ -52,20 +56,10 @@ with start_session(data, model=model, table=False, settings=None if killed else 
 
     uids = []
     session.RE.subscribe(lambda name, doc: uids.append(doc["uid"]), "start")
-    if killed:
-        engine.run = answer_once
-        session.RE.subscribe(die)
-    for _ in range(2):
-        session.RE(bp.count([one, two], 6))
+    engine.run = answer_once
+    session.RE.subscribe(die)
+    session.RE(bp.count([one, two], 6))
 """
-
-
-def measure(data: Path, model: Path, how: str) -> int:
-    command = [sys.executable, "-c", MEASURE, str(data), str(model), how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    if how != "killed":
-        assert done.returncode == 0, done.stderr
-    return done.returncode
 
 
 def complete(*arguments: object) -> Result:
@@ -80,14 +74,14 @@ def frames_on_disk(data: Path) -> dict[str, int]:
     return counts
 
 
-def test_a_scan_whose_process_was_killed(small_bundle: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    assert measure(data, small_bundle, "killed") == -signal.SIGKILL
-    on_disk = frames_on_disk(data)
-    assert list((data / "journal").glob("*.jsonl"))
-
-    with TiledStore(data):  # open, so that the commands join its server
-        check_completion(data, small_bundle, on_disk)
+def test_a_scan_whose_process_was_killed(small_bundle: Path, data_directory: Path) -> None:
+    with TiledStore(data_directory):  # whose server the scan and the commands join
+        command = [sys.executable, "-c", MEASURE, str(data_directory), str(small_bundle)]
+        killed = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        on_disk = frames_on_disk(data_directory)
+        assert list((data_directory / "journal").glob("*.jsonl"))
+        check_completion(data_directory, small_bundle, on_disk)
 
 
 def check_completion(data: Path, small_bundle: Path, on_disk: dict[str, int]) -> None:
@@ -120,11 +114,23 @@ def check_completion(data: Path, small_bundle: Path, on_disk: dict[str, int]) ->
 
 
 @pytest.fixture(scope="module")
-def measured(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def measured(
+    small_bundle: Path, initialized: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A data directory with two runs of deferred frames."""
-    data = tmp_path_factory.mktemp("complete") / "data"
-    measure(data, small_bundle, "deferring")
-    with TiledStore(data):
+    data = Path(shutil.copytree(initialized, tmp_path_factory.mktemp("complete") / "data"))
+    settings = PipelineSettings(pending_bytes=1, when_full="defer")
+    with start_session(data, model=str(small_bundle), table=False, settings=settings) as session:
+        common: dict[str, Any] = {
+            "sample": SpeckleSample(name="sample", seed=1),
+            "data_directory": session.store.frames_directory,
+            "grid": quadrant(65),
+            "seed": 1,
+        }
+        one = SpeckleDetector(name="one", frames_per_trigger=2, **common)
+        two = SpeckleDetector(name="two", **common)
+        for _ in range(2):
+            session.RE(bp.count([one, two], 6))
         yield data
 
 

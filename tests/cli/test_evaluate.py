@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from speckle_plugin.network import find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.structure import SolveSettings
-from training.evaluation.studies import STUDIES
+from training.evaluation import oddness, studies, unknowns
 
 
 def test_it_measures_the_shipped_weights(speckle, tmp_path) -> None:
@@ -43,7 +44,8 @@ def bundle_of_small_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the shipped weights for frames of 65 pixels: quick, and often wrong."""
     bundle = find_bundle()
     recipe = bundle.training["recipe"]
-    small = {**recipe, "frames": {**recipe["frames"], "size": 65}}
+    frames = {**recipe["frames"], "size": 65, "families": ["poly", "mono"], "shares": []}
+    small = {**recipe, "frames": frames}
     path = tmp_path_factory.mktemp("bundle") / "small.bundle"
     save_bundle(
         replace(
@@ -56,16 +58,34 @@ def bundle_of_small_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("training.evaluation.studies.SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
-    monkeypatch.setattr("training.evaluation.oddness.UNKNOWN_FRAMES", 19)
+FEW_VALUES: dict[str, Any] = {
+    "PHOTONS": (1e3, 1e7),
+    "SIZES": (65, 97),
+    "BEAM_OFFSETS": (0.5, 2.0),
+    "REAL_WORLD": {name: studies.REAL_WORLD[name] for name in ("ideal", "spheres")},
+    "CENTERED_PHOTONS": (0.0, 1e4),
+}
+"""Of each study; all of them take minutes."""
+
+
+@pytest.mark.parametrize("values", ["few", pytest.param("all", marks=pytest.mark.slow)])
+def test_every_study_is_measured_and_reported(
+    speckle, bundle_of_small_frames, tmp_path, monkeypatch, values
+) -> None:
+    if values == "few":
+        for name, few in FEW_VALUES.items():
+            monkeypatch.setattr(studies, name, few)
+        monkeypatch.setattr(oddness, "UNKNOWNS", ("one disk", "flat Poisson noise", *unknowns.FAULTS))
+    monkeypatch.setattr(studies, "SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
+    monkeypatch.setattr(oddness, "UNKNOWN_FRAMES", 19)
     out = tmp_path / "report"
-    monkeypatch.setattr("training.evaluation.solved.SETTINGS", SolveSettings(budget=1.0))
+    # A frame that no disks explain takes all of it.
+    monkeypatch.setattr("training.evaluation.solved.SETTINGS", SolveSettings(budget=0.2))
     options = ("--per-class", "2", "--seeds", "5,6", "--solve-frames", "1", "--out", out)
     result = speckle("evaluate", bundle_of_small_frames, *options)
     assert result.exit_code == 0, result.output
     results = json.loads((out / "results.json").read_text())
-    assert list(results) == ["about", *STUDIES]
+    assert list(results) == ["about", *studies.STUDIES]
     mono = results["families"]["mono"]
     assert mono["all"]["frames"] == 76
     assert set(mono["seeds"]) == {"5", "6"}
@@ -79,7 +99,7 @@ def test_every_study_is_measured_and_reported(speckle, bundle_of_small_frames, t
     assert results["baselines"]["mono, 1e4 photons"]["radial average"]["accuracy"] > 0.1
     assert 0 < results["baselines"]["mono"]["structure"]["seconds_per_frame"] < 60
     text = (out / "report.md").read_text()
-    assert {line[3:].lower() for line in text.splitlines() if line.startswith("## ")} == set(STUDIES)
+    assert {line[3:].lower() for line in text.splitlines() if line.startswith("## ")} == set(studies.STUDIES)
     assert "not made for" not in text
     for picture in out.glob("*.png"):
         assert picture.name in text

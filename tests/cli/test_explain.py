@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
+import bluesky.plans as bp
 import h5py
 import numpy as np
 import pytest
 
+from simulated_devices import SpeckleDetector, SpeckleSample
+from speckle_plugin.cli.stored_frame import read_stored_frame
 from speckle_plugin.frames.files import open_frames
+from speckle_plugin.session import start_session
 from tests.testing.commands import Speckle
 
 
 def _speckle(*arguments: object) -> subprocess.CompletedProcess[str]:
-    # TensorFlow's log handler and a Tiled server's logging do not survive pytest's capturing.
+    # TensorFlow's log handler does not survive pytest's capturing.
     command = [sys.executable, "-c", "from speckle_plugin.cli import app; app()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
@@ -42,45 +46,32 @@ def test_a_frame_of_a_file(small_bundle: Path, tmp_path: Path, frames: np.ndarra
         assert saved["inputs"].shape == saved["grad_cam"].shape == (1, 64, 64)
 
 
-ASK_FOR_WHAT_IS_NOT_THERE = """
-import sys
-from speckle_plugin.cli.stored_frame import read_stored_frame
-from speckle_plugin.store import TiledStore
-
-with TiledStore(sys.argv[1]) as store:
-    for arguments in ((sys.argv[2], 99), (sys.argv[2], 0, "other"), ("nowhere", 0)):
-        try:
-            read_stored_frame(store.runs, *arguments)
-        except ValueError as error:
-            print(error)
-"""
-
-
-def test_a_frame_of_a_stored_run(tmp_path: Path) -> None:
-    data, arrays = tmp_path / "data", tmp_path / "arrays.npz"
-    result = _speckle("demo", "--data", data, "--points", 2, "--seed", 3)
-    assert result.returncode == 0, result.stderr
-    (uid,) = re.findall(r"^run +([-0-9a-f]{36})", result.stdout, re.MULTILINE)
-    result = _speckle("explain", "--data", data, "--run", uid[:8], "--frame-index", 2, "--arrays", arrays)
-    assert result.returncode == 0, result.stderr
-    assert f"run {uid[:8]}, det_image, frame 2: " in result.stdout
-    assert "nothing says where the beam is" not in result.stderr
-    files = sorted((data / "frames").rglob("*.h5"), key=lambda path: path.stat().st_mtime_ns)
-    with np.load(arrays) as saved, h5py.File(files[2]) as file:
-        np.testing.assert_array_equal(saved["frame"], file["/entry/data/data"][0])
-        assert saved["saliency"].any()
-        assert saved["pitch"] == pytest.approx(np.pi / 2000)
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK_FOR_WHAT_IS_NOT_THERE, data, uid],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
-    no_frame, no_key, no_run = asked.stdout.splitlines()
-    assert "there are 4 frames, none with index 99" in no_frame
-    assert "no image key 'other': choose by `image_key` among det_image" in no_key
-    assert "no stored run has the uid nowhere" in no_run
+def test_a_frame_of_a_stored_run(data_directory: Path, tmp_path: Path) -> None:
+    arrays = tmp_path / "arrays.npz"
+    with start_session(data_directory, table=False) as session:
+        sample = SpeckleSample(name="sample", seed=3)
+        det: Any = SpeckleDetector(
+            name="det", sample=sample, data_directory=session.store.frames_directory, seed=3
+        )
+        (uid,) = cast("tuple[str, ...]", session.RE(bp.count([det], 4)))
+        chosen = ("--run", uid[:8], "--frame-index", 2)
+        result = _speckle("explain", "--data", data_directory, *chosen, "--arrays", arrays)
+        assert result.returncode == 0, result.stderr
+        assert f"run {uid[:8]}, det_image, frame 2: " in result.stdout
+        assert "nothing says where the beam is" not in result.stderr
+        files = sorted(data_directory.rglob("frames/*.h5"), key=lambda path: path.stat().st_mtime_ns)
+        with np.load(arrays) as saved, h5py.File(files[2]) as file:
+            np.testing.assert_array_equal(saved["frame"], file["/entry/data/data"][0])
+            assert saved["saliency"].any()
+            assert saved["pitch"] == pytest.approx(np.pi / 2000)
+        wrong: list[tuple[tuple[Any, ...], str]] = [
+            ((uid, 99), "there are 4 frames, none with index 99"),
+            ((uid, 0, "other"), "no image key 'other': choose by `image_key` among det_image"),
+            (("nowhere", 0), "no stored run has the uid nowhere"),
+        ]
+        for arguments, message in wrong:
+            with pytest.raises(ValueError, match=message):
+                read_stored_frame(session.catalog, *arguments)
 
 
 @pytest.mark.parametrize("kind", ["npz", "compressed", "single", "h5"])

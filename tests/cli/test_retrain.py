@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +16,7 @@ import training.stored_frames
 from speckle_plugin.cli import retrain as command
 from speckle_plugin.cli.run_selection import RunSelection
 from speckle_plugin.network import Bundle, load_bundle
+from speckle_plugin.store import TiledStore
 from tests.testing.commands import Refused, Speckle
 
 
@@ -44,36 +42,22 @@ def test_bad_input(refused: Refused, arguments: tuple[str, ...], message: str) -
     assert not Path("child").exists()
 
 
-SEVERAL = """
-import json, sys
-from typer.testing import CliRunner
-from speckle_plugin.cli import app
-from speckle_plugin.store import TiledStore
-
-with TiledStore("data"):
-    pass
-for arguments in json.loads(sys.argv[1]):
-    result = CliRunner().invoke(app, ["retrain", "--out", "child", "--store", "data", *arguments])
-    print(json.dumps([result.exit_code, result.stderr]))
-"""
-
-
-def test_bad_queries_of_a_store(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("run,frame,label\n")
+def test_bad_queries_of_a_store(
+    speckle: Speckle, data_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labels.csv").write_text("run,frame,label\n")
     cases = {
         "the query finds no runs": ["--label", "7"],
         "the query finds no runs: widen it": ["--where", "family=poly"],
         "must be a time such as": ["--since", "yesterday"],
         "labels.csv lacks the columns run_uid, frame_index, disk_number": ["--labels", "labels.csv"],
     }
-    # In a process of its own: a Tiled server sets up logging, which pytest's capturing does not survive.
-    command = [sys.executable, "-c", SEVERAL, json.dumps(list(cases.values()))]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    for (code, error), message in zip(results, cases, strict=True):
-        assert code == 2 and message in error, error
-    assert not (tmp_path / "child").exists()
+    with TiledStore(data_directory):  # whose server the commands join
+        for message, arguments in cases.items():
+            result = speckle("retrain", "--out", "child", "--store", data_directory, *arguments)
+            assert result.exit_code == 2 and message in result.stderr, result.stderr
+    assert not Path("child").exists()
 
 
 def test_the_structure_solution_is_the_teacher(

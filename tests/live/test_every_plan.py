@@ -243,6 +243,8 @@ def check(documents: Any, frames: int | None) -> None:
     assert sum(summary["classified"] for summary in books) == counted == len(documents.rows())
 
 
+# All plans go through the same lines, which other tests cover; tracing them takes a third of the time.
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", [*PLANS, *PREPROCESSORS])
 def test_a_plan(
     run_engine: RunEngine, parts: Parts, documents: Any, live: LiveClassifier, store: TiledStore, name: str

@@ -19,7 +19,7 @@ from bluesky import RunEngine
 from bluesky import plans as bp
 
 from speckle_plugin.live import SecondOpinion
-from speckle_plugin.monitor import growing_tables, run_list
+from speckle_plugin.monitor import growing_tables, model, run_list
 from speckle_plugin.monitor.explaining import Asked, explain_asked
 from speckle_plugin.monitor.followed import WAITING, RunState
 from speckle_plugin.monitor.model import Monitor
@@ -97,6 +97,7 @@ def test_runs_come_in_pages_the_newest_first(
     data_directory: Path, make_monitor: Callable[..., Monitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_list, "PAGE", 3)
+    monkeypatch.setattr(model, "LIST_INTERVAL", 0.5)
     uids = [str(uuid.uuid4()) for _ in range(7)]
     with TiledStore(data_directory) as store:
         monitor = make_monitor(store)
@@ -107,7 +108,7 @@ def test_runs_come_in_pages_the_newest_first(
                 saver(name, doc)
         saver.close()
         newest = page_of(monitor, total=7)
-        assert [row.uid for row in newest.rows] == uids[:-4:-1], "without another word, a few seconds later"
+        assert [row.uid for row in newest.rows] == uids[:-4:-1], "without another word, a little later"
         assert [row.uid for row in page_of(monitor, 2).rows] == uids[:1]
         assert page_of(monitor, 9).number == 2, "behind the last page there is the last one"
         assert page_of(monitor, 0, "with flagged frames").rows == ()
@@ -129,19 +130,19 @@ def test_a_run_grows_without_its_table_being_read_again(
         lambda request: asked.append(request.url.path) if request.method == "GET" else None
     )
     before = page_of(monitor).total
-    scan = measure_beside(store, 40, period=0.2)
+    seen = [0]
+    scan = measure_beside(store, 12, held=lambda frames: frames in (4, 8) and seen[-1] < frames)
     uid = page_of(monitor, total=before + 1).rows[0].uid
-    seen: list[int] = []
     while scan.is_alive():
         state = monitor.follow(uid).state
-        if state is not None and state.is_open and state.counts["classified"] > (seen or [0])[-1]:
+        if state is not None and state.is_open and state.counts["classified"] > seen[-1]:
             seen.append(state.counts["classified"])
             assert monitor.run_page(0, "all runs").rows[0].uid == uid  # type: ignore[union-attr]
         time.sleep(0.05)
     reads = [path for path in asked if path.endswith("internal") and "/table/" in path]
     state = state_of(monitor, uid, lambda state: not state.is_open)
-    assert state.table.equals(find_frames(store.runs[uid])) and len(state.table) == 40
-    assert len(seen) >= 2 and seen == sorted(seen)
+    assert state.table.equals(find_frames(store.runs[uid])) and len(state.table) == 12
+    assert {4, 8} <= set(seen) and seen == sorted(seen)
     assert len([path for path in reads if uid in path]) <= 4, "each table once; the rest is told"
 
 
@@ -161,20 +162,20 @@ def test_it_grows_where_the_server_says_nothing(
             pass
 
     monkeypatch.setattr(growing_tables, "Listener", Deaf)
-    monkeypatch.setattr("speckle_plugin.monitor.model.Listener", Deaf)
+    monkeypatch.setattr(model, "Listener", Deaf)
     monkeypatch.setattr(growing_tables, "SILENCE", 0.3)
     monkeypatch.setattr(growing_tables, "SHARE", 1.0)
-    monkeypatch.setattr("speckle_plugin.monitor.model.LIST_INTERVAL", 0.3)
+    monkeypatch.setattr(model, "LIST_INTERVAL", 0.3)
     monitor = make_monitor(store)
     before = page_of(monitor).total
-    scan = measure_beside(store, 60, period=0.2)
+    seen: set[int] = set()
+    scan = measure_beside(store, 12, held=lambda frames: frames in (4, 8) and frames not in seen)
     uid = page_of(monitor, total=before + 1).rows[0].uid
-    seen = set()
     while scan.is_alive():
         seen.add(state_of(monitor, uid).counts["classified"])
         time.sleep(0.05)
-    assert len(seen) >= 2
-    assert state_of(monitor, uid, lambda state: not state.is_open).counts["classified"] == 60
+    assert {4, 8} <= seen
+    assert state_of(monitor, uid, lambda state: not state.is_open).counts["classified"] == 12
 
 
 def test_frames_without_labels_and_without_positions(
@@ -299,13 +300,14 @@ def test_the_server_restarts_under_it(
 ) -> None:
     interval = "speckle_plugin.store.server.join.WATCH_INTERVAL"
     monkeypatch.setattr(interval, 0.1)
+    monkeypatch.setattr(model, "LIST_INTERVAL", 0.3)
     with TiledStore(data_directory) as store:
         first = measure(run_engine, store, 2)
         monitor = make_monitor(store)
         state_of(monitor, first)
         address = read_address(data_directory)
         assert address is not None
-        monkeypatch.setattr(interval, 5.0)  # so long is it gone: not to be missed
+        monkeypatch.setattr(interval, 2.0)  # so long is it gone: not to be missed
         time.sleep(0.3)
         os.kill(address.pid, signal.SIGKILL)
 

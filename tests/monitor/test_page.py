@@ -123,22 +123,22 @@ def test_a_run_in_progress_grows_on_two_pages(
     open_page: Callable[..., Any],
 ) -> None:
     pages = [open_page(shown.url) for _ in range(2)]
-    scan = measure_beside(store, 60, scan_id=200, period=0.15)
+    drawn = [0]
+    scan = measure_beside(store, 9, scan_id=200, held=lambda frames: frames in (3, 6) and drawn[-1] < frames)
     wait_for(pages[0], r"\b201\b")
     for page in pages:
         page.locator(".tabulator-row").first.click()
         wait_for(page, "Scan 201")
-    drawn: list[int] = []
     while scan.is_alive():
         drawn.append(page_length(pages[0]))
-        pages[0].wait_for_timeout(150)
-    assert len(set(drawn)) >= 4 and drawn == sorted(drawn), drawn
+        pages[0].wait_for_timeout(100)
+    assert {3, 6} <= set(drawn) and drawn == sorted(drawn), drawn
     for page in pages:
         wait_for(page, "ended: success")
-        wait_for(page, "60 classified")
-        wait_for(page, r"Frame 59 ")
+        wait_for(page, "9 classified")
+        wait_for(page, r"Frame 8 ")
         end = time.monotonic() + 20
-        while page_length(page) != 60:  # the figure is drawn after the words
+        while page_length(page) != 9:  # the figure is drawn after the words
             assert time.monotonic() < end, page_length(page)
             page.wait_for_timeout(100)
 

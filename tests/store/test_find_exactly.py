@@ -82,7 +82,8 @@ OPINIONS = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+# The lines are the same with both, and tracing them takes time.
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.no_cover)])
 def database(
     request: pytest.FixtureRequest, initialized: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:

@@ -90,6 +90,17 @@ def test_closing_twice(data_directory: Path) -> None:
     store.close()
 
 
+def test_an_answer_comes_at_once(store: TiledStore) -> None:
+    """It does not wait for the client's acknowledgement, which the kernel sends after 40 ms."""
+    client = store.runs.context.http_client
+    seconds = []
+    for _ in range(20):
+        began = time.perf_counter()
+        client.get(f"{store.uri.partition('/metadata')[0]}/").raise_for_status()
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds[5:]) < 0.035, "the first few are acknowledged at once in any case"
+
+
 def test_connect(store: TiledStore) -> None:
     for uri in (store.uri, store.uri.removesuffix("/metadata/runs")):
         with connect(uri, store.api_key) as other:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,13 @@ def measure(
     response: DetectorResponse | None = None,
     second_opinion: SecondOpinion | None = None,
     truth: bool = True,
-    period: float = 0.0,
+    held: Callable[[int], bool] | None = None,
     **metadata: Any,
 ) -> str:
     """Scan a sample along x, with `count` frames, and save the run; gives its uid.
 
-    Without `truth` the detector does not tell the disk numbers. `period` is waited after each frame.
+    Without `truth` the detector does not tell the disk numbers. `held` is told the frames so far, after each
+    one; the scan waits while it is true, but not longer than 30 s.
     """
     sample_map = SampleMap("gradient", disk_numbers=tuple(disk_numbers))
     sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=seed)
@@ -75,7 +78,7 @@ def measure(
     token = engine.subscribe(live if classified else saver)
     try:
         result: Any = engine(
-            bp.scan([detector], sample.x, -1, 1, count, per_step=_then_wait(period), md=metadata)
+            bp.scan([detector], sample.x, -1, 1, count, per_step=_then_wait(held), md=metadata)
         )
     finally:
         engine.unsubscribe(token)
@@ -84,11 +87,14 @@ def measure(
     return str(result.run_start_uids[0])
 
 
-def _then_wait(period: float) -> Any:
+def _then_wait(held: Callable[[int], bool] | None) -> Any:
+    frames = itertools.count(1)
+
     def per_step(detectors: Any, step: Any, pos_cache: Any) -> Any:
         yield from bps.one_nd_step(detectors, step, pos_cache)
-        if period:
-            yield from bps.sleep(period)
+        taken, end = next(frames), time.monotonic() + 30.0
+        while held is not None and held(taken) and time.monotonic() < end:
+            yield from bps.sleep(0.05)
 
     return per_step
 

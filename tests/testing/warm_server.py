@@ -74,6 +74,7 @@ def _wait_and_fork(path: str) -> None:
     from speckle_plugin.store.server import process
 
     assert speckle_plugin.store.server.application.make_application is not None
+    process.LOOK_INTERVAL = 0.05  # tests wait for the end of each
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -24,7 +24,9 @@ SOLVER = "structure solution, certified and right, few frames"
 """Its row among the baselines."""
 
 
-def write_report(results: Mapping[str, Any], folder: Path) -> Path:
+def write_report(
+    results: Mapping[str, Any], folder: Path, sections: dict[str, list[str]] | None = None
+) -> Path:
     """Write the report, and return the path of its text.
 
     Parameters
@@ -33,7 +35,11 @@ def write_report(results: Mapping[str, Any], folder: Path) -> Path:
         `about` (name, version, sha256, seeds, date, machine) and the numbers of each study.
     folder : path
         Made if it is not there; files of an earlier report in it are replaced.
+    sections : dict of str to list of str, optional
+        Lines of the studies that were written already, which are not written and drawn again; extended by
+        those of the others.
     """
+    sections = {} if sections is None else sections
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, indent=1, default=float) + "\n")
     about = results["about"]
@@ -41,9 +47,11 @@ def write_report(results: Mapping[str, Any], folder: Path) -> Path:
     lines += [f"- {key}: {value}" for key, value in about.items()]
     for name, write in SECTIONS.items():
         if name in results:
-            found = results[name]
-            text = write(found, folder) if found else ["The bundle is not made for this study."]
-            lines += ["", f"## {name[0].upper()}{name[1:]}", "", *text]
+            if name not in sections:
+                found = results[name]
+                text = write(found, folder) if found else ["The bundle is not made for this study."]
+                sections[name] = list(text)
+            lines += ["", f"## {name[0].upper()}{name[1:]}", "", *sections[name]]
     path = folder / "report.md"
     path.write_text("\n".join(lines) + "\n")
     return path
