@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import gaussian_filter
 
 from speckle_plugin.blas_threads import one_blas_thread
@@ -31,6 +32,13 @@ RADIUS_STEPS = np.geomspace(0.35, 1.8, 9)
 
 APART = 15.0
 """Candidates nearer to each other than this are one, in points of the finest map at least 2."""
+
+
+PLACES = 5
+"""Places along each axis where it is calculated what a point spread leaves of a disk."""
+
+SMALL = 0.2
+"""Radius of the disk for which it is, as a part of the mean radius."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def difference_peaks(
 class _Score:
     """Derivatives of the log-likelihood by the amplitude of a small further disk, on the frame's pixels."""
 
-    def __init__(self, observation: Observation, model: Model, point_spread: float) -> None:
+    def __init__(self, observation: Observation, model: Model, extent: float, point_spread: float) -> None:
         self.known = observation.known
         self.model = model
         self.k_step = observation.k_step
@@ -106,6 +114,7 @@ class _Score:
             off = (np.sqrt(np.maximum(values, 0.0)) - np.sqrt(expected)) / local
             slope = math.sqrt(scale) * amplitude / np.maximum(size, 1e-30) / local
             self.downhill = off * slope
+            variance = 4.0 * np.maximum(expected, 1e-30) * local**2
         else:
             counts = observation.noise == "counts"
             variance = observation.variance + (np.maximum(expected, 1e-3) if counts else 0.0)
@@ -113,11 +122,49 @@ class _Score:
             spread = _seen_by(self.known, (values - expected) / variance, point_spread)
             self.downhill = spread * 2.0 * scale * amplitude
         self.information = 0.5 * np.abs(slope) ** 2  # mean of Re(slope* e)^2 over phases
-        self.width = point_spread * observation.k_step
+        self.sides = _reach(model, extent)
+        self._kept: RegularGridInterpolator | None = None
+        if point_spread > 0:
+            axes = [
+                m + np.linspace(-r, r, PLACES) if r > 0 else np.array([m, m + 1.0]) for m, r in self.sides
+            ]
+            shares = self._shares(
+                np.asarray(np.conj(amplitude) * scale, complex), variance, point_spread, *axes
+            )
+            self._kept = RegularGridInterpolator(
+                tuple(axes), np.log(shares), bounds_error=False, fill_value=None
+            )
 
-    def kept(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the share of a disk's information that the point spread leaves at places, shape (places,)."""
-        return _kept(self.model, self.width, places)
+    def kept(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the share of a disk's information that the point spread leaves at places of a grid.
+
+        A disk shows by its fringes with the others, and a blur takes those with far disks first. The share
+        is calculated at some places, for a small disk, and interpolated.
+        """
+        if self._kept is None:
+            return np.ones((len(x), len(y)))
+        return np.asarray(np.exp(self._kept(tuple(np.meshgrid(x, y, indexing="ij")))))
+
+    def _shares(
+        self,
+        waves: NDArray[np.complex128],
+        variance: NDArray[np.float64],
+        point_spread: float,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        form, information = self.of_radius(SMALL * float(self.model.radii.mean()))
+        image = np.zeros(self.known.shape, complex)
+        image[self.known] = waves * form
+        phases = [
+            np.exp(-1j * np.outer(places, (np.arange(size) - c) * self.k_step))
+            for places, size, c in zip((x, y), self.known.shape, self.model.center, strict=True)
+        ]
+        shares = np.empty((len(x), len(y)))
+        for i, j in np.ndindex(shares.shape):
+            slope = gaussian_filter(2.0 * (image * phases[0][i][:, None] * phases[1][j]).real, point_spread)
+            shares[i, j] = (slope[self.known] ** 2 / variance).sum() / information
+        return np.maximum(shares, 1e-6)
 
     def of_radius(self, radius: float) -> tuple[NDArray[np.float64], float]:
         """Form factors of a disk at the pixels, and the information of its amplitude without point spread."""
@@ -150,11 +197,11 @@ class _Score:
                 slopes = self.slopes(form, x, y)
                 i, j = np.unravel_index(slopes.argmax(), slopes.shape)
                 place = np.array([x[i], y[j]])
-            information *= float(self.kept(place[None])[0])
+            information *= float(self.kept(place[:1], place[1:])[0, 0])
             found.append((max(float(slopes[i, j]), 0.0) ** 2 / information, radius, place))
         gain, near, place = max(found, key=lambda f: f[0])
         best = (-math.inf, near)
-        kept = float(self.kept(place[None])[0])
+        kept = float(self.kept(place[:1], place[1:])[0, 0])
         for radius in near * RADIUS_STEPS:
             form, information = self.of_radius(float(radius))
             slope = float(self.slopes(form, place[:1], place[1:])[0, 0])
@@ -171,19 +218,6 @@ def _seen_by(
     image = np.zeros(known.shape)
     image[known] = values
     return np.asarray(gaussian_filter(image, point_spread)[known])
-
-
-def _kept(model: Model, width: float, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the share of the information of a disk at each place that a blur leaves, shape (places,).
-
-    A disk shows by its fringes with the others, and a Gaussian blur of standard deviation `width` in k takes
-    the amplitude of those with a disk at a distance d down to exp(-(width d)^2 / 2): far disks go first.
-    """
-    if width == 0:
-        return np.ones(len(places))
-    distance = np.hypot(*(places[:, None, :] - model.positions[None, :, :]).transpose(2, 0, 1))
-    weights = model.radii**4
-    return np.asarray(np.exp(-((width * distance) ** 2)) @ weights / weights.sum())
 
 
 def best_further_disks(
@@ -209,7 +243,7 @@ def best_further_disks(
     most : int
         How many to give.
     """
-    score = _Score(observation, model, point_spread)
+    score = _Score(observation, model, extent, point_spread)
     rows, columns = np.nonzero(observation.known)
     shape = observation.known.shape
     n = scipy.fft.next_fast_len(2 * max(shape))
@@ -220,17 +254,15 @@ def best_further_disks(
         n = scipy.fft.next_fast_len(2 * n)
     spacing = 2.0 * np.pi / (n * observation.k_step)
     period = n * spacing
-    sides = _reach(model, extent)
-    axes = [(np.arange(n) * spacing - m + period / 2.0) % period + m - period / 2.0 for m, _ in sides]
-    near_enough = [np.flatnonzero(np.abs(a - m) <= r) for a, (m, r) in zip(axes, sides, strict=True)]
+    axes = [(np.arange(n) * spacing - m + period / 2.0) % period + m - period / 2.0 for m, _ in score.sides]
+    near_enough = [np.flatnonzero(np.abs(a - m) <= r) for a, (m, r) in zip(axes, score.sides, strict=True)]
     if min(len(which) for which in near_enough) == 0:
         return []
     x, y = (a[which] for a, which in zip(axes, near_enough, strict=True))
     free = np.ones((len(x), len(y)), bool)
     for place, r in zip(model.positions, model.radii, strict=True):
         free &= np.hypot(x[:, None] - place[0], y[None, :] - place[1]) > r - 3.0
-    places = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
-    kept = np.maximum(score.kept(places).reshape(free.shape), 1e-30)
+    kept = score.kept(x, y)
     phase = [np.exp(1j * observation.k_step * c * a) for c, a in zip(model.center, (x, y), strict=True)]
     found: list[Candidate] = []
     for radius in radii:
@@ -268,9 +300,8 @@ def hidden_radius(
 
     Through a point spread it is that of the place where a disk shows least.
     """
-    score = _Score(observation, model, point_spread)
-    axes = [np.linspace(-reach, reach, 9) + middle for middle, reach in _reach(model, extent)]
-    kept = float(score.kept(np.stack(np.meshgrid(*axes), -1).reshape(-1, 2)).min())
+    score = _Score(observation, model, extent, point_spread)
+    kept = float(score.kept(*(m + np.linspace(-r, r, PLACES) for m, r in score.sides)).min())
     low, high = 1e-3, float(model.radii.max())
     for _ in range(30):
         middle = math.sqrt(low * high)

@@ -102,17 +102,19 @@ def test_a_disk_that_could_hide_withholds_the_certificate() -> None:
 
 @pytest.mark.parametrize("number", [3, 9, 18])
 def test_what_a_point_spread_hides_depends_on_the_place(number: int) -> None:
-    """A disk of the radius told gains what is asked at the worst place, and more at others."""
+    """A disk of the radius told gains at least what is asked at the worst place, and more at others."""
     grid = grid_by_name("quadrant", 257)
     system = draw_system("poly", number, np.random.default_rng([8, number]))
     ideal = intensity(system, grid)
-    frame = np.rint(DetectorResponse(point_spread=1.0).respond(ideal * (1e6 / ideal.sum()))).astype(np.int64)
+    blurred = DetectorResponse(point_spread=1.0).respond(ideal, np.random.default_rng(0))
+    frame = np.rint(blurred * (1e6 / ideal.sum())).astype(np.int64)
     observation = observe(frame, FrameGeometry(grid.shape), grid.pitch, SolveSettings(point_spread=1.0))
     model = Model(system.positions, system.radii, np.log(1e6 / ideal.sum()), grid.beam_center)
     low = (system.positions - system.radii[:, None]).min(axis=0)
     high = (system.positions + system.radii[:, None]).max(axis=0)
     extent = 1.2 * float((high - low).max())
-    pixels = Pixels(*np.nonzero(observation.known), grid.pitch, grid.beam_center)
+    rows, columns = np.nonzero(observation.known)
+    pixels = Pixels(rows, columns, grid.pitch, grid.beam_center)
 
     def expected(model: Model) -> NDArray[np.float64]:
         return calculate(model, pixels, np.ones(len(pixels.rows)), 1.0, False)
@@ -125,7 +127,7 @@ def test_what_a_point_spread_hides_depends_on_the_place(number: int) -> None:
     reach = extent - (high - low) / 2.0
     (x0, x1), (y0, y1) = ((m - r, m + r) for m, r in zip((low + high) / 2.0, reach, strict=True))
     corners = [gain(through, x, y) for x in (x0, x1) for y in (y0, y1)]
-    assert 0.4 * 36.0 < min(corners) < 2.5 * 36.0
+    assert min(corners) > 0.8 * 36.0
     assert gain(through, *system.positions.mean(axis=0)) > 2.0 * min(corners)
     assert hidden_radius(observation, model, 36.0, extent) < 0.8 * through
 
