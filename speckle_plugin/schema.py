@@ -21,7 +21,9 @@ __all__ = [
     "CLASSIFIER",
     "COUNTS",
     "DARKS",
+    "DIVIDE_BY_FLATS",
     "FLAG_COUNTS",
+    "FLATS",
     "IMAGE_KEYS",
     "LABELS",
     "LEAVE_OUT",
@@ -114,8 +116,9 @@ NETWORKS, SEVERAL_NETWORKS = "networks", "several_networks"
 """Keys in the summary: which network each image key had, and why; and true where they are not all one."""
 
 LEAVE_OUT, DARKS, SUBTRACT_DARKS = "leave_out", "darks", "subtract_darks"
-"""The same, of images that are not classified: those that the user does not want, dark frames, and 1 if these
-were subtracted."""
+FLATS, DIVIDE_BY_FLATS = "flats", "divide_by_flats"
+"""The same, of images that are not classified: those that the user does not want, dark frames, flat fields,
+and 1 if frames were corrected by these."""
 
 STATED_BY_FILES = "stated_by_files"
 """Key in the summary for what detectors' files said of their frames, by image key."""
@@ -220,6 +223,8 @@ class Flag(StrEnum):
     """The detector has pixels that stand out as no speckle does, and no mask leaves them out."""
     NO_DARK = "no_dark"
     """A dark frame was to be subtracted, and there is none that fits."""
+    NO_FLAT = "no_flat"
+    """The frame was to be divided by a flat field, and there is none that fits."""
 
 
 ODD_IN: dict[Flag, str] = {
@@ -431,9 +436,10 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
 
 
 def _frame_settings_keys() -> dict[str, dict[str, Any]]:
-    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS)}
+    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS, FLATS)}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     keys[SUBTRACT_DARKS] = _key("integer", "<i8")
+    keys[DIVIDE_BY_FLATS] = _key("integer", "<i8")
     return keys
 
 

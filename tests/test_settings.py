@@ -65,6 +65,8 @@ def test_every_setting_can_stand_in_the_environment(
         "leave_out": ("baseline", ("baseline",)),
         "darks": ("dark, det_dark", ("dark", "det_dark")),
         "subtract_darks": ("true", True),
+        "flats": ("flat", ("flat",)),
+        "divide_by_flats": ("true", True),
         "beam_center": ("3,4", (3.0, 4.0)),
         "mask": (f"cam={tmp_path}/mask.npy", {"cam": tmp_path / "mask.npy"}),
         "mask_polarity": ("used", "used"),

@@ -41,6 +41,7 @@ REMEDIES = {
     Flag.CENTER_DISAGREES: "correct the beam centre: speckle center finds it",
     Flag.HOT_PIXELS: "mask the pixels that stand out",
     Flag.NO_DARK: "measure a dark frame, or set subtract_darks = false",
+    Flag.NO_FLAT: "measure a flat field, or set divide_by_flats = false",
     Flag.ODD_FEATURES: "unlike the frames that the network was trained on: do not trust its label",
     Flag.ODD_STATISTICS: "unlike the frames that the network was trained on: do not trust its label",
     Flag.ODD_NUMBER: "more or fewer disks than the network tells apart: have it solved (speckle solve)",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.roles import Role, is_called_dark, matches
+from speckle_plugin.documents.roles import Role, matches, role_by_name
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.schema import (
@@ -22,6 +22,8 @@ from speckle_plugin.schema import (
     BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
     DARKS,
+    DIVIDE_BY_FLATS,
+    FLATS,
     IMAGE_KEYS,
     LEAVE_OUT,
     MASKS,
@@ -34,8 +36,8 @@ from speckle_plugin.schema import (
 
 __all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
 
-DARKS_BY_NAME = "by name"
-"""Stands in the configuration of results where the user did not say which images are dark frames."""
+BY_NAME = "by name"
+"""Stands in the configuration of results where the user did not say which images are darks or flats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,10 @@ class FrameSettings:
         dark, such as `dark/det_image` and `det_dark`. They are not classified.
     subtract_darks : bool
         Whether the newest dark frame of a detector is subtracted from its frames.
+    flats : tuple of str, optional
+        Images that are flat fields, in the same way. By default those that are called flat.
+    divide_by_flats : bool
+        Whether frames are divided by the newest flat field of their detector.
     """
 
     image_keys: tuple[str, ...] | None = None
@@ -65,16 +71,25 @@ class FrameSettings:
     leave_out: tuple[str, ...] = ()
     darks: tuple[str, ...] | None = None
     subtract_darks: bool = False
+    flats: tuple[str, ...] | None = None
+    divide_by_flats: bool = False
 
     def role_of(self, stream: str, data_key: str) -> Role:
         """Tell what the images of a stream are."""
         if self.image_keys == ():  # somebody else classifies them
             return Role.LEFT_OUT
-        dark = self.darks
-        if is_called_dark(stream, data_key) if dark is None else matches(dark, stream, data_key):
-            return Role.DARK
+        by_name = role_by_name(stream, data_key)
+        for role, said in ((Role.DARK, self.darks), (Role.FLAT, self.flats)):
+            if by_name is role if said is None else matches(said, stream, data_key):
+                return role
         wanted = self.image_keys is None or matches(self.image_keys, stream, data_key)
         return Role.LIGHT if wanted and not matches(self.leave_out, stream, data_key) else Role.LEFT_OUT
+
+    @property
+    def corrections(self) -> tuple[Role, ...]:
+        """By which images the frames with light are corrected."""
+        asked = {Role.DARK: self.subtract_darks, Role.FLAT: self.divide_by_flats}
+        return tuple(role for role in asked if asked[role])
 
     def to_configuration(self) -> dict[str, Any]:
         """Give what stands in the configuration of results; a mask stands there by its SHA-256.
@@ -95,21 +110,27 @@ class FrameSettings:
             MASKS: masks,
             LEAVE_OUT: list(self.leave_out),
             # None and none are not the same; a table of texts holds no None.
-            DARKS: [DARKS_BY_NAME] if self.darks is None else list(self.darks),
+            DARKS: [BY_NAME] if self.darks is None else list(self.darks),
             SUBTRACT_DARKS: int(self.subtract_darks),
+            FLATS: [BY_NAME] if self.flats is None else list(self.flats),
+            DIVIDE_BY_FLATS: int(self.divide_by_flats),
         }
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
         """Give the settings that stand in the configuration of results, all but the masks."""
         image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
-        darks = tuple(configuration.get(DARKS, (DARKS_BY_NAME,)))
+        darks = tuple(configuration.get(DARKS, (BY_NAME,)))
+        # Versions that knew of no flat fields gave such images labels.
+        flats = tuple(configuration.get(FLATS, () if DARKS in configuration else (BY_NAME,)))
         return cls(
             tuple(image_keys) if image_keys else None,
             (center[0], center[1]) if center else None,
             leave_out=tuple(configuration.get(LEAVE_OUT, ())),
-            darks=None if darks == (DARKS_BY_NAME,) else darks,
+            darks=None if darks == (BY_NAME,) else darks,
             subtract_darks=bool(configuration.get(SUBTRACT_DARKS, 0)),
+            flats=None if flats == (BY_NAME,) else flats,
+            divide_by_flats=bool(configuration.get(DIVIDE_BY_FLATS, 0)),
         )
 
 

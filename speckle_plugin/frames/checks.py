@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.frames.center import BeamCenter, is_elsewhere, see_center
 from speckle_plugin.frames.hot_pixels import HotPixels
-from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing import Correction, FrameGeometry
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.schema import Flag
 
@@ -61,15 +61,15 @@ class FrameChecks:
         self.flags: tuple[Flag, ...] = ()
         self.advice = ""
 
-    def look(self, frames: Sequence[NDArray[Any]], dark: NDArray[np.float32] | None = None) -> None:
+    def look(self, frames: Sequence[NDArray[Any]], correction: Correction | None = None) -> None:
         """Take frames of the detector, in their order, and look at those that are due.
 
         Parameters
         ----------
         frames : sequence of array, shape (rows, columns)
             Those of another shape are passed by.
-        dark : array, optional
-            Subtracted from each.
+        correction : Correction, optional
+            Of each.
         """
         geometry = self._detector.geometry
         if geometry is None:
@@ -83,7 +83,7 @@ class FrameChecks:
             self._next = number + self._gap
             if frame.shape == geometry.shape and frame.dtype.kind in "biuf" and frame.size:
                 started = self._clock()
-                self.look_at(frame if dark is None else _without(frame, dark), geometry)
+                self.look_at(frame if correction is None else _corrected(frame, correction), geometry)
                 self._spent += self._clock() - started
 
     def _has_time(self) -> bool:
@@ -118,10 +118,10 @@ class FrameChecks:
         )
 
 
-def _without(frame: NDArray[Any], dark: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Subtract a dark frame; pixels that the detector marks become NaN."""
-    values = frame.astype(np.float32) - dark
-    marked = marked_pixels(frame)
-    if marked is not None:
-        values[marked] = np.nan
+def _corrected(frame: NDArray[Any], correction: Correction) -> NDArray[np.float32]:
+    """Correct a frame; pixels that the detector marks, or that see no light, become NaN."""
+    values = correction(frame)
+    for without_value in (marked_pixels(frame), correction.blind):
+        if without_value is not None:
+            values[without_value] = np.nan
     return values
