@@ -34,6 +34,7 @@ __all__ = [
     "NO_DISK_NUMBER",
     "ODD_IN",
     "ODD_COUNTS",
+    "ORIENTATION",
     "SEVERAL_NETWORKS",
     "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
@@ -120,6 +121,9 @@ FLATS, DIVIDE_BY_FLATS = "flats", "divide_by_flats"
 """The same, of images that are not classified: those that the user does not want, dark frames, flat fields,
 and 1 if frames were corrected by these."""
 
+ORIENTATION = "orientation"
+"""The same: how frames are turned before masks and that beam centre fit them."""
+
 STATED_BY_FILES = "stated_by_files"
 """Key in the summary for what detectors' files said of their frames, by image key."""
 
@@ -141,8 +145,9 @@ STREAMED_TRUTH_SUFFIX = "-truth_disk_number"
 BEAM_CENTER_SUFFIX = "_beam_center"
 PITCH_SUFFIX = "_pitch"
 SATURATION_SUFFIX = "_saturation_level"
-"""Configuration attributes of a detector `det` are read under `det_beam_center`
-(row, column), `det_pitch` (wave number per pixel) and `det_saturation_level`."""
+ORIENTATION_SUFFIX = "_orientation"
+"""Configuration attributes of a detector `det` are read under `det_beam_center` (row, column), `det_pitch`
+(wave number per pixel), `det_saturation_level` and `det_orientation` (one of the eight by its name)."""
 
 
 ASSUMED_CENTER = (0.0, 0.0)
@@ -440,6 +445,7 @@ def _frame_settings_keys() -> dict[str, dict[str, Any]]:
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     keys[SUBTRACT_DARKS] = _key("integer", "<i8")
     keys[DIVIDE_BY_FLATS] = _key("integer", "<i8")
+    keys[ORIENTATION] = _key("string", "|S128")
     return keys
 
 

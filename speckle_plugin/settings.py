@@ -104,6 +104,8 @@ class Settings(BaseSettings):
         Images that are flat fields, in the same way; None for those that are called flat.
     divide_by_flats : bool
         Whether frames are divided by the newest flat field of their detector.
+    orientation : str
+        How frames are turned so that they stand as mask and beam centre do.
     second_opinion : {"none", "unsure", "all"}
         Of which frames the disks are computed beside the network.
     table : bool
@@ -131,6 +133,16 @@ class Settings(BaseSettings):
     subtract_darks: bool = False
     flats: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     divide_by_flats: bool = False
+    orientation: Literal[
+        "as-stored",
+        "upside-down",
+        "mirrored",
+        "half-turn",
+        "left-turn",
+        "right-turn",
+        "transposed",
+        "anti-transposed",
+    ] = "as-stored"
     second_opinion: Literal["none", "unsure", "all"] = "none"
     table: bool = True
     live_figure: Literal["auto", "window", "inline", "none"] = "auto"
@@ -205,6 +217,7 @@ class Settings(BaseSettings):
             self.subtract_darks,
             self.flats,
             self.divide_by_flats,
+            self.orientation,
         )
 
     def read_masks(self) -> dict[str, NDArray[np.bool_]]:
@@ -361,11 +374,17 @@ def check_frames(frames: FrameSettings) -> FrameSettings:
     """
     import numpy as np
 
+    from speckle_plugin.preprocessing.orientation import ORIENTATIONS
+
     keys, center, masks = frames.image_keys, frames.beam_center, frames.masks
     for name in ("image_keys", "leave_out", "darks", "flats"):
         names = getattr(frames, name)
         if names is not None and (isinstance(names, str) or not all(isinstance(key, str) for key in names)):
             raise SettingsError(f"{name} must be a tuple of names such as ('det_image',), not {names!r}")
+    if frames.orientation not in ORIENTATIONS:
+        raise SettingsError(
+            f"orientation must be one of {', '.join(ORIENTATIONS)}, not {frames.orientation!r}"
+        )
     if center is not None:
         try:
             row, column = (float(value) for value in center)

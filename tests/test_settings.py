@@ -67,6 +67,7 @@ def test_every_setting_can_stand_in_the_environment(
         "subtract_darks": ("true", True),
         "flats": ("flat", ("flat",)),
         "divide_by_flats": ("true", True),
+        "orientation": ("left-turn", "left-turn"),
         "beam_center": ("3,4", (3.0, 4.0)),
         "mask": (f"cam={tmp_path}/mask.npy", {"cam": tmp_path / "mask.npy"}),
         "mask_polarity": ("used", "used"),

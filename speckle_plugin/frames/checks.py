@@ -18,6 +18,7 @@ from speckle_plugin.frames.center import BeamCenter, is_elsewhere, see_center
 from speckle_plugin.frames.hot_pixels import HotPixels
 from speckle_plugin.preprocessing import Correction, FrameGeometry
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels
+from speckle_plugin.preprocessing.orientation import Orientation
 from speckle_plugin.schema import Flag
 
 __all__ = ["FrameChecks"]
@@ -111,6 +112,8 @@ class FrameChecks:
     def _center_advice(self, beam: BeamCenter, geometry: FrameGeometry) -> str:
         row, column = geometry.beam_center
         by = ", since nobody says where it is" if self._detector.center_assumed else ""
+        if self._detector.orientation != Orientation():
+            by += " (of the frame as it is stored)"
         return (
             f"{self._detector.image_key}: the beam is taken at row {row:g}, column {column:g}{by}, but "
             f"the frames show it near row {beam.row:.0f}, column {beam.column:.0f}, and labels are wrong by "

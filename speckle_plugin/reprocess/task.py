@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.roles import Role
@@ -78,7 +78,9 @@ class Task:
         return row is None or not (_is_unreadable(row) and Flag.UNREADABLE in result.flags)
 
 
-def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
+def find_task(
+    stored: StoredRun, *, everything: bool = False, unlabelled: FrameSettings | None = None
+) -> Task:
     """Find out what is to be done of a run.
 
     Parameters
@@ -86,6 +88,8 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
     stored : StoredRun
     everything : bool
         Classify every frame, whatever results there are.
+    unlabelled : FrameSettings, optional
+        What is said of the frames of a run that has no results yet, which would tell.
 
     Raises
     ------
@@ -99,6 +103,8 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
         )
     earlier = stored.results
     session = FrameSettings.from_configuration(earlier.model)
+    if not earlier.model and unlabelled is not None:
+        session = replace(unlabelled, masks=None)
     images = {key: images for key, images in stored.images.items() if _role(images, session) is Role.LIGHT}
     correcting = {
         role: [images for images in stored.images.values() if _role(images, session) is role]
