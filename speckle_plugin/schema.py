@@ -21,7 +21,9 @@ __all__ = [
     "CLASSIFIER",
     "COUNTS",
     "DARKS",
+    "DIVIDE_BY_FLATS",
     "FLAG_COUNTS",
+    "FLATS",
     "IMAGE_KEYS",
     "LABELS",
     "LEAVE_OUT",
@@ -32,6 +34,7 @@ __all__ = [
     "NO_DISK_NUMBER",
     "ODD_IN",
     "ODD_COUNTS",
+    "ORIENTATION",
     "SEVERAL_NETWORKS",
     "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
@@ -114,8 +117,12 @@ NETWORKS, SEVERAL_NETWORKS = "networks", "several_networks"
 """Keys in the summary: which network each image key had, and why; and true where they are not all one."""
 
 LEAVE_OUT, DARKS, SUBTRACT_DARKS = "leave_out", "darks", "subtract_darks"
-"""The same, of images that are not classified: those that the user does not want, dark frames, and 1 if these
-were subtracted."""
+FLATS, DIVIDE_BY_FLATS = "flats", "divide_by_flats"
+"""The same, of images that are not classified: those that the user does not want, dark frames, flat fields,
+and 1 if frames were corrected by these."""
+
+ORIENTATION = "orientation"
+"""The same: how frames are turned before masks and that beam centre fit them."""
 
 STATED_BY_FILES = "stated_by_files"
 """Key in the summary for what detectors' files said of their frames, by image key."""
@@ -138,8 +145,9 @@ STREAMED_TRUTH_SUFFIX = "-truth_disk_number"
 BEAM_CENTER_SUFFIX = "_beam_center"
 PITCH_SUFFIX = "_pitch"
 SATURATION_SUFFIX = "_saturation_level"
-"""Configuration attributes of a detector `det` are read under `det_beam_center`
-(row, column), `det_pitch` (wave number per pixel) and `det_saturation_level`."""
+ORIENTATION_SUFFIX = "_orientation"
+"""Configuration attributes of a detector `det` are read under `det_beam_center` (row, column), `det_pitch`
+(wave number per pixel), `det_saturation_level` and `det_orientation` (one of the eight by its name)."""
 
 
 ASSUMED_CENTER = (0.0, 0.0)
@@ -220,6 +228,8 @@ class Flag(StrEnum):
     """The detector has pixels that stand out as no speckle does, and no mask leaves them out."""
     NO_DARK = "no_dark"
     """A dark frame was to be subtracted, and there is none that fits."""
+    NO_FLAT = "no_flat"
+    """The frame was to be divided by a flat field, and there is none that fits."""
 
 
 ODD_IN: dict[Flag, str] = {
@@ -431,9 +441,11 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
 
 
 def _frame_settings_keys() -> dict[str, dict[str, Any]]:
-    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS)}
+    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS, FLATS)}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     keys[SUBTRACT_DARKS] = _key("integer", "<i8")
+    keys[DIVIDE_BY_FLATS] = _key("integer", "<i8")
+    keys[ORIENTATION] = _key("string", "|S128")
     return keys
 
 

@@ -100,6 +100,12 @@ class Settings(BaseSettings):
         Images that are dark frames, in the same way; None for those that are called dark.
     subtract_darks : bool
         Whether the newest dark frame of a detector is subtracted from its frames.
+    flats : tuple of str or None
+        Images that are flat fields, in the same way; None for those that are called flat.
+    divide_by_flats : bool
+        Whether frames are divided by the newest flat field of their detector.
+    orientation : str
+        How frames are turned so that they stand as mask and beam centre do.
     second_opinion : {"none", "unsure", "all"}
         Of which frames the disks are computed beside the network.
     table : bool
@@ -125,6 +131,18 @@ class Settings(BaseSettings):
     leave_out: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     darks: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     subtract_darks: bool = False
+    flats: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
+    divide_by_flats: bool = False
+    orientation: Literal[
+        "as-stored",
+        "upside-down",
+        "mirrored",
+        "half-turn",
+        "left-turn",
+        "right-turn",
+        "transposed",
+        "anti-transposed",
+    ] = "as-stored"
     second_opinion: Literal["none", "unsure", "all"] = "none"
     table: bool = True
     live_figure: Literal["auto", "window", "inline", "none"] = "auto"
@@ -197,6 +215,9 @@ class Settings(BaseSettings):
             self.leave_out,
             self.darks,
             self.subtract_darks,
+            self.flats,
+            self.divide_by_flats,
+            self.orientation,
         )
 
     def read_masks(self) -> dict[str, NDArray[np.bool_]]:
@@ -338,6 +359,7 @@ def _line(problem: pydantic_core.ErrorDetails, given: Mapping[str, Any]) -> str:
         "image_keys": "a list of data keys, such as det_image",
         "leave_out": "a list of streams or data keys, such as baseline",
         "darks": "a list of streams or data keys, such as dark",
+        "flats": "a list of streams or data keys, such as flat",
     }.get(name, problem["msg"].removeprefix("Value error, "))
     return f"the setting {name} = {str(value)!r}{place} can't be used: {wanted}"
 
@@ -352,10 +374,17 @@ def check_frames(frames: FrameSettings) -> FrameSettings:
     """
     import numpy as np
 
+    from speckle_plugin.preprocessing.orientation import ORIENTATIONS
+
     keys, center, masks = frames.image_keys, frames.beam_center, frames.masks
-    for name, names in (("image_keys", keys), ("leave_out", frames.leave_out), ("darks", frames.darks)):
+    for name in ("image_keys", "leave_out", "darks", "flats"):
+        names = getattr(frames, name)
         if names is not None and (isinstance(names, str) or not all(isinstance(key, str) for key in names)):
             raise SettingsError(f"{name} must be a tuple of names such as ('det_image',), not {names!r}")
+    if frames.orientation not in ORIENTATIONS:
+        raise SettingsError(
+            f"orientation must be one of {', '.join(ORIENTATIONS)}, not {frames.orientation!r}"
+        )
     if center is not None:
         try:
             row, column = (float(value) for value in center)

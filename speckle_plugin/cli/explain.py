@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from speckle_plugin.explain.saliency import Explanation
     from speckle_plugin.network import Bundle
     from speckle_plugin.preprocessing import FrameGeometry
+    from speckle_plugin.preprocessing.orientation import Orientation
 
 __all__ = ["explain"]
 
@@ -104,16 +105,19 @@ def explain(
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
     from speckle_plugin.preprocessing.marked_pixels import without_marked_pixels
     from speckle_plugin.schema import ASSUMED_CENTER
+    from speckle_plugin.settings import read_settings
 
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     if file is not None:
         chosen = _from_file(file, frame_index, dataset, beam)
-    elif orientation != "as-stored":
+    elif orientation not in ("as-stored", read_settings().orientation):
         raise ValueError("--orientation is for frames of files; those of stored runs stay as they are")
     else:
         chosen = _from_run(str(run), frame_index, image_key, data, server, beam)
     shape = chosen.pixels.shape
     left_out = mask_of(mask, mask_polarity, chosen.mask, shape if file is not None else None)
+    if left_out is not None:
+        left_out = chosen.orientation.back.turn(left_out)
     geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
     bundle = bundle_for(chosen.k_step) if model is None else find_bundle(model)
     geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
@@ -149,22 +153,25 @@ def explain(
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
-    """The frame to explain, and how it is called."""
+    """The frame to explain, and how it is called; how it is turned for what options say of it."""
 
     name: str
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
     k_step: float | None
+    orientation: Orientation
     mask: NDArray[Any] | None = None
 
 
 def _from_file(file: Path, frame_index: int, dataset: str | None, beam: BeamOptions) -> _Chosen:
     from speckle_plugin.frames.files import open_frames
+    from speckle_plugin.preprocessing.orientation import Orientation
 
     frames = turned(open_frames(file, dataset), beam.orientation)
     center, k_step = beam.of_file(frames)
     pixels = frames.read_frame(frame_index)
-    return _Chosen(f"{file.name}, frame {frame_index}", pixels, center, k_step, frames.statements.mask)
+    name, mask = f"{file.name}, frame {frame_index}", frames.statements.mask
+    return _Chosen(name, pixels, center, k_step, Orientation(), mask)  # it is turned already
 
 
 def _from_run(
@@ -179,9 +186,14 @@ def _from_run(
 
     with open_store(data, server) as store:
         stored = read_stored_frame(store.runs, run, frame_index, image_key)
-    center, k_step = beam.stated(stored.pixels.shape)
+    as_stored = (stored.pixels.shape[0], stored.pixels.shape[1])
+    turned_shape = stored.orientation.turn_shape(as_stored)
+    center, k_step = replace(beam, orientation="as-stored").stated(turned_shape)
+    if center is not None and (beam.grid or beam.beam_center):
+        center = stored.orientation.back.turn_point(center, turned_shape)
     name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
-    return _Chosen(name, stored.pixels, center or stored.beam_center, k_step or stored.k_step)
+    center, k_step = center or stored.beam_center, k_step or stored.k_step
+    return _Chosen(name, stored.pixels, center, k_step, stored.orientation)
 
 
 def _explain(

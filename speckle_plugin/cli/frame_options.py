@@ -137,7 +137,7 @@ class BeamOptions:
         if self.geometry is None:
             return given, None
         from speckle_plugin.frames.geometry_file import read_geometry
-        from speckle_plugin.frames.orientation import ORIENTATIONS
+        from speckle_plugin.preprocessing.orientation import ORIENTATIONS
 
         described = read_geometry(self.geometry)
         orientation = ORIENTATIONS[self.orientation]
@@ -160,7 +160,7 @@ class BeamOptions:
 
 def turned(frames: FrameFile, orientation: OrientationName) -> FrameFile:
     """Give frames in the orientation of an option."""
-    from speckle_plugin.frames.orientation import ORIENTATIONS
+    from speckle_plugin.preprocessing.orientation import ORIENTATIONS
 
     return frames.turned(ORIENTATIONS[orientation])
 

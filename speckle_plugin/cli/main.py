@@ -105,12 +105,15 @@ def _defaults() -> dict[str, dict[str, Any]]:
     # A session that classifies nothing is no reason for a command not to.
     engine = "auto" if settings.engine == "none" else settings.engine
     network = {"engine": engine} | ({"model": settings.model} if settings.model else {})
+    turned = {"orientation": settings.orientation}
     return {
         "bench": network,
-        "classify": network,
+        "center": turned,
+        "classify": network | turned,
         "complete": {"engine": engine},  # its network is that of the run
         "demo": network,
-        "explain": {name: value for name, value in network.items() if name == "model"},
+        "explain": {name: value for name, value in network.items() if name == "model"} | turned,
+        "solve": turned,
         "worker": {"engine": engine},
         "retrain": {"store": settings.server or str(settings.data)},
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from speckle_plugin.preprocessing.orientation import Orientation
 from speckle_plugin.store import StoredRun
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class StoredFrame:
     beam_center : (row, column) or None
     k_step : float or None
         Wave number per pixel.
+    orientation : Orientation
+        How it is turned for what users say of it.
     """
 
     run_uid: str
@@ -34,6 +37,7 @@ class StoredFrame:
     pixels: NDArray[Any]
     beam_center: tuple[float, float] | None
     k_step: float | None
+    orientation: Orientation
 
 
 def read_stored_frame(
@@ -63,4 +67,11 @@ def read_stored_frame(
     images = stored.choose_images(image_key)
     detector = images.describe(stored.settings)
     (pixels,) = images.read([frame_index])
-    return StoredFrame(stored.uid, images.image_key, pixels, detector.beam_center, detector.k_step)
+    return StoredFrame(
+        stored.uid,
+        images.image_key,
+        pixels,
+        detector.beam_center,
+        detector.k_step,
+        detector.orientation,
+    )

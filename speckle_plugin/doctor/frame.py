@@ -16,6 +16,7 @@ from speckle_plugin.frames.hot_pixels import hot_pixel_advice
 from speckle_plugin.network import Bundle
 from speckle_plugin.preprocessing import FrameGeometry, view_shape
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels, without_marked_pixels
+from speckle_plugin.preprocessing.orientation import ORIENTATIONS
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.settings import Settings, SettingsError
@@ -41,6 +42,7 @@ REMEDIES = {
     Flag.CENTER_DISAGREES: "correct the beam centre: speckle center finds it",
     Flag.HOT_PIXELS: "mask the pixels that stand out",
     Flag.NO_DARK: "measure a dark frame, or set subtract_darks = false",
+    Flag.NO_FLAT: "measure a flat field, or set divide_by_flats = false",
     Flag.ODD_FEATURES: "unlike the frames that the network was trained on: do not trust its label",
     Flag.ODD_STATISTICS: "unlike the frames that the network was trained on: do not trust its label",
     Flag.ODD_NUMBER: "more or fewer disks than the network tells apart: have it solved (speckle solve)",
@@ -59,7 +61,7 @@ def examine_frame(
 ) -> Iterator[Finding]:
     """Look at the first frame of a file; without a classifier, as far as that goes."""
     try:
-        frames = open_frames(path, dataset)
+        frames = open_frames(path, dataset).turned(ORIENTATIONS[settings.orientation])
         pixels = frames.read_frame(0)
     except (ValueError, OSError) as error:
         yield broken("frame", str(error), "give a file of frames, and --dataset where there are several")

@@ -81,16 +81,18 @@ def _directory(data: Path) -> Iterator[Finding]:
 
 
 def _server(settings: Settings) -> Finding:
+    import httpx
+
     from speckle_plugin.store import StorageError
 
     try:
         with settings.open_store() as store:
             number = len(store.runs)
             return fine("server", f"{store.uri} answers and holds {number} runs")
-    except (StorageError, ValueError) as error:
+    except (StorageError, ValueError, OSError, httpx.HTTPError) as error:
         return broken(
             "server",
-            str(error),
+            str(error) or type(error).__name__,
             "start that server, or correct the setting server"
             if settings.server
             else f"do what it says; more is in {settings.data / 'tiled' / 'error.log'}",

@@ -14,17 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.roles import Role, is_called_dark, matches
+from speckle_plugin.documents.roles import Role, matches, role_by_name
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
+from speckle_plugin.preprocessing.orientation import ORIENTATIONS, Orientation
 from speckle_plugin.schema import (
     ASSUMED_CENTER,
     BEAM_CENTER,
     BEAM_CENTER_SUFFIX,
     DARKS,
+    DIVIDE_BY_FLATS,
+    FLATS,
     IMAGE_KEYS,
     LEAVE_OUT,
     MASKS,
+    ORIENTATION,
+    ORIENTATION_SUFFIX,
     PITCH_SUFFIX,
     PRIMARY,
     SATURATION_SUFFIX,
@@ -34,8 +39,10 @@ from speckle_plugin.schema import (
 
 __all__ = ["Detector", "FrameSettings", "describe_detector", "holds_images", "is_configured_anew"]
 
-DARKS_BY_NAME = "by name"
-"""Stands in the configuration of results where the user did not say which images are dark frames."""
+AS_STORED = "as-stored"
+
+BY_NAME = "by name"
+"""Stands in the configuration of results where the user did not say which images are darks or flats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,14 @@ class FrameSettings:
         dark, such as `dark/det_image` and `det_dark`. They are not classified.
     subtract_darks : bool
         Whether the newest dark frame of a detector is subtracted from its frames.
+    flats : tuple of str, optional
+        Images that are flat fields, in the same way. By default those that are called flat.
+    divide_by_flats : bool
+        Whether frames are divided by the newest flat field of their detector.
+    orientation : str
+        How frames are turned so that they stand as `masks` and `beam_center` do, one of
+        :data:`speckle_plugin.preprocessing.orientation.ORIENTATIONS`; for detectors without a configuration
+        attribute `NAME_orientation`.
     """
 
     image_keys: tuple[str, ...] | None = None
@@ -65,16 +80,26 @@ class FrameSettings:
     leave_out: tuple[str, ...] = ()
     darks: tuple[str, ...] | None = None
     subtract_darks: bool = False
+    flats: tuple[str, ...] | None = None
+    divide_by_flats: bool = False
+    orientation: str = AS_STORED
 
     def role_of(self, stream: str, data_key: str) -> Role:
         """Tell what the images of a stream are."""
         if self.image_keys == ():  # somebody else classifies them
             return Role.LEFT_OUT
-        dark = self.darks
-        if is_called_dark(stream, data_key) if dark is None else matches(dark, stream, data_key):
-            return Role.DARK
+        by_name = role_by_name(stream, data_key)
+        for role, said in ((Role.DARK, self.darks), (Role.FLAT, self.flats)):
+            if by_name is role if said is None else matches(said, stream, data_key):
+                return role
         wanted = self.image_keys is None or matches(self.image_keys, stream, data_key)
         return Role.LIGHT if wanted and not matches(self.leave_out, stream, data_key) else Role.LEFT_OUT
+
+    @property
+    def corrections(self) -> tuple[Role, ...]:
+        """By which images the frames with light are corrected."""
+        asked = {Role.DARK: self.subtract_darks, Role.FLAT: self.divide_by_flats}
+        return tuple(role for role in asked if asked[role])
 
     def to_configuration(self) -> dict[str, Any]:
         """Give what stands in the configuration of results; a mask stands there by its SHA-256.
@@ -95,21 +120,29 @@ class FrameSettings:
             MASKS: masks,
             LEAVE_OUT: list(self.leave_out),
             # None and none are not the same; a table of texts holds no None.
-            DARKS: [DARKS_BY_NAME] if self.darks is None else list(self.darks),
+            DARKS: [BY_NAME] if self.darks is None else list(self.darks),
             SUBTRACT_DARKS: int(self.subtract_darks),
+            FLATS: [BY_NAME] if self.flats is None else list(self.flats),
+            DIVIDE_BY_FLATS: int(self.divide_by_flats),
+            ORIENTATION: self.orientation,
         }
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
         """Give the settings that stand in the configuration of results, all but the masks."""
         image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
-        darks = tuple(configuration.get(DARKS, (DARKS_BY_NAME,)))
+        darks = tuple(configuration.get(DARKS, (BY_NAME,)))
+        # Versions that knew of no flat fields gave such images labels.
+        flats = tuple(configuration.get(FLATS, () if DARKS in configuration else (BY_NAME,)))
         return cls(
             tuple(image_keys) if image_keys else None,
             (center[0], center[1]) if center else None,
             leave_out=tuple(configuration.get(LEAVE_OUT, ())),
-            darks=None if darks == (DARKS_BY_NAME,) else darks,
+            darks=None if darks == (BY_NAME,) else darks,
             subtract_darks=bool(configuration.get(SUBTRACT_DARKS, 0)),
+            flats=None if flats == (BY_NAME,) else flats,
+            divide_by_flats=bool(configuration.get(DIVIDE_BY_FLATS, 0)),
+            orientation=configuration.get(ORIENTATION) or AS_STORED,
         )
 
 
@@ -119,7 +152,9 @@ class Detector:
 
     `data_key` is its name in the stream's documents, `image_key` that in results, `device` that of the object
     that was read. `shape` is that of an event's data as its data key states it. `center_stated`: the
-    documents say where the beam is; else it is by the user's settings, or assumed.
+    documents say where the beam is; else it is by the user's settings, or assumed. `geometry` is that of the
+    frames as they are stored, which is how they are read; `orientation` is how they are turned for what the
+    user says of them.
     """
 
     image_key: str
@@ -134,6 +169,7 @@ class Detector:
     center_stated: bool = False
     device: str = ""
     role: Role = Role.LIGHT
+    orientation: Orientation = Orientation()
 
     @property
     def beam_center(self) -> tuple[float, float] | None:
@@ -162,9 +198,14 @@ def describe_detector(
     stated = _stated_value(configuration, name, BEAM_CENTER_SUFFIX)
     center = settings.beam_center if stated is None else stated
     shape = tuple(data_key["shape"])
-    geometry, problem = None, ""
+    geometry, problem, orientation = None, "", Orientation()
     try:
         mask = (settings.masks or {}).get(key)
+        orientation = _orientation(configuration, name, settings)
+        if orientation != Orientation():  # what the user says is of the turned frame; the detector's is not
+            mask = None if mask is None else orientation.back.turn(np.asarray(mask))
+            if stated is None and center is not None:
+                center = orientation.back.turn_point(center, orientation.turn_shape(shape[-2:]))
         geometry = FrameGeometry(shape[-2:], ASSUMED_CENTER if center is None else center, mask)
     except (TypeError, ValueError) as error:
         problem = f"{key}: {error}"
@@ -185,6 +226,7 @@ def describe_detector(
         center_stated=stated is not None,
         device=name,
         role=settings.role_of(stream, key),
+        orientation=orientation,
     )
 
 
@@ -205,7 +247,26 @@ def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PR
 def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, ...]:
     detector = describe_detector(key, descriptor, FrameSettings(), stream)
     center = None if detector.geometry is None else detector.geometry.beam_center
-    return center, detector.center_assumed, detector.k_step, detector.saturation_level
+    stated = (center, detector.center_assumed, detector.k_step, detector.saturation_level)
+    return (*stated, detector.orientation, detector.problem)
+
+
+def _orientation(configuration: Mapping[str, Any], name: str, settings: FrameSettings) -> Orientation:
+    """Give the orientation that a detector states by its name, or else that of the settings.
+
+    Raises
+    ------
+    ValueError
+        If it is none of the eight.
+    """
+    stated = _stated_value(configuration, name, ORIENTATION_SUFFIX)
+    wanted = stated if isinstance(stated, str) and stated else settings.orientation
+    if wanted not in ORIENTATIONS:
+        place = "the settings" if wanted is settings.orientation else f"{name}{ORIENTATION_SUFFIX}"
+        raise ValueError(
+            f"{place}: there is no orientation {wanted!r}: expected one of {', '.join(ORIENTATIONS)}"
+        )
+    return ORIENTATIONS[wanted]
 
 
 def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> Any:

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector, FrameSettings, describe_detector
 from speckle_plugin.documents.locations import Location, locate
-from speckle_plugin.documents.roles import Role, choose_dark
+from speckle_plugin.documents.roles import Role, choose_correction
 from speckle_plugin.documents.shapes import is_array, why_no_frames
 from speckle_plugin.schema import PRIMARY, image_key_of
 
-__all__ = ["DarkFrames", "FrameFinder", "FrameReference"]
+__all__ = ["CorrectionFrames", "FrameFinder", "FrameReference"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +33,19 @@ MOST_RESOURCES = 10_000
 """Files and Datums that are remembered for frames still to come; beyond that those not spoken of for
 longest are forgotten, or a long run with a file for each exposure would fill the memory."""
 
+NOT_CLASSIFIED = {
+    Role.DARK: "dark frames are not classified",
+    Role.FLAT: "flat fields are not classified",
+}
+
 
 @dataclass(eq=False)
 class FrameReference:
     """One frame, and where to read it: `index` in a file's dataset, or `pixels` at hand.
 
     `timestamp` says when it was taken, as far as documents tell. If its file tells it better, in the
-    dataset `timestamps`, one number for each frame, it is set when the frame is read. `darks` are the newest
-    dark frames of the detector, where they are to be subtracted.
+    dataset `timestamps`, one number for each frame, it is set when the frame is read. `darks` and `flats` are
+    the newest dark frames and flat fields of the detector, where frames are to be corrected by them.
     """
 
     detector: Detector
@@ -52,7 +57,8 @@ class FrameReference:
     index: int = 0
     pixels: NDArray[Any] | None = None
     timestamps: str = ""
-    darks: DarkFrames | None = None
+    darks: CorrectionFrames | None = None
+    flats: CorrectionFrames | None = None
 
     def move_to(self, location: Location, index: int) -> None:
         """Say where it is: the frame of an index, counted over all files of a location."""
@@ -61,8 +67,8 @@ class FrameReference:
 
 
 @dataclass(eq=False)
-class DarkFrames:
-    """The dark frames of one event; their mean is subtracted."""
+class CorrectionFrames:
+    """The dark frames, or the flat fields, of one event; their mean is taken."""
 
     frames: tuple[FrameReference, ...]
 
@@ -94,12 +100,14 @@ class FrameFinder:
         self._late: dict[str, list[list[FrameReference]]] = {}
         self._multipliers: dict[str, int | None] = {}
         self._next_index: Counter[str] = Counter()
-        self._darks: dict[tuple[str, str], DarkFrames] = {}
+        self._correcting: dict[Role, dict[tuple[str, str], CorrectionFrames]] = {
+            role: {} for role in settings.corrections
+        }
 
     def __call__(self, name: str, doc: Any) -> Iterator[FrameReference]:
         """Take one document and yield the frames with light that it makes available."""
         for reference in self._find(name, doc):
-            if reference.detector.role is not Role.DARK:
+            if reference.detector.role is Role.LIGHT:
                 yield reference
 
     def _find(self, name: str, doc: Any) -> Iterator[FrameReference]:
@@ -140,8 +148,8 @@ class FrameFinder:
             reason = why_no_frames(data_key)
             if not reason:
                 detectors.append(describe_detector(key, doc, self._settings, stream))
-                if role is Role.DARK:
-                    self.left_out[image_key_of(stream, key)] = "dark frames are not classified"
+                if role in NOT_CLASSIFIED:
+                    self.left_out[image_key_of(stream, key)] = NOT_CLASSIFIED[role]
             elif image_key_of(stream, key) not in self.left_out:
                 self._leave_out(image_key_of(stream, key), reason)
         self._detectors[doc["uid"]] = detectors
@@ -183,7 +191,7 @@ class FrameFinder:
             pixels = np.asarray(data[key])
             images = pixels.reshape(-1, *pixels.shape[-2:]) if pixels.ndim >= 2 and pixels.size else [pixels]
             references = [self._reference(detector, seq_num, timestamp, pixels=image) for image in images]
-            self._keep_darks(detector, references)
+            self._keep_correcting(detector, references)
             yield from references
 
     def _external_frames(
@@ -202,7 +210,7 @@ class FrameFinder:
             self._reference(detector, seq_num, timestamp, location, row * count + frame)
             for frame in range(count)
         ]
-        self._keep_darks(detector, references)
+        self._keep_correcting(detector, references)
         if datum is None and isinstance(datum_id, str):
             self._late.setdefault(datum_id, []).append(references)
         else:
@@ -248,7 +256,7 @@ class FrameFinder:
                     self._reference(detector, seq_num, timestamp, location, event * count + frame)
                     for frame in range(count)
                 ]
-                self._keep_darks(detector, references)
+                self._keep_correcting(detector, references)
                 yield from references
 
     def _reference(
@@ -263,21 +271,24 @@ class FrameFinder:
         frame_index = self._next_index[detector.image_key]
         self._next_index[detector.image_key] += 1
         reference = FrameReference(detector, frame_index, seq_num, timestamp, pixels=pixels)
-        if self._settings.subtract_darks and detector.role is Role.LIGHT:
-            reference.darks = self._newest_darks(detector)
+        if detector.role is Role.LIGHT:
+            reference.darks = self._newest(Role.DARK, detector)
+            reference.flats = self._newest(Role.FLAT, detector)
         if location is not None:
             reference.move_to(location, index)
         return reference
 
-    def _keep_darks(self, detector: Detector, references: Sequence[FrameReference]) -> None:
-        """Keep the newest dark frames of a detector, for the frames that come after them."""
-        if self._settings.subtract_darks and detector.role is Role.DARK:
-            self._darks[detector.device, detector.data_key] = DarkFrames(tuple(references))
+    def _keep_correcting(self, detector: Detector, references: Sequence[FrameReference]) -> None:
+        """Keep the newest dark frames and flat fields of a detector, for the frames that come after them."""
+        if detector.role in self._correcting:
+            newest = CorrectionFrames(tuple(references))
+            self._correcting[detector.role][detector.device, detector.data_key] = newest
 
-    def _newest_darks(self, detector: Detector) -> DarkFrames | None:
-        """Give the newest dark frames under the data key of a detector, or one that is named after it."""
-        chosen = choose_dark(detector.device, detector.data_key, self._darks)
-        return None if chosen is None else self._darks[chosen]
+    def _newest(self, role: Role, detector: Detector) -> CorrectionFrames | None:
+        """Give the newest dark frames or flat fields of a detector, where they are asked for."""
+        kept = self._correcting.get(role, {})
+        chosen = choose_correction(role, detector.device, detector.data_key, kept)
+        return None if chosen is None else kept[chosen]
 
 
 def _forget_oldest(remembered: OrderedDict[Any, Any]) -> None:

@@ -1,8 +1,9 @@
-"""What the images of a stream are to the classifier: frames to label, dark frames, or neither.
+"""What the images of a stream are to the classifier: frames to label, dark frames, flat fields, or neither.
 
 The one place where this is decided, live and for stored runs, by the names of stream and data key and by
 what the user said. Dark frames are taken with the shutter closed, such as those of bluesky-darkframes, which
-are in a stream `dark` under the same data key as the frames with light.
+are in a stream `dark` under the same data key as the frames with light. Flat fields are taken in light that
+is the same on all pixels.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from collections.abc import Iterable
 from enum import Enum
 from fnmatch import fnmatchcase
 
-__all__ = ["Role", "choose_dark", "is_called_dark", "matches"]
-
-DARK = re.compile(r"[_\-.]?(?<![a-z])dark(?:s|[_-]?frames?|[_-]?fields?)?(?![a-z])", re.IGNORECASE)
+__all__ = ["Role", "choose_correction", "matches", "role_by_name"]
 
 
 class Role(Enum):
@@ -23,8 +22,19 @@ class Role(Enum):
     LIGHT = "light"
     """Frames to classify."""
     DARK = "dark"
+    FLAT = "flat"
     LEFT_OUT = "left out"
     """The user does not want them classified."""
+
+
+def _called(word: str) -> re.Pattern[str]:
+    kinds = r"(?:s|[_-]?frames?|[_-]?fields?)?"
+    # A flat panel is a kind of detector.
+    return re.compile(rf"[_\-.]?(?<![a-z]){word}{kinds}(?![a-z]|[_-]?panel)", re.IGNORECASE)
+
+
+NAMES = {Role.DARK: _called("dark"), Role.FLAT: _called("flat")}
+"""How images are called that correct others; dark frames for flat fields are dark frames."""
 
 
 def matches(patterns: Iterable[str], stream: str, data_key: str) -> bool:
@@ -40,24 +50,29 @@ def matches(patterns: Iterable[str], stream: str, data_key: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-def is_called_dark(stream: str, data_key: str) -> bool:
-    """Tell whether images are dark frames by their names: `dark/det_image`, `det_dark`, `dark_frames`."""
-    return bool(DARK.search(stream) or DARK.search(data_key))
+def role_by_name(stream: str, data_key: str) -> Role:
+    """Tell what images are by their names (`dark/det_image`, `det_dark`, `flat_field`); else with light."""
+    names = (stream, data_key)
+    return next((role for role in NAMES if any(map(NAMES[role].search, names))), Role.LIGHT)
 
 
-def choose_dark(device: str, data_key: str, darks: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """Choose the dark frames of a detector; None if none are its.
+def choose_correction(
+    role: Role, device: str, data_key: str, every: Iterable[tuple[str, str]]
+) -> tuple[str, str] | None:
+    """Choose the dark frames, or the flat fields, of a detector; None if none are its.
 
     Parameters
     ----------
+    role : Role
+        Which of them are meant.
     device, data_key : str
         Of the frames with light.
-    darks : iterable of (device, data key)
-        Of the dark frames that there are. Those under the same data key come first, then those under one that
-        is named after it (`det_dark_image` for `det_image`), then those of the same device.
+    every : iterable of (device, data key)
+        Of those that there are. Those under the same data key come first, then those under one that is named
+        after it (`det_dark_image` for `det_image`), then those of the same device.
     """
-    every = list(darks)
-    by_key = [dark for dark in every if dark[1] == data_key]
-    by_name = [dark for dark in every if DARK.sub("", dark[1]).strip("_-.") == data_key]
-    by_device = [dark for dark in every if device and dark[0] == device]
+    every = list(every)
+    by_key = [found for found in every if found[1] == data_key]
+    by_name = [found for found in every if NAMES[role].sub("", found[1]).strip("_-.") == data_key]
+    by_device = [found for found in every if device and found[0] == device]
     return next(iter([*by_key, *by_name, *by_device]), None)

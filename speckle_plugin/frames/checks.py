@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.frames.center import BeamCenter, is_elsewhere, see_center
 from speckle_plugin.frames.hot_pixels import HotPixels
-from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing import Correction, FrameGeometry
 from speckle_plugin.preprocessing.marked_pixels import marked_pixels
+from speckle_plugin.preprocessing.orientation import Orientation
 from speckle_plugin.schema import Flag
 
 __all__ = ["FrameChecks"]
@@ -61,15 +62,15 @@ class FrameChecks:
         self.flags: tuple[Flag, ...] = ()
         self.advice = ""
 
-    def look(self, frames: Sequence[NDArray[Any]], dark: NDArray[np.float32] | None = None) -> None:
+    def look(self, frames: Sequence[NDArray[Any]], correction: Correction | None = None) -> None:
         """Take frames of the detector, in their order, and look at those that are due.
 
         Parameters
         ----------
         frames : sequence of array, shape (rows, columns)
             Those of another shape are passed by.
-        dark : array, optional
-            Subtracted from each.
+        correction : Correction, optional
+            Of each.
         """
         geometry = self._detector.geometry
         if geometry is None:
@@ -83,7 +84,7 @@ class FrameChecks:
             self._next = number + self._gap
             if frame.shape == geometry.shape and frame.dtype.kind in "biuf" and frame.size:
                 started = self._clock()
-                self.look_at(frame if dark is None else _without(frame, dark), geometry)
+                self.look_at(frame if correction is None else _corrected(frame, correction), geometry)
                 self._spent += self._clock() - started
 
     def _has_time(self) -> bool:
@@ -111,6 +112,8 @@ class FrameChecks:
     def _center_advice(self, beam: BeamCenter, geometry: FrameGeometry) -> str:
         row, column = geometry.beam_center
         by = ", since nobody says where it is" if self._detector.center_assumed else ""
+        if self._detector.orientation != Orientation():
+            by += " (of the frame as it is stored)"
         return (
             f"{self._detector.image_key}: the beam is taken at row {row:g}, column {column:g}{by}, but "
             f"the frames show it near row {beam.row:.0f}, column {beam.column:.0f}, and labels are wrong by "
@@ -118,10 +121,10 @@ class FrameChecks:
         )
 
 
-def _without(frame: NDArray[Any], dark: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Subtract a dark frame; pixels that the detector marks become NaN."""
-    values = frame.astype(np.float32) - dark
-    marked = marked_pixels(frame)
-    if marked is not None:
-        values[marked] = np.nan
+def _corrected(frame: NDArray[Any], correction: Correction) -> NDArray[np.float32]:
+    """Correct a frame; pixels that the detector marks, or that see no light, become NaN."""
+    values = correction(frame)
+    for without_value in (marked_pixels(frame), correction.blind):
+        if without_value is not None:
+            values[without_value] = np.nan
     return values

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.frames.opening import expand, open_all
-from speckle_plugin.frames.orientation import Orientation
 from speckle_plugin.frames.source import FrameFileError, FrameSource, Statements
+from speckle_plugin.preprocessing.orientation import Orientation
 
 __all__ = ["FrameFile", "open_frames"]
 

@@ -8,15 +8,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.descriptors import Detector
-from speckle_plugin.documents.frame_finder import DarkFrames, FrameReference
+from speckle_plugin.documents.descriptors import Detector, FrameSettings
+from speckle_plugin.documents.frame_finder import CorrectionFrames, FrameReference
+from speckle_plugin.documents.roles import Role
 from speckle_plugin.frames.checks import FrameChecks
-from speckle_plugin.frames.darks import mean_dark
+from speckle_plugin.frames.correction_frames import UNCORRECTED, Corrected, correct_by
 from speckle_plugin.frames.opening import open_source
 from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.frames.source import FrameFileError
 from speckle_plugin.frames.stated import to_record, with_statements
-from speckle_plugin.live.labels import Dark, label_frames
+from speckle_plugin.live.labels import label_frames
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.stage_times import StageTimes
 
@@ -46,8 +47,8 @@ class KnownDetector:
         self.stated: dict[str, Any] = {}
         self._checks = FrameChecks(detector)
         self._file_asked = False
-        self._darks: DarkFrames | None = None
-        self._dark = Dark(None, "")
+        self._correcting: tuple[CorrectionFrames | None, ...] = ()
+        self._corrected = UNCORRECTED
         self._told = ""
 
     def ask_file(self, references: Sequence[FrameReference], pixels: Sequence[NDArray[Any] | OSError]) -> str:
@@ -81,24 +82,33 @@ class KnownDetector:
             return problem
         return ""
 
-    def use_darks(self, darks: DarkFrames | None) -> Dark:
-        """Read the dark frames that are to be subtracted, where they are not those of before."""
-        if darks is not self._darks or darks is None:
-            shape = self.detector.shape[-2:]
-            self._darks = darks
-            read = [] if darks is None else read_frames(darks.frames)
-            self._dark = Dark(*mean_dark(read, (shape[0], shape[1])))
-        return self._dark
+    def correct(self, reference: FrameReference, settings: FrameSettings) -> Corrected:
+        """Give what corrects a frame, and those with the same dark frames and flat fields.
+
+        These are read where they are not those of before.
+        """
+        asked = settings.corrections
+        if not asked:
+            return UNCORRECTED
+        correcting = (reference.darks, reference.flats)
+        if correcting != self._correcting:
+            rows, columns = self.detector.shape[-2:]
+            darks, flats = ([] if found is None else read_frames(found.frames) for found in correcting)
+            self._corrected = correct_by(
+                darks if Role.DARK in asked else None, flats if Role.FLAT in asked else None, (rows, columns)
+            )
+            self._correcting = correcting
+        return self._corrected
 
     def label(
         self,
         classifier: Classifier,
         frames: Sequence[NDArray[Any] | OSError],
         times: StageTimes | None = None,
-        dark: Dark | None = None,
+        corrected: Corrected = UNCORRECTED,
     ) -> list[tuple[FrameResult, str]]:
         """Label frames, see :func:`label_frames`, and look at some of them."""
-        labelled = label_frames(classifier, self.detector, frames, times, self._checks, dark)
+        labelled = label_frames(classifier, self.detector, frames, times, self._checks, corrected)
         if self._checks.advice and not self._told:
             self._told = self._checks.advice
             logger.warning(self._told)

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.frames.checks import FrameChecks
+from speckle_plugin.frames.correction_frames import UNCORRECTED, Corrected
 from speckle_plugin.frames.reader import FrameReadError
 from speckle_plugin.network.classifier import Classifier, FrameResult
+from speckle_plugin.preprocessing import Correction
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.stage_times import StageTimes
 
-__all__ = ["Dark", "label_frames"]
+__all__ = ["label_frames"]
 
 
-def _geometry_problem(classifier: Classifier, detector: Detector) -> str:
+def _geometry_problem(classifier: Classifier, detector: Detector, correction: Correction | None) -> str:
     """Tell why the frames of a detector cannot be classified; empty if they can."""
     if detector.geometry is None or detector.problem:
         return detector.problem
+    geometry = detector.geometry if correction is None else correction.without_blind(detector.geometry)
     try:  # the bundle's crop may leave too little of this frame
-        classifier.bundle.check_geometry(detector.geometry)
+        classifier.bundle.check_geometry(geometry)
     except ValueError as error:
         return f"{detector.image_key}: {error}"
     return ""
-
-
-class Dark(NamedTuple):
-    """A dark frame that is to be subtracted: its pixels, shape (rows, columns), or why there is none."""
-
-    pixels: NDArray[np.float32] | None
-    problem: str
 
 
 def label_frames(
@@ -43,7 +39,7 @@ def label_frames(
     frames: Sequence[NDArray[Any] | OSError],
     times: StageTimes | None = None,
     checks: FrameChecks | None = None,
-    dark: Dark | None = None,
+    corrected: Corrected = UNCORRECTED,
 ) -> list[tuple[FrameResult, str]]:
     """Classify frames of one detector.
 
@@ -58,8 +54,8 @@ def label_frames(
         To which the seconds of the stages are added.
     checks : FrameChecks, optional
         Looks at some of the frames; what it finds, labels are flagged for.
-    dark : Dark, optional
-        Subtracted from each frame; where there is none, labels are flagged for it.
+    corrected : Corrected, optional
+        How each frame is corrected; what of it lacks, labels are flagged for.
 
     Returns
     -------
@@ -68,15 +64,15 @@ def label_frames(
     """
     classifier = classifier.for_k_step(detector.k_step)
     nothing = np.zeros(len(classifier.bundle.classes), np.float32)
-    if (problem := _geometry_problem(classifier, detector)) or detector.geometry is None:
+    correction = corrected.correction
+    if (problem := _geometry_problem(classifier, detector, correction)) or detector.geometry is None:
         unusable = FrameResult(Status.FLAGGED, nothing, flags=(Flag.UNUSABLE_GEOMETRY,))
         return [(unusable, problem)] * len(frames)
     times = times or StageTimes()
     readable = [frame for frame in frames if not isinstance(frame, OSError)]
-    pixels = None if dark is None else dark.pixels
     if checks is not None:
         with times("check"):
-            checks.look(readable, pixels)
+            checks.look(readable, correction)
     results = iter(
         classifier.label(
             readable,
@@ -85,10 +81,10 @@ def label_frames(
             detector.k_step,
             times,
             center_assumed=detector.center_assumed,
-            dark=pixels,
+            correction=correction,
         )
     )
-    warned = _Warnings(checks, dark)
+    warned = _Warnings(checks, corrected)
     labelled = []
     for frame in frames:
         if not isinstance(frame, OSError):
@@ -114,12 +110,10 @@ def _shape_problem(frame: NDArray[Any], detector: Detector, result: FrameResult)
 class _Warnings:
     """Flags, and words for them, that all frames of a detector have which got a label now."""
 
-    def __init__(self, checks: FrameChecks | None, dark: Dark | None) -> None:
+    def __init__(self, checks: FrameChecks | None, corrected: Corrected) -> None:
         self._flags: tuple[Flag, ...] = () if checks is None else checks.flags
-        words = ["" if checks is None else checks.advice]
-        if dark is not None and dark.pixels is None:
-            self._flags += (Flag.NO_DARK,)
-            words.append(dark.problem)
+        self._flags += corrected.flags
+        words = ("" if checks is None else checks.advice, corrected.problem)
         self._words = "; ".join(filter(None, words))
 
     def add(self, result: FrameResult) -> tuple[FrameResult, str]:

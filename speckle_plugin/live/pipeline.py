@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from speckle_plugin.documents.descriptors import Detector, FrameSettings
-from speckle_plugin.documents.frame_finder import DarkFrames, FrameFinder, FrameReference
+from speckle_plugin.documents.frame_finder import CorrectionFrames, FrameFinder, FrameReference
 from speckle_plugin.documents.routing import OpenRuns
 from speckle_plugin.frames.reader import read_frames
 from speckle_plugin.live.delivery import Callback, Channel, Delivery
@@ -324,11 +324,15 @@ class LiveClassifier:
         self._outbox.hand_over()
 
     def _classify(self, batch: Sequence[tuple[Run, FrameReference]], classifier: Classifier) -> None:
-        """Read, label and close frames; those of one detector, with one dark frame, together."""
-        groups: dict[tuple[Detector, DarkFrames | None], list[tuple[Run, FrameReference]]] = {}
+        """Read, label and close frames; those of one detector, which are corrected alike, together."""
+        groups: dict[
+            tuple[Detector, CorrectionFrames | None, CorrectionFrames | None],
+            list[tuple[Run, FrameReference]],
+        ] = {}
         for run, reference in batch:
-            groups.setdefault((reference.detector, reference.darks), []).append((run, reference))
-        for (detector, darks), group in groups.items():
+            alike = (reference.detector, reference.darks, reference.flats)
+            groups.setdefault(alike, []).append((run, reference))
+        for (detector, *_), group in groups.items():
             run = group[0][0]  # a detector is that of one run
             known = run.detectors.setdefault(detector, KnownDetector(detector))
             references = [reference for _, reference in group]
@@ -336,8 +340,8 @@ class LiveClassifier:
             with times("read"):
                 pixels = read_frames(references)
                 problem = known.ask_file(references, pixels)
-                dark = known.use_darks(darks) if run.frames.subtract_darks else None
-            labelled = known.label(classifier, pixels, times, dark)
+                corrected = known.correct(references[0], run.frames)
+            labelled = known.label(classifier, pixels, times, corrected)
             with self._lock:
                 run.results.times.add(times.seconds)
                 run.results.note(problem)

@@ -14,7 +14,7 @@ from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
 from speckle_plugin.network.trust import find_trust
 from speckle_plugin.network.trust.judge import judge, odd_flags, warm_up
-from speckle_plugin.preprocessing import FrameGeometry, prepare, used_values
+from speckle_plugin.preprocessing import Correction, FrameGeometry, prepare, used_values
 from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP, Resampling, resampling_to
 from speckle_plugin.schema import NO_DISK_NUMBER, UNFIT, Flag, Status
@@ -178,7 +178,7 @@ class Classifier:
         times: StageTimes | None = None,
         *,
         center_assumed: bool = False,
-        dark: NDArray[np.float32] | None = None,
+        correction: Correction | None = None,
     ) -> list[FrameResult]:
         """Classify raw frames that may be unfit for it: each gets a result with its flags.
 
@@ -199,8 +199,8 @@ class Classifier:
             To which the seconds of the stages `prepare` and `classify` are added.
         center_assumed : bool
             Whether nobody said where the beam is; then each frame is flagged for it.
-        dark : array, shape (rows, columns), optional
-            Subtracted from each frame that is fit; flags are those of the frame as it was measured.
+        correction : Correction, optional
+            Of each frame that is fit; flags are those of the frame as it was measured.
 
         Returns
         -------
@@ -209,6 +209,8 @@ class Classifier:
         """
         times = times or StageTimes()
         nothing = np.zeros(len(self.bundle.classes), np.float32)
+        if correction is not None:
+            geometry = correction.without_blind(geometry)
         with times("prepare"):
             geometries = [
                 without_marked_pixels(np.asarray(frame), geometry, self.bundle.preprocessing)
@@ -225,12 +227,12 @@ class Classifier:
                 alike.setdefault(geometries[i], []).append(i)
         for of_frames, fit in alike.items():
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
-                inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, dark)
+                inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, correction)
             with times("classify"):
                 output = self._run(inputs)
                 posterior = self.posterior(output, inputs.shape[1])
-                # Noise that was combined or subtracted is not that of a frame as it is measured.
-                as_measured = dark is None and self.resampling(of_frames, k_step) is None
+                # Noise that was combined or corrected is not that of a frame as it is measured.
+                as_measured = correction is None and self.resampling(of_frames, k_step) is None
                 judged = [frames[i] for i in fit] if as_measured else []
                 verdict = judge(self.trust, self.bundle, judged, inputs, output, of_frames)
                 odd = odd_flags(verdict, posterior.novelty, self.bundle)
@@ -253,11 +255,11 @@ class Classifier:
         frames: list[NDArray[Any]],
         geometry: FrameGeometry,
         k_step: float | None,
-        dark: NDArray[np.float32] | None,
+        correction: Correction | None,
     ) -> NDArray[np.float32]:
-        """Prepare frames that are fit: without the dark frame, on pixels of the network's k step."""
-        if dark is not None:
-            frames = [frame.astype(np.float32) - dark for frame in frames]
+        """Prepare frames that are fit: corrected, on pixels of the network's k step."""
+        if correction is not None:
+            frames = [correction(frame) for frame in frames]
         if resampling := self.resampling(geometry, k_step):
             return self.prepare([resampling(frame) for frame in frames], resampling.geometry)
         return self.prepare(frames, geometry)

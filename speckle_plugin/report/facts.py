@@ -46,6 +46,7 @@ MEANING = {
     Flag.CENTER_DISAGREES: "the frames show the beam elsewhere than it was told: do not trust the label",
     Flag.HOT_PIXELS: "pixels stand out as no speckle does, and no mask hides them: the label may be wrong",
     Flag.NO_DARK: "a dark frame was to be subtracted, and none fits: the label may be wrong",
+    Flag.NO_FLAT: "it was to be divided by a flat field, and none fits: the label may be wrong",
 }
 """What each flag means for who reads the label."""
 

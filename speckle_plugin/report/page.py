@@ -71,8 +71,8 @@ def write_report(
     masked = sorted(text.rsplit(" ", 1)[0] for text in stored.model.get("masks") or ())
     if network is not None and (missing := [key for key in masked if key not in (settings.masks or {})]):
         network, why_not = None, f"the session had a mask for {', '.join(missing)}, which is not given"
-    if network is not None and settings.subtract_darks:
-        network, why_not = None, "dark frames were subtracted, which is not done here"
+    if network is not None and settings.corrections:
+        network, why_not = None, "frames were corrected by dark frames or flat fields, which is not done here"
     uncertain, why_not = frame_pictures(
         facts, least_certain(facts.frames, frames), settings, network, why_not
     )

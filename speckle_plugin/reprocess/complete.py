@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.reprocess.alone import alone
 from speckle_plugin.reprocess.consistency import (
@@ -157,6 +158,7 @@ def complete_run(
     everything: bool = False,
     report: Callable[[int, int], None] | None = None,
     shared: SharedRun | None = None,
+    unlabelled: FrameSettings | None = None,
 ) -> Completion:
     """Classify the frames of a finished run that have no label yet, and those that could not be read.
 
@@ -178,6 +180,8 @@ def complete_run(
         Called with the number of frames done and that of frames to be done.
     shared : SharedRun, optional
         What other processes do of the run; without it, nobody else may be at it.
+    unlabelled : FrameSettings, optional
+        What is said of the frames of a run that has no results yet; its masks are those of `masks`.
 
     Returns
     -------
@@ -190,7 +194,7 @@ def complete_run(
         model, or with another mask or beam centre, or if a detector was configured anew in mid-run.
     """
     run.refresh()
-    task = find_task(StoredRun(run), everything=everything)
+    task = find_task(StoredRun(run), everything=everything, unlabelled=unlabelled)
     stored = task.stored
     done = Completion(stored.uid, stored.start.get("scan_id"), stored.result_stream, len(task.frames))
     if not task.wanted and task.is_booked:

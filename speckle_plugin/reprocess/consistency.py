@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.preprocessing import hash_mask
 from speckle_plugin.schema import CHOSEN_AMONG, MASKS
 from speckle_plugin.store.read.images import StoredImages
 
@@ -94,8 +98,20 @@ def recorded_masks(model: Mapping[str, Any]) -> dict[str, str]:
     return dict(text.rsplit(" ", 1) for text in model.get(MASKS) or ())
 
 
-def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector]) -> None:
+def check_masks(
+    uid: str, model: Mapping[str, Any], masks: Mapping[str, NDArray[np.bool_]], detectors: Iterable[Detector]
+) -> None:
     """See that the mask of each detector is that of the session.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    model : mapping
+        The classifier's configuration in the descriptor of the run's results.
+    masks : mapping of data key to array of bool
+        Those that are given.
+    detectors : iterable of Detector
 
     Raises
     ------
@@ -110,12 +126,12 @@ def check_masks(uid: str, model: Mapping[str, Any], detectors: Iterable[Detector
         )
     recorded = recorded_masks(model)
     for detector in detectors:
-        before = recorded.get(detector.data_key, "")
-        if detector.geometry is None or detector.geometry.mask_hash == before:
+        before, mask = recorded.get(detector.data_key, ""), masks.get(detector.data_key)
+        now = "" if mask is None else hash_mask(mask)
+        if detector.geometry is None or now == before:
             continue
         if not before and not model.get("weights_sha256"):
             continue  # no frame was classified
-        now = detector.geometry.mask_hash
         raise CompletionError(
             f"frames of {detector.image_key!r} in the run {uid} were classified "
             + (f"with a mask (SHA-256 {before[:12]})" if before else "without a mask")

@@ -56,8 +56,7 @@ def describe_given(
     before = [images.describe(task.session) for images in task.images.values()]
     check_usable(uid, detectors.values(), before)
     if not everything:
-        by_user = [images.describe(settings, with_file=False) for images in task.images.values()]
-        check_masks(uid, model, by_user)
+        check_masks(uid, model, settings.masks or {}, detectors.values())
         check_files(uid, task.images.values())
         check_centers(uid, model, detectors.values(), before)
     return settings, detectors

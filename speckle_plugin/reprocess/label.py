@@ -10,7 +10,7 @@ import numpy as np
 from speckle_plugin.documents.descriptors import Detector
 from speckle_plugin.live.known_detector import KnownDetector
 from speckle_plugin.network.classifier import Classifier, FrameResult
-from speckle_plugin.reprocess.darks import StoredDarks
+from speckle_plugin.reprocess.corrections import StoredCorrections
 from speckle_plugin.reprocess.parts import PART, Part, Results, SharedRun, cut_into_parts
 from speckle_plugin.reprocess.pixels import batches, read_batch
 from speckle_plugin.reprocess.task import Task
@@ -114,12 +114,12 @@ def _label_part(
 ) -> Results:
     key, results = part.image_key, Results()
     images = task.images[key]
-    known, darks = KnownDetector(detectors[key]), StoredDarks(task, images)
+    known, corrections = KnownDetector(detectors[key]), StoredCorrections(task, images)
     for batch in batches(part.indices, detectors[key].frame_bytes):
-        for some, dark in darks.split(batch):
+        for some, corrected in corrections.split(batch):
             with times("read"):
                 frames = read_batch(images, some)
-            labelled = known.label(classifier, frames, times, dark)
+            labelled = known.label(classifier, frames, times, corrected)
             results.update(((key, index), result) for index, result in zip(some, labelled, strict=True))
             report(len(results))
     return results

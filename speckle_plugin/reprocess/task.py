@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.roles import Role
@@ -35,8 +35,8 @@ class Task:
         All frames, in the order of their rows.
     kept : mapping of Frame to StoredResult
         Results that stay.
-    darks : mapping of image key to StoredImages
-        Dark frames, where the session subtracted them.
+    correcting : mapping of Role to list of StoredImages
+        Dark frames and flat fields, where the session corrected frames by them.
     """
 
     stored: StoredRun
@@ -44,7 +44,7 @@ class Task:
     images: Mapping[str, StoredImages]
     frames: tuple[Frame, ...]
     kept: Mapping[Frame, StoredResult] = field(default_factory=dict)
-    darks: Mapping[str, StoredImages] = field(default_factory=dict)
+    correcting: Mapping[Role, list[StoredImages]] = field(default_factory=dict)
 
     @property
     def wanted(self) -> list[Frame]:
@@ -78,7 +78,9 @@ class Task:
         return row is None or not (_is_unreadable(row) and Flag.UNREADABLE in result.flags)
 
 
-def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
+def find_task(
+    stored: StoredRun, *, everything: bool = False, unlabelled: FrameSettings | None = None
+) -> Task:
     """Find out what is to be done of a run.
 
     Parameters
@@ -86,6 +88,8 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
     stored : StoredRun
     everything : bool
         Classify every frame, whatever results there are.
+    unlabelled : FrameSettings, optional
+        What is said of the frames of a run that has no results yet, which would tell.
 
     Raises
     ------
@@ -99,8 +103,13 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
         )
     earlier = stored.results
     session = FrameSettings.from_configuration(earlier.model)
+    if not earlier.model and unlabelled is not None:
+        session = replace(unlabelled, masks=None)
     images = {key: images for key, images in stored.images.items() if _role(images, session) is Role.LIGHT}
-    darks = {key: images for key, images in stored.images.items() if _role(images, session) is Role.DARK}
+    correcting = {
+        role: [images for images in stored.images.values() if _role(images, session) is role]
+        for role in session.corrections
+    }
     counted = [(key, index) for key, found in images.items() for index in range(len(found))]
     # Rows may name frames that the stored arrays lack, such as those that no file was written for.
     frames = tuple(dict.fromkeys([*counted, *(frame for frame in earlier.rows if frame[0] in images)]))
@@ -112,7 +121,7 @@ def find_task(stored: StoredRun, *, everything: bool = False) -> Task:
         for frame in frames
         if not everything and (row := earlier.rows.get(frame)) and _is_final(row, by_known_model)
     }
-    return Task(stored, session, images, frames, kept, darks if session.subtract_darks else {})
+    return Task(stored, session, images, frames, kept, correcting)
 
 
 def _role(images: StoredImages, session: FrameSettings) -> Role:

@@ -59,7 +59,7 @@ class Worker:
     engine : str
         As for :func:`speckle_plugin.network.engines.make_engine`.
     frames : FrameSettings, optional
-        Masks, and the beam centre of detectors that do not state it.
+        What is said of frames; of runs with earlier results the masks only, these tell the rest.
     since : float, str, date or datetime, optional
         Runs that started before are left alone.
     report : callable, optional
@@ -216,7 +216,14 @@ class Worker:
                 classifier = self._choosing()
             elif recorded["model"] in shipped_bundles():
                 classifier = self._classifier_of(find_bundle(recorded["model"]))
-        return complete_run(run, classifier, masks=self._frames.masks, beam_center=center, shared=shared)
+        return complete_run(
+            run,
+            classifier,
+            masks=self._frames.masks,
+            beam_center=center,
+            shared=shared,
+            unlabelled=self._frames,
+        )
 
     def _has_frames(self, stored: StoredRun) -> bool:
         role_of = self._frames.role_of

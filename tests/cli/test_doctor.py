@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from speckle_plugin.doctor.finding import Level
 from speckle_plugin.doctor.frame import REMEDIES
 from speckle_plugin.doctor.installation import examine_installation, known_versions
 from speckle_plugin.schema import Flag
+from speckle_plugin.store import TiledStore
+from speckle_plugin.store.server.address import read_address
 from tests.testing import mounted
 from tests.testing.commands import Speckle
 
@@ -128,6 +132,47 @@ def test_what_is_broken(
     assert result.exit_code == 1 and "1 broken" in result.stderr
     assert [one for one, level in levels(result.stdout).items() if level == "BROKEN"] == [subject]
     assert re.search(rf"^BROKEN +{subject}: .+\n +-> .+", result.stdout, re.MULTILINE)
+
+
+def test_a_server_that_was_killed(
+    speckle: Speckle, frames_settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it left behind says that it is there; it is started again, as by a session."""
+    monkeypatch.setenv("SPECKLE_SERVER_IDLE", "0")
+    with TiledStore(tmp_path / "data") as store:
+        address = read_address(tmp_path / "data")
+        assert address is not None
+        assert len(store.runs) == 0
+        os.kill(address.pid, signal.SIGKILL)
+    result = speckle("doctor", "--data", tmp_path / "data")
+    assert result.exit_code == 0 and levels(result.stdout)["server"] == "ok", result.output
+    assert "answers and holds 0 runs" in result.stdout
+
+
+@pytest.mark.parametrize("status", [500, 404, 0])
+def test_a_server_that_fails(
+    speckle: Speckle, frames_settings: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """One that answers nothing but errors, and one that hangs up."""
+
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if status:
+                self.send_error(status)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    monkeypatch.setattr("tiled.client.utils.TILED_RETRY_ATTEMPTS", 1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("SPECKLE_SERVER", f"http://127.0.0.1:{server.server_port}")
+        result = speckle("doctor")
+        server.shutdown()
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert levels(result.stdout)["server"] == "BROKEN", result.output
+    told = result.stdout[result.stdout.index("server:") :]
+    assert "-> start that server, or correct the setting server" in told
 
 
 def test_what_is_told_beside(

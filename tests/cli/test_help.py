@@ -14,7 +14,8 @@ from speckle_plugin.cli import app
 from speckle_plugin.cli.frame_options import OrientationName, PolarityName
 from speckle_plugin.cli.options import FamilyName, GridName
 from speckle_plugin.frames.masks import Polarity
-from speckle_plugin.frames.orientation import ORIENTATIONS
+from speckle_plugin.preprocessing.orientation import ORIENTATIONS
+from speckle_plugin.settings import Settings
 
 COMMANDS = sorted(
     [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
@@ -47,6 +48,7 @@ def test_choices_are_those_of_the_library() -> None:
     assert set(get_args(FamilyName)) == {family.value for family in Family}
     assert get_args(PolarityName) == get_args(Polarity)
     assert get_args(OrientationName) == tuple(ORIENTATIONS)
+    assert get_args(Settings.model_fields["orientation"].annotation) == tuple(ORIENTATIONS)
     for name in get_args(GridName):
         grid_by_name(name)
     with pytest.raises(ValueError, match=", ".join(get_args(GridName))):

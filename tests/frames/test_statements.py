@@ -18,7 +18,7 @@ from fabio.fit2dmaskimage import Fit2dMaskImage
 from speckle_plugin.frames.files import open_frames
 from speckle_plugin.frames.geometry_file import read_geometry
 from speckle_plugin.frames.masks import looks_inverted, read_mask
-from speckle_plugin.frames.orientation import ORIENTATIONS, Orientation
+from speckle_plugin.preprocessing.orientation import ORIENTATIONS, Orientation
 
 from .writers import DATA, FRAMES, hdf5
 
@@ -249,6 +249,7 @@ def test_a_point_turns_as_its_frame_does(name: str, tmp_path: Path) -> None:
     frame[3, 7] = 1.0
     turned = ORIENTATIONS[name].turn(frame)
     assert turned.shape == ORIENTATIONS[name].turn_shape((40, 50))
+    np.testing.assert_array_equal(ORIENTATIONS[name].back.turn(turned), frame)
     row, column = ORIENTATIONS[name].turn_point((3, 7), (40, 50))
     assert turned[int(row), int(column)] == 1.0
 

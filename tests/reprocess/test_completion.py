@@ -286,8 +286,8 @@ def test_a_mask_that_fits_no_frame_is_refused(measure: Callable[..., Any]) -> No
 def test_results_that_do_not_tell_their_masks_are_not_mixed_with_new_ones() -> None:
     older = {"weights_sha256": "abc", "mask_hash": ""}
     with pytest.raises(CompletionError, match="older version .*--all"):
-        check_masks("4f0c", older, [])
-    check_masks("4f0c", {}, [])  # nothing was classified
+        check_masks("4f0c", older, {}, [])
+    check_masks("4f0c", {}, {}, [])  # nothing was classified
 
 
 class SilentDetector(SpeckleDetector):

@@ -11,6 +11,7 @@ import bluesky.plans as bp
 import pytest
 
 from simulated_devices import SpeckleDetector
+from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.network import Bundle, find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.session import Session, start_session
@@ -55,9 +56,9 @@ def make_worker(session: Session, bundle_file: Path) -> Iterator[Callable[..., W
 
     made: list[Worker] = []
 
-    def make(leases: Path | None = None) -> Worker:
+    def make(leases: Path | None = None, frames: FrameSettings | None = None) -> Worker:
         folder = leases or session.store.frames_directory.parent / "workers"
-        made.append(Worker(session.store, folder, load_bundle(bundle_file), "openvino"))
+        made.append(Worker(session.store, folder, load_bundle(bundle_file), "openvino", frames))
         return made[-1]
 
     yield make

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.session import Session
-from speckle_plugin.store import find_frames
+from speckle_plugin.store import StoredRun, find_frames
 from speckle_plugin.store.leases import RunLeases
 from speckle_plugin.worker import Worker
 from speckle_plugin.worker.catalog import listen_for_changes
@@ -67,6 +68,17 @@ def test_a_run_without_labels_gets_them_once(
     assert (summary["frames"], summary["classified"], summary["model"]) == (3, 3, "small")
     assert len(find_frames(session.catalog[uid])) == 3
     assert len(result_streams(session, uid)) == 1
+
+
+def test_what_the_worker_is_told_of_frames_holds_for_runs_without_labels(
+    session: Session, measure: Callable[[int], str], make_worker: Callable[..., Worker]
+) -> None:
+    uid = measure(2)
+    assert make_worker(frames=FrameSettings(divide_by_flats=True)).work() == 1
+    assert set(find_frames(session.catalog[uid])["flags"].str.contains("no_flat")) == {True}
+    # Later ones go by the results that are there.
+    model = StoredRun(session.catalog[uid]).model
+    assert model["divide_by_flats"] == 1 and model["orientation"] == "as-stored"
 
 
 def test_a_run_that_another_worker_holds_is_left_to_it(

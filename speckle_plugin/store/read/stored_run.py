@@ -149,7 +149,7 @@ class StoredRun:
         )
 
     def _is_light(self, images: StoredImages) -> bool:
-        return self.settings.role_of(images.stream, images.data_key) is not Role.DARK
+        return self.settings.role_of(images.stream, images.data_key) not in (Role.DARK, Role.FLAT)
 
     def events(self, stream: str) -> StreamEvents | None:
         """Give the events of a stream; None if the run has no such stream."""

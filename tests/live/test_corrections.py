@@ -1,8 +1,9 @@
-"""Dark frames are not classified as frames with light, and are subtracted where asked, live and stored."""
+"""Dark frames and flat fields are not classified, and correct frames where asked, live and stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -35,6 +36,14 @@ NUMBERS = (2, 5, 9, 14)
         ({}, "primary", "darkroom_image", Role.LIGHT),
         ({"darks": ("closed",)}, "closed", "det_image", Role.DARK),
         ({"darks": ()}, "dark", "det_image", Role.LIGHT),
+        ({}, "flat", "det_image", Role.FLAT),
+        ({}, "primary", "det_flat_field", Role.FLAT),
+        ({}, "primary", "flatfield", Role.FLAT),
+        ({}, "primary", "flat_panel_image", Role.LIGHT),
+        ({}, "primary", "inflated_image", Role.LIGHT),
+        ({}, "dark", "det_flat", Role.DARK),
+        ({"flats": ("white",)}, "white", "det_image", Role.FLAT),
+        ({"flats": ()}, "flat", "det_image", Role.LIGHT),
         ({"leave_out": ("baseline",)}, "baseline", "det_image", Role.LEFT_OUT),
         ({"leave_out": ("baseline/*",)}, "primary", "det_image", Role.LIGHT),
         ({"leave_out": ("*/cam_image",)}, "baseline", "cam_image", Role.LEFT_OUT),
@@ -52,14 +61,19 @@ def test_what_images_are(settings: dict[str, Any], stream: str, key: str, role: 
 
 
 class Shutter:
-    """Closed, the camera shows its dark frame only."""
+    """Closed, the camera shows its dark frame only; it may see the same light on all pixels, too.
 
-    def __init__(self, dark: NDArray[Any]) -> None:
-        self.dark, self.is_open = dark, True
+    `gain` is what each pixel shows of the light.
+    """
+
+    def __init__(self, dark: NDArray[Any], gain: NDArray[Any] | float = 1.0) -> None:
+        self.dark, self.gain, self.is_open, self.is_flat = dark, gain, True, False
 
     def __call__(self, exposed: NDArray[Any]) -> NDArray[Any]:
         light = exposed if self.is_open else np.zeros_like(exposed)
-        return light + self.dark.astype(exposed.dtype)
+        if self.is_flat:
+            light = np.full_like(exposed, 20_000)
+        return np.rint(light * self.gain).astype(exposed.dtype) + self.dark.astype(exposed.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +83,35 @@ def frames() -> NDArray[Any]:
     return np.stack([rng.poisson(frame * (1e7 / frame.sum())) for frame in drawn]).astype(np.uint32)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def dark() -> NDArray[Any]:
     """Give an offset that rises along the rows, by columns that are read out by two amplifiers."""
     rows, columns = np.indices((257, 257))
     return (100 + 20 * rows + 2000 * (columns % 8 == 3)).astype(np.uint32)
 
 
+@pytest.fixture(scope="module")
+def gain() -> NDArray[Any]:
+    """Give two halves of unlike gain, with pixels that fall off to the side, and some that are dead."""
+    rows, columns = np.indices((257, 257))
+    gain = np.where(rows % 16 < 8, 1.0, 0.3) * (1.0 - columns / 400)
+    gain[200:204, 10:200] = 0.0
+    return gain
+
+
 @pytest.fixture
 def measure(
-    run_engine: RunEngine, store: TiledStore, frames: NDArray[Any], dark: NDArray[Any]
+    run_engine: RunEngine, store: TiledStore, frames: NDArray[Any], dark: NDArray[Any], gain: NDArray[Any]
 ) -> Iterator[Callable[..., Any]]:
     """Give what counts frames by a session of its own, each run with a dark frame before it."""
     closed: list[Callable[[], None]] = []
 
-    def count(live: LiveClassifier, with_dark: bool = True) -> Any:
+    def count(live: LiveClassifier, with_dark: bool = True, uneven: bool = False, flats: int = 0) -> Any:
         saver = RunSaver(store.runs, store.journal_directory)
         closed.extend([live.close, saver.close])
         live.subscribe(saver, saves=True)
         token = run_engine.subscribe(live)
-        shutter = Shutter(dark)
+        shutter = Shutter(dark, gain if uneven else 1.0)
         center = {"beam_center": [0.0, 0.0]}
         camera = GivenCamera("det", store.frames_directory, frames, center, shutter, NUMBERS)
 
@@ -99,6 +122,11 @@ def measure(
                 shutter.is_open = False
                 yield from bps.trigger_and_read([camera], name="dark")
                 shutter.is_open = True
+                camera.stage()
+            for _ in range(flats):
+                shutter.is_flat = True
+                yield from bps.trigger_and_read([camera], name="flat")
+                shutter.is_flat = False
                 camera.stage()
             for _ in NUMBERS:
                 yield from bps.trigger_and_read([camera])
@@ -153,6 +181,48 @@ def test_no_dark_frame_to_subtract(
     assert set(find_frames(run)["flags"]) == {"no_dark"}
     (problem,) = run.metadata["stop"]["classification"]["problems"]
     assert "there is none before it" in problem["reason"]
+
+
+@pytest.mark.parametrize("with_dark", [True, False])
+def test_frames_are_divided_by_a_flat_field(
+    measure: Callable[..., Any], with_dark: bool, dark: NDArray[Any]
+) -> None:
+    """By the shipped weights: without it, labels are wrong."""
+    if not with_dark:
+        dark[:] = 0
+    classifier = Classifier()
+    settings = FrameSettings(subtract_darks=with_dark)
+    as_measured = find_frames(measure(LiveClassifier(classifier, settings), with_dark, True, 1))
+    assert list(as_measured["disk_number"]) != list(NUMBERS)
+    settings = replace(settings, divide_by_flats=True)
+    run = measure(LiveClassifier(classifier, settings), with_dark, uneven=True, flats=2)
+    left_out = run.metadata["stop"]["classification"]["left_out"]
+    assert left_out["flat/det_image"] == "flat fields are not classified"
+    assert StoredRun(run).choose_images(None).image_key == "det_image"
+    table = find_frames(run)
+    assert list(table["disk_number"]) == list(table["truth_disk_number"]) == list(NUMBERS)
+    assert set(table["flags"]) == {""}
+    complete_run(run, classifier, everything=True)
+    run.refresh()
+    again = find_frames(run)
+    assert list(again["disk_number"]) == list(NUMBERS) and set(again["flags"]) == {""}
+    np.testing.assert_allclose(again["confidence"], table["confidence"], atol=1e-4)
+
+
+def test_no_flat_field_to_divide_by(
+    make_live: Callable[..., LiveClassifier], measure: Callable[..., Any]
+) -> None:
+    run = measure(make_live(FrameSettings(subtract_darks=True, divide_by_flats=True)))
+    assert set(find_frames(run)["flags"]) == {"no_flat"}
+    (problem,) = run.metadata["stop"]["classification"]["problems"]
+    assert "divided by a flat field: there is none before it" in problem["reason"]
+
+
+def test_images_called_flat_keep_the_labels_that_older_versions_gave_them() -> None:
+    older = FrameSettings().to_configuration()
+    del older["flats"], older["divide_by_flats"]
+    assert FrameSettings.from_configuration(older).role_of("flat", "det_image") is Role.LIGHT
+    assert FrameSettings.from_configuration({}).role_of("flat", "det_image") is Role.FLAT
 
 
 def test_a_stream_that_is_left_out(

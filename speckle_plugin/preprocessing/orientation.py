@@ -24,6 +24,13 @@ class Orientation:
             frames = frames.swapaxes(-1, -2)
         return frames[..., :: -1 if self.rows_reversed else 1, :: -1 if self.columns_reversed else 1]
 
+    @property
+    def back(self) -> Orientation:
+        """What turns a frame back that this has turned."""
+        if not self.transposed:
+            return self
+        return Orientation(True, self.columns_reversed, self.rows_reversed)
+
     def turn_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Give rows and columns after turning."""
         return (shape[1], shape[0]) if self.transposed else shape
