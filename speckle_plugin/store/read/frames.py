@@ -205,7 +205,8 @@ def frames_of(
     results = stored.result_columns(_RESULTS, stream)
     if results is None:
         return None
-    results[POSSIBLE] = results[POSSIBLE].fillna("")  # an older version stored none
+    # An older version stored none: then the column is of numbers.
+    results[POSSIBLE] = results[POSSIBLE].astype(object).fillna("")
     results = with_opinions(stored, results)
     names = dict(enumerate(stored.model.get(CLASS_NAMES) or (), start=1))
     results["class_name"] = [names.get(number, "") for number in results["disk_number"]]
