@@ -446,7 +446,7 @@ def newest_stream(stop: Mapping[str, Any] | None) -> str:
 
 def configuration_keys() -> dict[str, dict[str, Any]]:
     """Give the data keys of the classifier's configuration in the stream's descriptor."""
-    names = ("model", "model_version", "weights_sha256", "preprocessing_hash")
+    names = ("model", "model_version", "weights_sha256", "preprocessing_hash", "trust_sha256")
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
     keys[CLASSES] = _key("array", "<i8", (None,))

@@ -279,6 +279,7 @@ class RunResults:
             "model_version": bundle.version if bundle else "",
             "weights_sha256": bundle.sha256 if bundle else "",
             "preprocessing_hash": bundle.preprocessing.hash if bundle else "",
+            "trust_sha256": classifier.trust.sha256 if classifier and classifier.trust else "",
             "engine": classifier.engine.name if classifier else UNAVAILABLE,
             "precision": classifier.engine.precision if classifier else "",
             "device": classifier.engine.device if classifier else "",

@@ -12,7 +12,7 @@ from speckle_plugin.network.classifier import Classifier
 from training.evaluation.measure import Predictions, reliability_curve, scores
 from training.evaluation.study import Study
 
-__all__ = ["confidence"]
+__all__ = ["PHOTONS", "by_chance", "confidence"]
 
 PHOTONS = {"no noise": 0.0, "10^5 photons": 1e5, "10^4 photons": 1e4}
 SIZES = (257, 513)
@@ -47,12 +47,12 @@ def _row(predictions: Predictions) -> dict[str, Any]:
         "mean_confidence": whole["mean_confidence"],
         "one_temperature": scores(predictions.with_one_temperature())["expected_calibration_error"],
         "calibration_error": whole["expected_calibration_error"],
-        "by_chance": _by_chance(predictions),
+        "by_chance": by_chance(predictions),
         **{key: whole[key] for key in ("coverage", "mean_set_size") if key in whole},
     }
 
 
-def _by_chance(predictions: Predictions) -> float:
+def by_chance(predictions: Predictions) -> float:
     """Give the mean calibration error of as many frames whose confidences are all right."""
     rng = np.random.default_rng(0)
     stated = predictions.probabilities.max(axis=1)

@@ -9,6 +9,8 @@ of shipped bundles are in `speckle_plugin/models/trust`; one beside another bund
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -49,12 +51,15 @@ class Trust:
         Command, seed, frames, versions, date.
     calibration : mapping of int to Calibration
         By the same rows; none in files of before it was fitted.
+    sha256 : str
+        Of the file that it was read from.
     """
 
     bundle_sha256: str
     oddness: Mapping[int, Oddness]
     made: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[int, Calibration] = field(default_factory=dict)
+    sha256: str = ""
 
 
 def find_trust(bundle: Bundle) -> Trust | None:
@@ -117,7 +122,8 @@ def load_trust(path: Path | str) -> Trust:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             manifest = json.loads(str(arrays["manifest"]))
             if manifest["format"] != FORMAT or manifest["statistics"] != STATISTICS:
                 raise ValueError("it is of another version of speckle_plugin")
@@ -137,7 +143,8 @@ def load_trust(path: Path | str) -> Trust:
                 )
                 for size, about in manifest.get("calibration", {}).items()
             }
-        return Trust(manifest["bundle_sha256"], oddness, manifest["made"], calibration)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return Trust(manifest["bundle_sha256"], oddness, manifest["made"], calibration, sha256)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"the trust file {path} can't be read ({error}): make it again with speckle calibrate"
