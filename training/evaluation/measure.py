@@ -39,39 +39,41 @@ class Predictions:
     truth : array of int, shape (N,)
     probabilities : array, shape (N, classes)
     novelty : array, shape (N,)
-    by_temperature : array, shape (N, classes)
-        Probabilities by the bundle's temperature alone.
     seconds : float
         That preparing and classifying all of them took.
     possible : array of bool, shape (N, classes), optional
         Which disk numbers are possible; none where nothing tells.
+    by_temperature : array, shape (N, classes), optional
+        Probabilities by the bundle's temperature alone, where those are others.
     """
 
     classes: tuple[int, ...]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     novelty: NDArray[np.float32]
-    by_temperature: NDArray[np.float32]
     seconds: float = 0.0
     possible: NDArray[np.bool_] | None = None
+    by_temperature: NDArray[np.float32] | None = None
 
     @classmethod
     def join(cls, parts: Sequence[Predictions]) -> Predictions:
         """Put predictions of the same classes together, in their order."""
         sets = [part.possible for part in parts if part.possible is not None]
+        plain = [part.with_one_temperature().probabilities for part in parts]
         return cls(
             parts[0].classes,
             np.concatenate([part.truth for part in parts]),
             np.concatenate([part.probabilities for part in parts]),
             np.concatenate([part.novelty for part in parts]),
-            np.concatenate([part.by_temperature for part in parts]),
             sum(part.seconds for part in parts),
             np.concatenate(sets) if len(sets) == len(parts) else None,
+            np.concatenate(plain),
         )
 
     def with_one_temperature(self) -> Predictions:
         """Give what would be said with the bundle's temperature alone."""
-        return replace(self, probabilities=self.by_temperature, possible=None)
+        plain = self.probabilities if self.by_temperature is None else self.by_temperature
+        return replace(self, probabilities=plain, possible=None)
 
     @property
     def found(self) -> NDArray[np.int64]:
@@ -134,9 +136,9 @@ def predict(
         np.array(truth),
         np.concatenate(probabilities),
         np.concatenate(novelty),
-        np.concatenate(by_temperature),
         seconds,
         np.concatenate(possible) if len(possible) == len(truth) else None,
+        np.concatenate(by_temperature),
     )
 
 
