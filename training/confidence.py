@@ -1,15 +1,16 @@
 """Fit how sure a network may be of each frame, beside a bundle whose weights stay as they are.
 
 The frames are of all families of simulated disks, without noise, with many photons and with few, whatever
-the bundle was trained on. A third of them gives what tells the family, another one the temperatures, and
-the last one the limit of possible numbers: the largest that leaves each family and noise its truth.
+the bundle was trained on. Each third of them is told its families by a perceptron that learned from the
+others; the temperatures, and the limit of possible numbers, are fitted to what is told so. They are to be
+right for each family and noise by itself.
 """
 
 from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Calibration
-from speckle_plugin.network.trust.calibration import brief_inputs
+from speckle_plugin.network.trust.calibration import brief_inputs, temperatures_by
 from speckle_plugin.network.trust.oddness import log_probabilities
 from training.frames import DrawnFrame, balanced_set
 from training.looks import Seen
@@ -51,9 +52,17 @@ ASSURANCE = 0.95
 FAMILY_LAYER = 32
 FAMILY_DECAY = 1.0
 EPOCHS = 20
-HIDDEN = 12
-DECAY = 3e-4
-STEPS = 300
+PARTS = 3
+HIDDEN = 24
+DECAY = 1e-4
+STEPS = 500
+
+STRICTNESS = 100.0
+"""How much it counts that the confidences of a group are right, beside the probability of the truth."""
+
+
+Moments = Sequence[tuple[NDArray[np.intp], NDArray[np.float64]]]
+"""Frames of each group, and the weights of their differences of confidence and right label."""
 
 
 def graded_frames(recipe: FrameRecipe, seed: int, per_class: int) -> Iterator[tuple[int, DrawnFrame]]:
@@ -73,7 +82,7 @@ def graded_frames(recipe: FrameRecipe, seed: int, per_class: int) -> Iterator[tu
 
 
 def fit_calibration(bundle: Bundle, inputs: NDArray[np.float32], seen: Seen) -> Calibration:
-    """Fit families, temperatures and the limit of possible numbers, each to a third of the frames.
+    """Fit families, temperatures and the limit of possible numbers.
 
     Parameters
     ----------
@@ -83,17 +92,36 @@ def fit_calibration(bundle: Bundle, inputs: NDArray[np.float32], seen: Seen) -> 
     seen : Seen
         Of :func:`graded_frames`.
     """
-    truth = np.searchsorted(bundle.classes, seen.disk_numbers)
-    part = np.arange(len(truth)) % 3
-    families = _fit_families(inputs[part == 0], seen.groups[part == 0] // len(NOISE))
+    truth, groups = np.searchsorted(bundle.classes, seen.disk_numbers), seen.groups
+    of_family, part = groups // len(NOISE), np.arange(len(truth)) % PARTS
+    families = _fit_families(inputs, of_family)
+    told = brief_inputs(inputs, families)
+    for number in range(PARTS):
+        here = part == number
+        told[here] = brief_inputs(inputs[here], _fit_families(inputs[~here], of_family[~here]))
     joined = join_views(seen.look.logits, 1.0)
-    layers = _fit_temperatures(brief_inputs(inputs[part == 1], families), joined[part == 1], truth[part == 1])
-    unlimited = Calibration(families, layers, 0.0)
-    held_out = np.flatnonzero(part == 2)
-    temperatures = unlimited.temperatures(inputs[held_out])
-    p = np.exp(join_views(seen.look.logits[held_out], temperatures[:, None, None]))
-    groups, p_truth = seen.groups[held_out], p[np.arange(len(held_out)), truth[held_out]]
-    return replace(unlimited, limit=min(_limit(p_truth[groups == g]) for g in np.unique(groups)))
+    sure = join_views(seen.look.logits, bundle.temperature).max(axis=1)
+    layers = _fit_temperatures(told, joined, truth, _moments(np.exp(sure), groups))
+    temperatures = temperatures_by(told, layers)
+    p = np.exp(join_views(seen.look.logits, temperatures[:, None, None]))
+    p_truth = p[np.arange(len(truth)), truth]
+    limit = min(_limit(p_truth[groups == g]) for g in np.unique(groups))
+    return Calibration(families, layers, limit)
+
+
+def _moments(confidence: NDArray[np.float64], groups: NDArray[np.int64]) -> Moments:
+    """Give the frames of each group, and weights by which confidences and right labels are compared.
+
+    The weights, shape (3, frames), take the mean over the group, whether it rises with the confidence by the
+    bundle's temperature, and whether it bends.
+    """
+    found = []
+    for group in np.unique(groups):
+        frames = np.flatnonzero(groups == group)
+        x = confidence[frames] - confidence[frames].mean()
+        x = x / (x.std() + 1e-3)
+        found.append((frames, np.stack([np.ones(len(x)), x, x**2 - 1.0]) / len(x)))
+    return found
 
 
 def _limit(p_truth: NDArray[np.float64]) -> float:
@@ -122,9 +150,12 @@ def _fit_families(inputs: NDArray[np.float32], families: NDArray[np.int64]) -> l
 
 
 def _fit_temperatures(
-    inputs: NDArray[np.float32], joined: NDArray[np.float64], truth: NDArray[np.intp]
+    inputs: NDArray[np.float32],
+    joined: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    moments: Moments,
 ) -> list[NDArray[np.float32]]:
-    """Fit a perceptron of one hidden layer, by which frames are most likely to be of their classes."""
+    """Fit a perceptron of one hidden layer: the truth is to be probable, the confidence of a group right."""
     rng = np.random.default_rng(0)
     count, given = inputs.shape[1], inputs.astype(np.float64)
     first = [
@@ -142,7 +173,7 @@ def _fit_temperatures(
     def loss(vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         layers = layers_of(vector)
         hidden = np.maximum(given @ layers[0] + layers[1], 0.0)
-        value, back = temperature_loss(joined, truth, (hidden @ layers[2] + layers[3])[:, 0])
+        value, back = temperature_loss(joined, truth, (hidden @ layers[2] + layers[3])[:, 0], moments)
         through = back[:, None] * layers[2][:, 0] * (hidden > 0)
         value += 0.5 * DECAY * float((layers[0] ** 2).sum() + (layers[2] ** 2).sum())
         slopes = (
@@ -160,9 +191,15 @@ def _fit_temperatures(
 
 
 def temperature_loss(
-    joined: NDArray[np.float64], truth: NDArray[np.intp], log_temperature: NDArray[np.float64]
+    joined: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    log_temperature: NDArray[np.float64],
+    moments: Moments = (),
 ) -> tuple[float, NDArray[np.float64]]:
-    """Give the mean of minus the logarithm of the probability of the truth, and its slopes.
+    """Give how wrong probabilities are, and the slopes of that.
+
+    It is the mean of minus the logarithm of the probability of the truth, and, of each group, the squares of
+    the differences of confidence and right labels.
 
     Parameters
     ----------
@@ -170,6 +207,8 @@ def temperature_loss(
         Logits.
     truth : array of int, shape (N,)
     log_temperature : array, shape (N,)
+    moments : sequence of (frames, weights)
+        Frames of each group, and weights of shape (moments, frames).
 
     Returns
     -------
@@ -178,5 +217,14 @@ def temperature_loss(
     scaled = joined * np.exp(-log_temperature)[:, None]
     log_p = log_probabilities(scaled)
     rows = np.arange(len(truth))
-    slopes = scaled[rows, truth] - (np.exp(log_p) * scaled).sum(axis=1)
-    return float(-log_p[rows, truth].mean()), slopes / len(truth)
+    middle = (np.exp(log_p) * scaled).sum(axis=1)
+    value = float(-log_p[rows, truth].mean())
+    slopes = (scaled[rows, truth] - middle) / len(truth)
+    label = joined.argmax(axis=1)
+    confidence = np.exp(log_p[rows, label])
+    off, falls = confidence - (label == truth), -confidence * (scaled[rows, label] - middle)
+    for frames, weights in moments:
+        gaps = weights @ off[frames]
+        value += STRICTNESS / len(moments) * float((gaps**2).sum())
+        slopes[frames] += 2.0 * STRICTNESS / len(moments) * (gaps @ weights) * falls[frames]
+    return value, slopes

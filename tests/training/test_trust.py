@@ -150,10 +150,11 @@ def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
 def test_the_slope_of_the_loss_is_that_of_its_value() -> None:
     rng = np.random.default_rng(8)
     joined, truth, at = rng.normal(size=(6, 5)), rng.integers(5, size=6), rng.normal(size=6)
-    _, slopes = temperature_loss(joined, truth, at)
+    moments = [(np.array([0, 2, 3]), rng.normal(size=(2, 3))), (np.array([1, 4]), rng.normal(size=(2, 2)))]
+    _, slopes = temperature_loss(joined, truth, at, moments)
     for place in range(6):
         step = 1e-6 * (np.arange(6) == place)
-        more, less = (temperature_loss(joined, truth, at + sign * step)[0] for sign in (1, -1))
+        more, less = (temperature_loss(joined, truth, at + sign * step, moments)[0] for sign in (1, -1))
         assert slopes[place] == pytest.approx((more - less) / 2e-6, rel=1e-4, abs=1e-9)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from speckle_plugin.network.trust.oddness import log_probabilities, perceive
 from speckle_plugin.network.trust.statistics import STATISTICS
 
-__all__ = ["Calibration", "brief_inputs", "possible_classes"]
+__all__ = ["Calibration", "brief_inputs", "possible_classes", "temperatures_by"]
 
 TEMPERATURES = (0.05, 20.0)
 """Least and most."""
@@ -57,9 +57,13 @@ class Calibration:
         -------
         array, shape (N,)
         """
-        least, most = np.log(TEMPERATURES)
-        found = perceive(brief_inputs(inputs, self.families), self.layers)[:, 0]
-        return np.exp(np.clip(found.astype(np.float64), least, most))
+        return temperatures_by(brief_inputs(inputs, self.families), self.layers)
+
+
+def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Give temperatures, shape (N,), by what :func:`brief_inputs` gives."""
+    least, most = np.log(TEMPERATURES)
+    return np.exp(np.clip(perceive(brief, layers)[:, 0].astype(np.float64), least, most))
 
 
 def brief_inputs(inputs: NDArray[np.float32], families: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
