@@ -35,6 +35,7 @@ __all__ = [
     "ODD_IN",
     "ODD_COUNTS",
     "ORIENTATION",
+    "POSSIBLE",
     "SEVERAL_NETWORKS",
     "STATED_BY_FILES",
     "STRUCTURE_SOLVER",
@@ -50,11 +51,13 @@ __all__ = [
     "compose_summary",
     "configuration_keys",
     "join_flags",
+    "join_numbers",
     "image_key_of",
     "newest_stream",
     "newest_structure_stream",
     "result_keys",
     "split_flags",
+    "split_numbers",
     "split_image_key",
     "structure_configuration_keys",
     "structure_keys",
@@ -97,6 +100,10 @@ the frames of each flag by its name."""
 ODD_COUNTS = "odd_counts"
 """Key in the summary: the frames of each disk number that are flagged as out of distribution, which are not
 in `counts`; only where there are any. Until version 0.1.0 they were in `counts`."""
+
+POSSIBLE = "possible"
+"""Key in results: the disk numbers that are possible for the frame, see `result_keys`. Key in the summary:
+the frames for which each number is possible, but for those out of distribution; only if there are any."""
 
 CLASSIFIED_HERE = "classified_by_session"
 """In the metadata of a run whose own session classifies it: others leave it alone while it is measured."""
@@ -287,6 +294,16 @@ def split_flags(text: str) -> list[Flag]:
     return [Flag(part) for part in text.split(",") if part]
 
 
+def join_numbers(numbers: Sequence[int]) -> str:
+    """Write disk numbers as one string, as they stand in the table: `6,7,8`."""
+    return ",".join(map(str, numbers))
+
+
+def split_numbers(text: str) -> tuple[int, ...]:
+    """Read them again."""
+    return tuple(int(part) for part in text.split(",") if part)
+
+
 def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
     """Give the data keys of an event of the classification stream.
 
@@ -299,7 +316,8 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
     -------
     dict
         Data keys, each with `dtype`, `dtype_numpy`, `shape`, `source`. Units are seconds
-        for `latency` and nats for `entropy`.
+        for `latency` and nats for `entropy`. `possible` is empty where there is no label, or nothing was
+        fitted that tells which numbers are possible; runs of versions before 0.2 do not have it.
     """
     return {
         "image_key": _key("string", "|S64"),
@@ -312,6 +330,7 @@ def result_keys(class_count: int) -> dict[str, dict[str, Any]]:
         "entropy": _key("number", "<f8", units="nat"),
         "novelty": _key("number", "<f8"),
         "flags": _key("string", "|S128"),
+        POSSIBLE: _key("string", "|S500"),
         "latency": _key("number", "<f8", units="s"),
     }
 
@@ -383,6 +402,7 @@ def compose_summary(
     lowest_confidence: float | None,
     model: Mapping[str, Any],
     odd_labels: Mapping[int, int] | None = None,
+    possible: Mapping[int, int] | None = None,
 ) -> dict[str, Any]:
     """Compose the summary of a stop document, by which runs are searched.
 
@@ -401,6 +421,8 @@ def compose_summary(
         The classifier's configuration, as in the stream's descriptor; may be empty.
     odd_labels : mapping of int to int, optional
         Number of frames of each disk number that are out of distribution: they are not to be found by it.
+    possible : mapping of int to int, optional
+        Number of frames for which each disk number is possible, without those out of distribution.
 
     Returns
     -------
@@ -420,6 +442,8 @@ def compose_summary(
         summary[CLASS_NAMES] = list(names.values())
     if odd_labels:
         summary[ODD_COUNTS] = {str(names.get(n, n)): odd_labels[n] for n in sorted(odd_labels)}
+    if possible:
+        summary[POSSIBLE] = {str(n): possible[n] for n in sorted(possible)}
     if lowest_confidence is not None:
         summary["min_confidence"] = lowest_confidence
     return summary
@@ -432,7 +456,7 @@ def newest_stream(stop: Mapping[str, Any] | None) -> str:
 
 def configuration_keys() -> dict[str, dict[str, Any]]:
     """Give the data keys of the classifier's configuration in the stream's descriptor."""
-    names = ("model", "model_version", "weights_sha256", "preprocessing_hash")
+    names = ("model", "model_version", "weights_sha256", "preprocessing_hash", "trust_sha256")
     keys = {name: _key("string", "|S128") for name in (*names, "engine", "precision", "device")}
     keys["temperature"] = _key("number", "<f8")
     keys[CLASSES] = _key("array", "<i8", (None,))

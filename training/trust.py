@@ -1,12 +1,12 @@
-"""Fit what tells odd frames from known ones, beside a bundle whose weights stay as they are.
+"""Fit what tells odd frames from known ones, and how sure a network may be, beside a bundle.
 
-Known frames are those of the bundle's recipe: its families, noise, offsets and masks. Odd ones are of
-:mod:`training.odd_frames`. Thresholds are taken from known frames on which nothing else was fitted.
+The bundle stays as it is. Known frames are those of its recipe: its families, noise, offsets and masks. Odd
+ones are of :mod:`training.odd_frames`. Thresholds are taken from known frames on which nothing else was
+fitted. How sure the network may be is fitted in :mod:`training.confidence`.
 """
 
 from __future__ import annotations
 
-import itertools
 import platform
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ from simulated_devices import grid_by_name
 from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
 from speckle_plugin.network.classifier import Classifier
-from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict, frame_statistics, range_of, views_of
+from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
     STEEPNESS,
@@ -37,8 +37,9 @@ from speckle_plugin.network.trust.oddness import (
     scale,
     standardize,
 )
-from speckle_plugin.preprocessing import prepare
+from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
+from training.looks import Seen, look_at, looked_range
 from training.odd_frames import ODD_FRAMES, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
@@ -50,6 +51,9 @@ KNOWN = 300
 
 ODD = 700
 """Odd frames of each kind."""
+
+GRADED = 120
+"""Frames of each disk number, family and noise, that tell how sure the network may be."""
 
 FALSE_ALARMS = 0.01
 """Share of known frames that are flagged."""
@@ -64,7 +68,6 @@ LAYERS = (128, 64)
 DECAY = 0.3
 EPOCHS = 30
 RANK = 32
-BATCH = 32
 LEAST_DEVIATION = 1e-3
 LEAST_SPAN = 1e-3
 LEAST_FOR_LIMITS = 100
@@ -82,17 +85,25 @@ class Samples:
         0 for known frames, else 1 and the place in `ODD_FRAMES`.
     size : int
         Rows of the quadrants that were looked at.
+    graded : Seen, optional
+        Those of :func:`training.confidence.graded_frames`.
     """
 
     look: Look
     kinds: NDArray[np.int64]
     size: int
+    graded: Seen | None = None
 
 
 def fit_trust(
-    bundle: Bundle, seed: int, known: int = KNOWN, odd: int = ODD, report: Report | None = None
+    bundle: Bundle,
+    seed: int,
+    known: int = KNOWN,
+    odd: int = ODD,
+    report: Report | None = None,
+    graded: int = GRADED,
 ) -> Trust:
-    """Fit what tells odd frames of a bundle.
+    """Fit what tells odd frames of a bundle, and how sure it may be of each frame.
 
     Parameters
     ----------
@@ -102,6 +113,9 @@ def fit_trust(
         Known frames of each disk number, and odd frames of each kind.
     report : callable, optional
         Told of the progress.
+    graded : int
+        Frames of each disk number, family and noise that tell how sure it may be; 0 for none, and then the
+        temperature of the bundle stays, and there are no sets of possible numbers.
 
     Raises
     ------
@@ -111,17 +125,22 @@ def fit_trust(
     recipe = stored_frame_recipe(bundle)
     if recipe is None:
         raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
-    samples = collect(bundle, recipe, seed, known, odd, report)
+    samples = collect(bundle, recipe, seed, known, odd, report, graded)
     return trust_of(bundle, samples, seed)
 
 
 def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
-    """Fit what tells odd frames to samples, and measure it on those that were held out."""
+    """Fit all to samples, and measure what tells odd frames on those that were held out."""
     oddness = fit_oddness(samples, bundle.feature_statistics)
+    calibration = {}
+    if samples.graded is not None:
+        inputs = oddness.judge(samples.graded.look, bundle.feature_statistics).inputs
+        calibration[samples.size] = fit_calibration(bundle, inputs, samples.graded)
     made = {
         "seed": seed,
         "known_frames": int((samples.kinds == 0).sum()),
         "odd_frames": int((samples.kinds > 0).sum()),
+        "graded_frames": 0 if samples.graded is None else len(samples.graded.groups),
         "false_alarms": FALSE_ALARMS,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
@@ -131,7 +150,7 @@ def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
         },
         "held_out": measure(oddness, samples, bundle.feature_statistics),
     }
-    return Trust(bundle.sha256, {samples.size: oddness}, made)
+    return Trust(bundle.sha256, {samples.size: oddness}, made, calibration)
 
 
 def measure(
@@ -180,43 +199,24 @@ def collect(
     known: int = KNOWN,
     odd: int = ODD,
     report: Report | None = None,
+    graded: int = 0,
 ) -> Samples:
-    """Draw known and odd frames, and look at them.
+    """Draw frames of all kinds, and look at them.
 
     Raises
     ------
     ValueError
         If the recipe's frames have too few pixels.
     """
-    size = range_of(frame_geometry(recipe), bundle.preprocessing)
-    if size is None:
-        raise ValueError(
-            f"frames of {recipe.size} pixels are too small to tell odd ones: expected 129 or more"
-        )
+    size = looked_range(bundle, recipe)
     classifier = Classifier(bundle)
-    total = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
-    statistics: list[NDArray[np.float32]] = []
-    features: list[NDArray[np.floating]] = []
-    logits: list[NDArray[np.floating]] = []
-    kinds: list[int] = []
-    for chunk in _chunks(_frames(recipe, seed, known, odd)):
-        inputs = [prepare(d.frame, bundle.preprocessing, d.geometry)[0] for _, d in chunk]
-        for (kind, drawn), given in zip(chunk, inputs, strict=True):
-            views = views_of(drawn.geometry, bundle.preprocessing, size)
-            statistics.append(frame_statistics(drawn.frame, given, views))
-            kinds.append(kind)
-        output = classifier.engine.run(np.concatenate(inputs))
-        features.append(output.features.reshape(len(chunk), -1, output.features.shape[1]).mean(axis=1))
-        logits.append(output.logits.reshape(len(chunk), -1, output.logits.shape[1]))
-        if report:
-            report("calibrate", len(kinds), total, {})
-    look = Look(np.stack(statistics), np.concatenate(features), np.concatenate(logits))
-    return Samples(look, np.array(kinds), size)
-
-
-def _chunks(frames: Iterator[tuple[int, DrawnFrame]]) -> Iterator[list[tuple[int, DrawnFrame]]]:
-    while chunk := list(itertools.islice(frames, BATCH)):
-        yield chunk
+    first = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
+    total = first + graded * len(recipe.disk_numbers) * len(GROUPS)
+    seen = look_at(classifier, _frames(recipe, seed, known, odd), size, report, 0, total)
+    if not graded:
+        return Samples(seen.look, seen.groups, size)
+    more = look_at(classifier, graded_frames(recipe, seed, graded), size, report, first, total)
+    return Samples(seen.look, seen.groups, size, more)
 
 
 def _frames(recipe: FrameRecipe, seed: int, known: int, odd: int) -> Iterator[tuple[int, DrawnFrame]]:

@@ -73,7 +73,8 @@ def classify(
     give --grid, --beam-center or --geometry. The k step, which these state too, chooses the network: frames
     that none is for are flagged wrong_k_step, without a label, unless --model names one. Pixels that a
     detector marks as without a value are left out. The table has one row for each frame: frame_index,
-    disk_number (0 where there is no label), confidence and flags (such as saturated, empty, non_finite).
+    disk_number (0 where there is no label), confidence, flags (such as saturated, empty, non_finite) and the
+    numbers that are possible.
     Where the file holds **disk_number**, the truth, accuracy and confusion matrix are shown.
 
     **Example**: frames of a detector whose beam is at row 256, column 255.5.
@@ -176,14 +177,15 @@ def _results_table(
     if out is None:
         yield lambda index, result: None
         return
-    from speckle_plugin.schema import join_flags
+    from speckle_plugin.schema import POSSIBLE, join_flags, join_numbers
 
     with new_file(out, (".csv",), force) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         named = ["class_name"] if class_names else []
         names = ("", *class_names)
-        writer.writerow(["frame_index", "disk_number", "confidence", "flags", *named])
+        writer.writerow(["frame_index", "disk_number", "confidence", "flags", POSSIBLE, *named])
         yield lambda index, result: writer.writerow(
             [index, result.disk_number, round(result.confidence, 6), join_flags(result.flags)]
+            + [join_numbers(result.possible)]
             + [names[result.disk_number] for _ in named]
         )

@@ -18,6 +18,7 @@ from speckle_plugin.cli.run_selection import (
     LabelOption,
     ModelOption,
     PlanOption,
+    PossibleOption,
     SinceOption,
     UntilOption,
     WhereOption,
@@ -40,6 +41,7 @@ def query(
     data: DataOption = DEFAULT_DATA,
     server: ServerOption = None,
     label: LabelOption = None,
+    possible: PossibleOption = None,
     max_confidence: ConfidenceOption = None,
     flag: FlagOption = None,
     certificate: CertificateOption = None,
@@ -71,6 +73,8 @@ def query(
 
         speckle query --data demo-output --frames --label 7 --out sevens.h5
 
+        speckle query --data demo-output --frames --possible 7
+
         speckle query --data demo-output --frames --disagrees
 
         speckle query --data demo-output --where family=mono --since 2026-11-01
@@ -87,6 +91,7 @@ def query(
     wanted = run_selection(
         where,
         label=number,
+        possible=possible,
         max_confidence=max_confidence,
         flag=flag,
         certificate=certificate,
@@ -103,6 +108,7 @@ def query(
             rows = find_frames(
                 runs,
                 label=number,
+                possible=possible,
                 max_confidence=max_confidence,
                 flag=flag,
                 certificate=certificate,
@@ -153,8 +159,7 @@ def _narrowed(rows: DataFrame) -> DataFrame:
     from speckle_plugin.store.read.opinions import OPINION_COLUMNS
 
     unasked = list(OPINION_COLUMNS) if (rows["certificate"] == "").all() else []
-    if (rows["class_name"] == "").all():
-        unasked.append("class_name")
+    unasked += [name for name in ("class_name", "possible") if (rows[name] == "").all()]
     return rows.assign(run_uid=rows["run_uid"].str[:8]).drop(columns=unasked)
 
 

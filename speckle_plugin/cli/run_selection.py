@@ -17,6 +17,7 @@ __all__ = [
     "LabelOption",
     "ModelOption",
     "PlanOption",
+    "PossibleOption",
     "RunSelection",
     "SinceOption",
     "UntilOption",
@@ -59,6 +60,13 @@ DisagreesOption = Annotated[
     typer.Option(
         "--disagrees/--agrees",
         help="Runs with a certified frame that the network labels otherwise, or with none.",
+        show_default=False,
+    ),
+]
+PossibleOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Runs with a frame for which this disk number is possible, whatever its label.",
         show_default=False,
     ),
 ]

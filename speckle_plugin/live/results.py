@@ -27,6 +27,7 @@ from speckle_plugin.schema import (
     LEFT_OUT,
     NETWORKS,
     NEWEST_STREAM,
+    POSSIBLE,
     SEVERAL_NETWORKS,
     STATED_BY_FILES,
     SUMMARY,
@@ -35,8 +36,10 @@ from speckle_plugin.schema import (
     compose_summary,
     configuration_keys,
     join_flags,
+    join_numbers,
     result_keys,
     split_flags,
+    split_numbers,
 )
 from speckle_plugin.stage_times import StageTimes
 
@@ -91,6 +94,7 @@ class RunResults:
         self._statuses: Counter[Status] = Counter()
         self._labels: Counter[int] = Counter()
         self._odd_labels: Counter[int] = Counter()
+        self._possible: Counter[int] = Counter()
         self._flags: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
         self._lowest_confidence = 1.0
@@ -157,6 +161,7 @@ class RunResults:
             "entropy": float(result.entropy),
             "novelty": float(result.novelty),
             "flags": join_flags(result.flags),
+            POSSIBLE: join_numbers(result.possible),
             "latency": latency,
         }
         self._emit_row(rows, data, now)
@@ -179,6 +184,8 @@ class RunResults:
         if data["status"] == Status.CLASSIFIED:
             odd = Flag.OUT_OF_DISTRIBUTION in split_flags(data["flags"])
             (self._odd_labels if odd else self._labels)[data["disk_number"]] += 1
+            if not odd:
+                self._possible.update(split_numbers(data[POSSIBLE]))
             self._lowest_confidence = min(self._lowest_confidence, data["confidence"])
 
     def take_over(
@@ -236,7 +243,13 @@ class RunResults:
             self._emit_held(None)
         lowest_confidence = self._lowest_confidence if self._statuses[Status.CLASSIFIED] else None
         summary = compose_summary(
-            self._labels, self._statuses, self._flags, lowest_confidence, self._model, self._odd_labels
+            self._labels,
+            self._statuses,
+            self._flags,
+            lowest_confidence,
+            self._model,
+            self._odd_labels,
+            self._possible,
         )
         if left_out:
             summary[LEFT_OUT] = dict(left_out)
@@ -266,6 +279,7 @@ class RunResults:
             "model_version": bundle.version if bundle else "",
             "weights_sha256": bundle.sha256 if bundle else "",
             "preprocessing_hash": bundle.preprocessing.hash if bundle else "",
+            "trust_sha256": classifier.trust.sha256 if classifier and classifier.trust else "",
             "engine": classifier.engine.name if classifier else UNAVAILABLE,
             "precision": classifier.engine.precision if classifier else "",
             "device": classifier.engine.device if classifier else "",

@@ -23,6 +23,7 @@ from speckle_plugin.schema import (
     CLASSIFIER,
     LEFT_OUT,
     NETWORKS,
+    POSSIBLE,
     PRIMARY,
     STRUCTURE_SUMMARY,
     SUMMARY,
@@ -147,6 +148,8 @@ class _RunTable:
             row.append(f"     -  {result['status']:>9}", style="yellow")
         row.append(f"  {truth if truth is not None else '-':>6}  ")
         row.append(result["flags"], style="yellow")
+        if "," in result[POSSIBLE]:
+            row.append(f"  possible: {result[POSSIBLE]}", style="dim")
         self._console.print(row, soft_wrap=True)
 
     def _print_summary(self, summary: Mapping[str, Any]) -> None:

@@ -223,6 +223,7 @@ def _without_result(stored: StoredRun, images: StoredImages, table: DataFrame | 
         scan_id=stored.start.get("scan_id", pd.NA),
         disk_number=0,
         flags="",
+        possible="",
         status=WAITING,
         certificate="",
         **images.circumstances(missing, seq_num),

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, NetworkOutput, make_engine
 from speckle_plugin.network.fitness import unfit_flag
+from speckle_plugin.network.posterior import Posterior, join_views
 from speckle_plugin.network.trust import find_trust
-from speckle_plugin.network.trust.judge import judge, odd_flags, warm_up
+from speckle_plugin.network.trust.judge import Judgement, judge, odd_flags, warm_up
 from speckle_plugin.preprocessing import Correction, FrameGeometry, prepare, used_values
 from speckle_plugin.preprocessing.marked_pixels import may_be_saturated, without_marked_pixels
 from speckle_plugin.preprocessing.resampling import LARGEST_CHANGE, SAME_K_STEP, Resampling, resampling_to
@@ -38,6 +39,9 @@ class FrameResult:
         label, and where the bundle has no statistics of them.
     probabilities : array, shape (classes,), float32
     flags : tuple of Flag
+    possible : tuple of int
+        The disk numbers that are possible, see :mod:`speckle_plugin.network.trust.calibration`; none where
+        nothing tells.
     """
 
     status: Status
@@ -47,40 +51,7 @@ class FrameResult:
     entropy: float = 0.0
     novelty: float = 0.0
     flags: tuple[Flag, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Posterior:
-    """What the network says of N frames.
-
-    Parameters
-    ----------
-    classes : tuple of int
-    probabilities : array, shape (N, classes), float32
-        Calibrated by the bundle's temperature; each row sums to 1.
-    novelty : array, shape (N,), float32
-        See :class:`speckle_plugin.network.FeatureStatistics`; 0 without them.
-    """
-
-    classes: tuple[int, ...]
-    probabilities: NDArray[np.float32]
-    novelty: NDArray[np.float32]
-
-    @property
-    def disk_number(self) -> NDArray[np.int64]:
-        """Most probable disk number of each frame, shape (N,)."""
-        return np.asarray(self.classes)[self.probabilities.argmax(axis=1)]
-
-    @property
-    def confidence(self) -> NDArray[np.float32]:
-        """Probability of that disk number, shape (N,)."""
-        return self.probabilities.max(axis=1)
-
-    @property
-    def entropy(self) -> NDArray[np.float32]:
-        """Entropy of the probabilities in nats, shape (N,)."""
-        p = np.maximum(self.probabilities, np.finfo(np.float32).tiny)
-        return -(p * np.log(p)).sum(axis=1)
+    possible: tuple[int, ...] = ()
 
 
 class Classifier:
@@ -98,7 +69,7 @@ class Classifier:
     Attributes
     ----------
     trust : Trust or None
-        What was fitted beside the bundle to tell odd frames, if there is such a file.
+        What was fitted beside the bundle to tell odd frames and how sure it may be, if there is such a file.
     """
 
     def __init__(
@@ -138,10 +109,14 @@ class Classifier:
         return prepare(frames, self.bundle.preprocessing, geometry)
 
     def infer(self, inputs: NDArray[np.float32]) -> Posterior:
-        """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`."""
-        return self.posterior(self._run(inputs), inputs.shape[1])
+        """Classify prepared inputs, shape (N, views, rows, columns); see :func:`join_views`.
 
-    def _run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        How sure the network may be is told by the frames, too: see `classify`.
+        """
+        return self.posterior(self.run(inputs), inputs.shape[1])
+
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        """Run the network on prepared inputs, shape (N, views, rows, columns), one view after the other."""
         count, views = inputs.shape[:2]
         output = self.engine.run(inputs.reshape(count * views, *inputs.shape[2:]))
         if output.logits.shape != (count * views, len(self.bundle.classes)):
@@ -151,10 +126,22 @@ class Classifier:
             )
         return output
 
-    def posterior(self, output: NetworkOutput, views: int) -> Posterior:
-        """Join what the network gave for the views of each frame, one frame after the other."""
+    def posterior(self, output: NetworkOutput, views: int, judgement: Judgement | None = None) -> Posterior:
+        """Join what the network gave for the views of each frame, one frame after the other.
+
+        Parameters
+        ----------
+        output : NetworkOutput
+        views : int
+        judgement : Judgement, optional
+            Of these frames; with it they have temperatures of their own, where such were fitted.
+        """
         logits = output.logits.reshape(-1, views, len(self.bundle.classes))
-        joined = join_views(logits, self.bundle.temperature)
+        calibration = judgement.calibration if judgement else None
+        if judgement and calibration:
+            joined = join_views(logits, calibration.temperatures(judgement.verdict.inputs)[:, None, None])
+        else:
+            joined = join_views(logits, self.bundle.temperature)
         statistics = self.bundle.feature_statistics
         novelty = (
             statistics.distances(output.features) if statistics else np.zeros(len(output.logits), np.float32)
@@ -163,11 +150,16 @@ class Classifier:
             self.bundle.classes,
             np.exp(joined).astype(np.float32),
             novelty.reshape(-1, views).mean(axis=1),
+            calibration.limit if calibration else None,
         )
 
     def classify(self, frames: ArrayLike, geometry: FrameGeometry) -> Posterior:
         """Classify raw frames, shape (N, rows, columns) or (rows, columns)."""
-        return self.infer(self.prepare(frames, geometry))
+        inputs = self.prepare(frames, geometry)
+        output = self.run(inputs)
+        pixels = list(np.asarray(frames).reshape(-1, *geometry.shape))
+        judgement = judge(self.trust, self.bundle, pixels, inputs, output, geometry)
+        return self.posterior(output, inputs.shape[1], judgement)
 
     def label(
         self,
@@ -229,13 +221,14 @@ class Classifier:
             with times("prepare"), np.errstate(over="ignore"):  # in pixels that the network does not see
                 inputs = self._prepare_fit([frames[i] for i in fit], of_frames, k_step, correction)
             with times("classify"):
-                output = self._run(inputs)
-                posterior = self.posterior(output, inputs.shape[1])
+                output = self.run(inputs)
                 # Noise that was combined or corrected is not that of a frame as it is measured.
                 as_measured = correction is None and self.resampling(of_frames, k_step) is None
                 judged = [frames[i] for i in fit] if as_measured else []
-                verdict = judge(self.trust, self.bundle, judged, inputs, output, of_frames)
-                odd = odd_flags(verdict, posterior.novelty, self.bundle)
+                judgement = judge(self.trust, self.bundle, judged, inputs, output, of_frames)
+                posterior = self.posterior(output, inputs.shape[1], judgement)
+                possible = posterior.possible
+                odd = odd_flags(judgement, posterior.novelty, self.bundle)
             for row, i in enumerate(fit):
                 results[i] = FrameResult(
                     Status.CLASSIFIED,
@@ -245,6 +238,7 @@ class Classifier:
                     float(posterior.entropy[row]),
                     float(posterior.novelty[row]),
                     (*flags[i], *odd[row]),
+                    possible[row],
                 )
         if center_assumed:
             results = [replace(result, flags=(*result.flags, Flag.ASSUMED_CENTER)) for result in results]
@@ -311,30 +305,3 @@ def fits_k_step(k_step: float | None, known: float | None) -> bool:
     one of the two is not known.
     """
     return not k_step or not known or abs(k_step / known - 1.0) <= LARGEST_CHANGE
-
-
-def join_views(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Give the logarithm of the probabilities of N frames, by what the network says of their views.
-
-    The views of a frame, its quadrants, are independent in their speckle, and their posteriors would
-    multiply (all disk numbers being equally probable beforehand). But they show the same disks: where radii
-    are unlike, what misleads the network in one misleads it in the other. So the sum of the logarithms is
-    divided by the square root of the number of views, between 1 (independent) and that number (wholly
-    alike). `docs/results.md` has the calibration errors.
-
-    Parameters
-    ----------
-    logits : array, shape (N, views, classes)
-    temperature : float
-
-    Returns
-    -------
-    array, shape (N, classes)
-    """
-    log_p = _log_softmax(logits / temperature).sum(axis=1)
-    return _log_softmax(log_p / np.sqrt(logits.shape[1]))
-
-
-def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted, dtype=np.float64).sum(axis=-1, keepdims=True))

@@ -183,6 +183,8 @@ def _details(facts: Facts, row: Any) -> list[str]:
         probabilities = np.asarray(result.data["probabilities"], float)
         for i in np.argsort(-probabilities, kind="stable")[1:3]:
             told.append(f"then {int(classes[i])} disks, {probabilities[i]:.1%}")
+    if row["possible"]:
+        told.append(f"possible: {str(row['possible']).replace(',', ', ')}")
     if not np.isnan(float(row["novelty"])) and row["novelty"]:
         told.append(f"novelty {row['novelty']:.2f} (about 1 for known frames)")
     if row["flags"]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from speckle_plugin.network.classifier import FrameResult
 from speckle_plugin.reprocess.task import Frame, Task
-from speckle_plugin.schema import Status, join_flags, split_flags
+from speckle_plugin.schema import POSSIBLE, Status, join_flags, join_numbers, split_flags, split_numbers
 from speckle_plugin.store.leases import RunLease, RunLeases
 
 __all__ = ["PART", "Part", "Results", "SharedRun", "cut_into_parts", "identity"]
@@ -148,6 +148,7 @@ def _columns(results: Results) -> dict[str, Any]:
         "entropy": np.array([result.entropy for result in found]),
         "novelty": np.array([result.novelty for result in found]),
         "probabilities": np.array([result.probabilities for result in found], np.float32),
+        POSSIBLE: np.array([join_numbers(result.possible) for result in found]),
     }
 
 
@@ -161,5 +162,6 @@ def _rows(image_key: str, columns: Mapping[str, Any]) -> Iterator[tuple[Frame, t
             float(columns["entropy"][row]),
             float(columns["novelty"][row]),
             tuple(split_flags(str(columns["flags"][row]))),
+            split_numbers(str(columns[POSSIBLE][row])),
         )
         yield (image_key, index), (result, str(columns["problem"][row]))

@@ -106,6 +106,8 @@ def test_a_label_finds_the_run_if_a_frame_got_it(demo: tuple[Path, str]) -> None
         (["--where", "family=poly"], 0, "nothing stored matches"),
         (["--label", "0"], 2, "no network gives the label 0: there are 2, 3, 4,"),
         (["--frames", "--label", "21"], 2, "no network gives the label 21: there are 2, 3, 4,"),
+        (["--possible", "0"], 2, "no network gives the label 0: there are 2, 3, 4,"),
+        (["--possible", "seven"], 2, "'seven' is not a valid int"),
         (["--flag", "saturated"], 0, "nothing stored matches"),
         (["--flag", "bright"], 2, "there is no flag 'bright': there are wrong_shape,"),
         (["--plan", "count"], 0, "nothing stored matches"),
@@ -119,6 +121,19 @@ def test_query_by_what_is_given_and_of_nonsense(
     result = _speckle("query", "--data", str(demo[0]), *arguments)
     assert result.exit_code == code, result.stdout + result.stderr
     assert words in " ".join((result.stdout + result.stderr).split())
+
+
+def test_query_by_what_is_possible(demo: tuple[Path, str], tmp_path: Path) -> None:
+    with TiledStore(demo[0]) as store:
+        rows = find_frames(store.runs)
+    assert (rows["possible"] != "").all()
+    label = int(rows["disk_number"].iloc[0])
+    wanted = [str(label) in text.split(",") for text in rows["possible"]]
+    out = tmp_path / "possible.csv"
+    result = _speckle("query", "--data", demo[0], "--frames", "--possible", label, "--out", out)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert pd.read_csv(out)["frame_index"].tolist() == rows["frame_index"][wanted].tolist()
+    assert "classify_grid_scan" in _speckle("query", "--data", demo[0], "--possible", label).stdout
 
 
 def test_query_of_a_folder_without_data(tmp_path: Path) -> None:

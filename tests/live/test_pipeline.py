@@ -59,7 +59,7 @@ def test_values_are_plain(run_engine: RunEngine, make_live, make_detector, docum
     kinds = {
         "image_key": str, "frame_index": int, "primary_seq_num": int, "status": str, "disk_number": int,
         "confidence": float, "probabilities": list, "entropy": float, "novelty": float,
-        "flags": str, "latency": float,
+        "flags": str, "possible": str, "latency": float,
     }  # fmt: skip
     for row in documents.rows():
         assert {key: type(value) for key, value in row.items()} == kinds

@@ -23,6 +23,7 @@ from simulated_devices import (
 )
 from speckle_plugin.network import BundleError, find_bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import (
     find_trust,
     frame_statistics,
@@ -32,6 +33,7 @@ from speckle_plugin.network.trust import (
     trust_path,
     views_of,
 )
+from speckle_plugin.network.trust.calibration import possible_classes
 from speckle_plugin.network.trust.kernels import neighbour_outliers, zone_sums
 from speckle_plugin.network.trust.statistics import NO_COUNTS, STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
@@ -176,14 +178,14 @@ def classifier(name: str) -> Classifier:
     return Classifier(name, "openvino")
 
 
-@pytest.mark.parametrize("name", ["quadrant"])
+@pytest.mark.parametrize("name", ["quadrant", "published"])
 def test_a_shipped_bundle_has_a_small_trust_file(name: str) -> None:
     trust = classifier(name).trust
     assert trust is not None
     assert trust.bundle_sha256 == find_bundle(name).sha256
     assert trust.made["known_frames"] >= 3000
     folder = Path(str(find_bundle(name).path)).parents[1] / "trust"
-    assert (folder / f"{name}.trust.npz").stat().st_size < 300_000
+    assert (folder / f"{name}.trust.npz").stat().st_size < 150_000
 
 
 def odd_share(name: str, frames: list[NDArray[Any]], geometry: FrameGeometry) -> tuple[float, list[str]]:
@@ -233,12 +235,56 @@ def test_a_trust_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     trust = find_trust(find_bundle("quadrant"))
     assert trust is not None
     again = load_trust(save_trust(trust, tmp_path / "copy.trust.npz"))
-    assert again.made == trust.made
+    assert again.made == trust.made and len(again.sha256) == 64
     for size, oddness in trust.oddness.items():
         np.testing.assert_array_equal(again.oddness[size].limits, oddness.limits)
         assert again.oddness[size].kinds == oddness.kinds
         for one, other in zip(again.oddness[size].layers, oddness.layers, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_a_trust_file_of_before_confidences_were_fitted(tmp_path: Path) -> None:
+    """It tells odd frames; the temperature is that of the bundle, and nothing is said of what is possible."""
+    trust = find_trust(find_bundle("quadrant"))
+    assert trust is not None and trust.calibration
+    path = save_trust(trust, tmp_path / "old.trust.npz")
+    with np.load(path) as arrays:
+        parts = {name: value for name, value in arrays.items() if not name.startswith("calibration/")}
+    manifest = json.loads(str(parts["manifest"]))
+    del manifest["calibration"]
+    parts["manifest"] = np.array(json.dumps(manifest))
+    with path.open("wb") as file:
+        np.savez(file, **parts)
+    old = Classifier("quadrant", "openvino")
+    old.trust = load_trust(path)
+    assert not old.trust.calibration
+    frames = [frame(1e4, number) for number in (5, 12)]
+    now, before = classifier("quadrant").label(frames, CORNER), old.label(frames, CORNER)
+    expected = old.infer(old.prepare(np.stack(frames), CORNER))
+    for index, (one, other) in enumerate(zip(now, before, strict=True)):
+        assert other.possible == () and one.disk_number in one.possible
+        assert (one.disk_number, one.flags) == (other.disk_number, other.flags)
+        assert one.confidence != other.confidence
+        np.testing.assert_allclose(other.probabilities, expected.probabilities[index], atol=1e-3)
+
+
+def test_possible_are_the_most_probable_number_and_all_of_at_least_the_limit() -> None:
+    probabilities = np.array([[0.1, 0.6, 0.05, 0.25], [1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
+    for limit, expected in (
+        (0.9, [[1], [0], [0]]),
+        (0.25, [[1, 3], [0], [0, 1, 2, 3]]),
+        (0.08, [[0, 1, 3], [0], [0, 1, 2, 3]]),
+        (0.0, [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]]),
+    ):
+        found = [np.flatnonzero(row).tolist() for row in possible_classes(probabilities, limit)]
+        assert found == expected, limit
+
+
+def test_a_frame_has_the_label_that_its_logits_give_whatever_the_temperature() -> None:
+    logits = np.random.default_rng(3).normal(size=(50, 2, 19)).astype(np.float32) * 5
+    labels = join_views(logits, 1.0).argmax(axis=1)
+    for temperature in np.exp(np.random.default_rng(4).normal(size=(20, 50, 1, 1))):
+        np.testing.assert_array_equal(join_views(logits, temperature).argmax(axis=1), labels)
 
 
 def test_a_trust_file_beside_a_bundle_is_found_and_that_of_another_is_not(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from speckle_plugin.solving.rows import opinion_row
 from speckle_plugin.store import RunSaver, Store, TiledStore, find_frames, find_runs
 from speckle_plugin.store.write.recovery import RECOVERED
 from speckle_plugin.structure import SolveSettings
-from tests.testing import CLASSES, FakeClassifier, documents_of, good
+from tests.testing import CLASSES, FakeClassifier, documents_of, good, possible_numbers
 
 NAMES = [
     "mono",
@@ -143,6 +143,8 @@ def _runs(draw: st.DrawFn) -> list[Documents]:
             }
             if flags := draw(st.dictionaries(st.sampled_from(FLAGS), st.integers(1, 3), max_size=2)):
                 summary["flags"] = flags
+            if possible := draw(st.dictionaries(st.sampled_from(LABELS), st.integers(1, 3), max_size=3)):
+                summary["possible"] = {str(n): count for n, count in possible.items()}
             if counts:
                 summary["min_confidence"] = draw(st.sampled_from(CONFIDENCES))
             stop = {"uid": "stop", "exit_status": "success", SUMMARY: summary}
@@ -157,6 +159,7 @@ def _runs(draw: st.DrawFn) -> list[Documents]:
 
 FILTERS: dict[str, st.SearchStrategy[Any]] = {
     "label": st.sampled_from(LABELS),
+    "possible": st.sampled_from(LABELS),
     "max_confidence": st.sampled_from(CONFIDENCES),
     "model": TEXTS,
     "model_version": TEXTS,
@@ -227,6 +230,7 @@ def matches(start: dict[str, Any], stop: dict[str, Any] | None, question: Mappin
 
     answers = {
         "label": lambda n: n in summary.get("labels", ()),
+        "possible": lambda n: str(n) in summary.get("possible", {}),
         "max_confidence": lambda limit: summary.get("min_confidence", math.inf) < limit,
         "model": lambda name: summary.get("model") == name,
         "model_version": lambda version: summary.get("model_version") == version,
@@ -252,10 +256,9 @@ def test_runs_of_a_generated_catalog(database: Store, data: st.DataObject) -> No
     catalog = new_catalog(database, runs)
     stored_labels = {n for _, stop in runs for n in (stop or {}).get(SUMMARY, {}).get("labels", ())}
     for question in data.draw(st.lists(_question(runs), min_size=6, max_size=6)):
-        if question.get("label", 2) not in {*CLASSES, *stored_labels}:
-            with pytest.raises(
-                ValueError, match=f"no network gives the label {question['label']}: there are"
-            ):
+        asked = [question[name] for name in ("label", "possible") if name in question]
+        if unknown := [n for n in asked if n not in {*CLASSES, *stored_labels}]:
+            with pytest.raises(ValueError, match=f"no network gives the label {unknown[0]}: there are"):
                 find_runs(catalog, **question)
             continue
         if question.get("since", 0) >= question.get("until", math.inf):
@@ -360,6 +363,10 @@ def test_more_runs_than_a_query_can_name(database: Store, monkeypatch: pytest.Mo
     ("arguments", "error", "message"),
     [
         ({"flag": "bright"}, ValueError, "no flag 'bright': there are wrong_shape, "),
+        ({"possible": 1}, ValueError, "no network gives the label 1: there are 2, 3, 4, "),
+        ({"possible": "7"}, TypeError, "possible must be a disk number, an int such as 7, not '7'"),
+        ({"possible": True}, TypeError, "possible must be a disk number, an int such as 7, not True"),
+        ({"possible": 7.0}, TypeError, "possible must be a disk number, an int such as 7, not 7.0"),
         ({"flagged": "no"}, TypeError, "flagged must be True or False, not 'no'"),
         ({"deferred": 1}, TypeError, "deferred must be True or False, not 1"),
         ({"metadata": {"a..b": 1}}, ValueError, "'start.a..b' has an empty part"),
@@ -463,6 +470,7 @@ def store_run(
 
 FRAME_FILTERS: dict[str, st.SearchStrategy[Any]] = {
     "label": st.sampled_from([2, 3, 12, 20]),
+    "possible": st.sampled_from([2, 3, 11, 12, 13, 20]),
     "min_confidence": st.sampled_from(CONFIDENCES),
     "max_confidence": st.sampled_from(CONFIDENCES),
     "flag": st.sampled_from([Flag.SATURATED, Flag.NEGATIVE, Flag.EMPTY, Flag.WRONG_SHAPE, Flag.NON_FINITE]),
@@ -488,6 +496,7 @@ def test_frames(database: Store, rows: dict[tuple[str, int], Row], data: st.Data
         solved = told if told is not None and told.certificate == SOLVED else None
         answers = {
             "label": lambda n: disk_number == n,
+            "possible": lambda n: n in possible_numbers(disk_number, confidence),
             "min_confidence": lambda limit: status == "classified" and confidence >= limit,
             "max_confidence": lambda limit: status == "classified" and confidence < limit,
             "flag": lambda flag: flag in flags.split(","),
@@ -525,3 +534,16 @@ def test_flags_that_a_recovered_summary_does_not_count(database: Store) -> None:
     assert set(find_runs(database.runs, flag=Flag.NEGATIVE)) & stored == {other}
     assert set(find_runs(database.runs, flag="empty")) & stored == set()
     assert {recovered, whole} <= set(find_frames(database.runs, flag="saturated")["run_uid"])
+
+
+def test_what_is_possible_of_frames_that_are_odd(database: Store) -> None:
+    """As by their label, odd frames are found where they are asked for, and not else."""
+    odd, known = (store_run(database, [good(7, 0.3, flags)]) for flags in ("out_of_distribution", ""))
+    for number in (6, 7, 8):
+        assert set(find_runs(database.runs, possible=number)) & {odd, known} == {known}
+        assert set(find_frames(database.runs, possible=number)["run_uid"]) & {odd, known} == {known}
+        found = find_frames(database.runs, possible=number, with_odd=True)
+        assert {odd, known} <= set(found["run_uid"])
+    assert {odd, known} & set(find_frames(database.runs, possible=9, with_odd=True)["run_uid"]) == set()
+    (text,) = find_frames(database.runs[known])["possible"]
+    assert text == "6,7,8"

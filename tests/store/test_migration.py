@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from speckle_plugin.store import Store, TiledStore, find_frames, replay
+from speckle_plugin.store import Store, StoredRun, TiledStore, find_frames, replay
 
 DATA = Path(__file__).parent / "data"
 
@@ -46,6 +46,11 @@ def test_a_directory_of_0_1_0_that_moves(tmp_path: Path, measure: Callable[..., 
     (journal,) = (odd / "data" / "journal").glob("*.jsonl")
     with TiledStore(odd / "data") as store:
         assert look(store) == known
+        # That version did not tell which numbers are possible.
+        stored = [StoredRun(run) for run in store.runs.values()]
+        assert {row.data["possible"] for run in stored for row in run.results.rows.values()} == {""}
+        assert set(find_frames(store.runs)["possible"]) == {""}
+        assert find_frames(store.runs, possible=7).empty
         new = measure(store)
         assert store.runs[new]["primary/det_image"][:, 0, 0].tolist() == [0, 1, 2]
     shutil.copytree(odd / "data", tmp_path / "copy")

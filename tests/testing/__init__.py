@@ -4,7 +4,7 @@ from tests.testing.camera import FileCamera
 from tests.testing.disks import mounted
 from tests.testing.documents import Documents, documents_of
 from tests.testing.engine import CLASSES, FakeEngine
-from tests.testing.results import FakeClassifier, good
+from tests.testing.results import FakeClassifier, good, possible_numbers
 
 __all__ = [
     "CLASSES",
@@ -15,4 +15,5 @@ __all__ = [
     "documents_of",
     "good",
     "mounted",
+    "possible_numbers",
 ]

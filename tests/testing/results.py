@@ -12,7 +12,7 @@ from typing import Any
 from speckle_plugin import schema
 from tests.testing.engine import CLASSES
 
-__all__ = ["FakeClassifier", "good"]
+__all__ = ["FakeClassifier", "good", "possible_numbers"]
 
 Callback = Callable[[str, dict[str, Any]], None]
 
@@ -98,6 +98,7 @@ class FakeClassifier:
             "entropy": 0.1,
             "novelty": 1.0,
             "flags": flags,
+            "possible": schema.join_numbers(possible_numbers(disk_number, confidence)),
             "latency": 0.01,
         }
         self._given.append(data)
@@ -118,12 +119,14 @@ class FakeClassifier:
         classified = [d for d in self._given if d["status"] == "classified"]
         odd = [d for d in classified if "out_of_distribution" in d["flags"]]
         known = [d for d in classified if d not in odd]
+        possible = Counter(n for d in known for n in schema.split_numbers(d["possible"]))
         labels = sorted({d["disk_number"] for d in known})
         summary = {
             "labels": labels,
             "counts": {str(n): sum(d["disk_number"] == n for d in known) for n in labels},
             **({"odd_counts": {str(d["disk_number"]): 1 for d in odd}} if odd else {}),
             "flags": dict(Counter(flag for d in self._given for flag in d["flags"].split(",") if flag)),
+            **({"possible": {str(n): count for n, count in possible.items()}} if possible else {}),
             "model": self._model,
             "model_version": "1",
             "weights_sha256": "0" * 64,
@@ -140,3 +143,9 @@ class FakeClassifier:
 def good(disk_number: int, confidence: float = 0.9, flags: str = "") -> tuple[str, int, float, str]:
     """Give the result of a classified frame."""
     return ("classified", disk_number, confidence, flags)
+
+
+def possible_numbers(disk_number: int, confidence: float) -> tuple[int, ...]:
+    """Give the numbers that a fake classifier finds possible: of an unsure label the neighbours too."""
+    reach = 1 if confidence < 0.5 else 0
+    return tuple(n for n in CLASSES if disk_number and abs(n - disk_number) <= reach)

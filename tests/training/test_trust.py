@@ -18,6 +18,7 @@ from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust import load_trust, save_trust
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.schema import ODD_IN, Flag
+from training.confidence import GROUPS, graded_frames, temperature_loss
 from training.frames import balanced_set, draw_frame, frame_geometry, generator
 from training.odd_frames import ODD_FRAMES, draw_odd
 from training.recipe import FrameRecipe
@@ -117,9 +118,10 @@ def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
     monkeypatch.setattr(fitting, "Classifier", lambda bundle: Classifier(bundle, BrightnessEngine()))
     monkeypatch.setattr(fitting, "RANK", 8)  # of few frames
     told: list[int] = []
-    trust = fitting.fit_trust(BUNDLE, 5, 50, 25, lambda what, done, total, numbers: told.append(total))
-    assert told[-1] == 3 * 50 + 8 * 25
+    trust = fitting.fit_trust(BUNDLE, 5, 50, 25, lambda what, done, total, numbers: told.append(total), 24)
+    assert told[-1] == 3 * 50 + 8 * 25 + 12 * 3 * 24
     assert trust.made["known_frames"] == 150 and list(trust.oddness) == [129]
+    assert trust.made["graded_frames"] == 864 and list(trust.calibration) == [129]
 
     classifier = Classifier(replace(BUNDLE, path=tmp_path / "fake.bundle"), BrightnessEngine())
     assert classifier.trust is None
@@ -133,6 +135,38 @@ def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
     assert sum(Flag.OUT_OF_DISTRIBUTION in flags for flags in known) <= 4  # of 30, fitted on few
     # So few frames teach little, but noise is told from speckle.
     assert trust.made["held_out"]["odd_noise"]["area_under_roc"] > 0.8
+
+    # This network knows nothing: it is told to be unsure, and what it calls possible holds the truth.
+    drawn = list(balanced_set(recipe, 30, 9, "test"))
+    found = classifier.classify(np.stack([d.frame for d in drawn]), drawn[0].geometry)
+    bare = classifier.infer(classifier.prepare(np.stack([d.frame for d in drawn]), drawn[0].geometry))
+    truth = np.array([d.disk_number for d in drawn])
+    np.testing.assert_array_equal(found.disk_number, bare.disk_number)
+    gaps = [abs(each.confidence.mean() - (each.disk_number == truth).mean()) for each in (found, bare)]
+    assert gaps[0] < 0.15
+    assert np.mean([n in numbers for n, numbers in zip(truth, found.possible, strict=True)]) > 0.85
+
+
+def test_the_slope_of_the_loss_is_that_of_its_value() -> None:
+    rng = np.random.default_rng(8)
+    joined, truth, at = rng.normal(size=(6, 5)), rng.integers(5, size=6), rng.normal(size=6)
+    moments = [(np.array([0, 2, 3]), rng.normal(size=(2, 3))), (np.array([1, 4]), rng.normal(size=(2, 2)))]
+    _, slopes = temperature_loss(joined, truth, at, moments)
+    for place in range(6):
+        step = 1e-6 * (np.arange(6) == place)
+        more, less = (temperature_loss(joined, truth, at + sign * step, moments)[0] for sign in (1, -1))
+        assert slopes[place] == pytest.approx((more - less) / 2e-6, rel=1e-4, abs=1e-9)
+
+
+def test_the_frames_that_confidences_are_fitted_on_are_balanced_and_come_again() -> None:
+    recipe = FrameRecipe(families=("mono",), size=65, disk_numbers=NUMBERS)
+    drawn, again = (list(graded_frames(recipe, 4, 2)) for _ in range(2))
+    assert [group for group, _ in drawn] == [g for g in range(len(GROUPS)) for _ in range(6)]
+    assert [d.disk_number for _, d in drawn] == [2, 2, 5, 5, 9, 9] * len(GROUPS)
+    for (_, one), (_, other) in zip(drawn, again, strict=True):
+        np.testing.assert_array_equal(one.frame, other.frame)
+    photons = [d.frame.sum() for group, d in drawn if GROUPS[group][1] == "few photons"]
+    assert 6e3 < min(photons) < max(photons) < 2.1e4
 
 
 def test_a_bundle_that_does_not_say_how_it_was_trained() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,10 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import NetworkOutput
+from speckle_plugin.network.posterior import Posterior
+from speckle_plugin.network.trust.calibration import possible_classes
+from speckle_plugin.network.trust.judge import judge
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, balanced_set
 from training.progress import Report
@@ -37,6 +41,10 @@ class Predictions:
     novelty : array, shape (N,)
     seconds : float
         That preparing and classifying all of them took.
+    possible : array of bool, shape (N, classes), optional
+        Which disk numbers are possible; none where nothing tells.
+    by_temperature : array, shape (N, classes), optional
+        Probabilities by the bundle's temperature alone, where those are others.
     """
 
     classes: tuple[int, ...]
@@ -44,17 +52,28 @@ class Predictions:
     probabilities: NDArray[np.float32]
     novelty: NDArray[np.float32]
     seconds: float = 0.0
+    possible: NDArray[np.bool_] | None = None
+    by_temperature: NDArray[np.float32] | None = None
 
     @classmethod
     def join(cls, parts: Sequence[Predictions]) -> Predictions:
         """Put predictions of the same classes together, in their order."""
+        sets = [part.possible for part in parts if part.possible is not None]
+        plain = [part.with_one_temperature().probabilities for part in parts]
         return cls(
             parts[0].classes,
             np.concatenate([part.truth for part in parts]),
             np.concatenate([part.probabilities for part in parts]),
             np.concatenate([part.novelty for part in parts]),
             sum(part.seconds for part in parts),
+            np.concatenate(sets) if len(sets) == len(parts) else None,
+            np.concatenate(plain),
         )
+
+    def with_one_temperature(self) -> Predictions:
+        """Give what would be said with the bundle's temperature alone."""
+        plain = self.probabilities if self.by_temperature is None else self.by_temperature
+        return replace(self, probabilities=plain, possible=None)
 
     @property
     def found(self) -> NDArray[np.int64]:
@@ -93,17 +112,21 @@ def predict(
     truth: list[int] = []
     probabilities: list[NDArray[np.float32]] = []
     novelty: list[NDArray[np.float32]] = []
+    by_temperature: list[NDArray[np.float32]] = []
+    possible: list[NDArray[np.bool_]] = []
     right, seconds = 0, 0.0
     for chunk in _chunks(frames):
         started = time.perf_counter()
-        views = [prepare(d.frame, classifier.bundle.preprocessing, d.geometry) for d in chunk]
-        posterior = classifier.infer(np.concatenate(views))
+        posteriors = _classify(classifier, chunk)
         seconds += time.perf_counter() - started
-        numbers = [d.disk_number for d in chunk]
-        truth += numbers
-        probabilities.append(posterior.probabilities)
-        novelty.append(posterior.novelty)
-        right += int((posterior.disk_number == numbers).sum())
+        for drawn, posterior, plain in posteriors:
+            truth.append(drawn.disk_number)
+            probabilities.append(posterior.probabilities)
+            novelty.append(posterior.novelty)
+            by_temperature.append(plain.probabilities)
+            right += int(posterior.disk_number[0] == drawn.disk_number)
+            if posterior.limit is not None:
+                possible.append(possible_classes(posterior.probabilities, posterior.limit))
         if report:
             report(what, len(truth), total, {"accuracy": right / len(truth)})
     if not truth:
@@ -114,7 +137,30 @@ def predict(
         np.concatenate(probabilities),
         np.concatenate(novelty),
         seconds,
+        np.concatenate(possible) if len(possible) == len(truth) else None,
+        np.concatenate(by_temperature),
     )
+
+
+def _classify(
+    classifier: Classifier, chunk: Sequence[DrawnFrame]
+) -> list[tuple[DrawnFrame, Posterior, Posterior]]:
+    """Classify frames that may each have a mask of its own; the network sees them at once.
+
+    The second posterior is by the bundle's temperature alone.
+    """
+    bundle = classifier.bundle
+    inputs = np.concatenate([prepare(d.frame, bundle.preprocessing, d.geometry) for d in chunk])
+    output, views = classifier.run(inputs), inputs.shape[1]
+    posteriors = []
+    for place, drawn in enumerate(chunk):
+        own = slice(place * views, (place + 1) * views)
+        of_frame = NetworkOutput(output.logits[own], output.features[own])
+        given = inputs[place : place + 1]
+        judgement = judge(classifier.trust, bundle, [drawn.frame], given, of_frame, drawn.geometry)
+        posterior = classifier.posterior(of_frame, views, judgement)
+        posteriors.append((drawn, posterior, classifier.posterior(of_frame, views)))
+    return posteriors
 
 
 def _chunks(frames: Iterable[DrawnFrame]) -> Iterator[list[DrawnFrame]]:
@@ -162,7 +208,8 @@ def scores(predictions: Predictions) -> dict[str, Any]:
     dict
         frames, errors, accuracy, within_one, off_by_more_than_one and _two (frames), precision,
         recall and f1 (macro means, and `per_class`), mean_confidence, expected_calibration_error,
-        cross_entropy, seconds_per_frame, and the confusion matrix (truth in rows).
+        cross_entropy, seconds_per_frame, the confusion matrix (truth in rows), and, where sets of possible
+        numbers were fitted, coverage (share of the frames whose set holds the truth) and mean_set_size.
     """
     truth, found = predictions.truth, predictions.found
     off = np.abs(truth - found)
@@ -172,6 +219,13 @@ def scores(predictions: Predictions) -> dict[str, Any]:
     known = np.isin(truth, labels)
     p_truth = predictions.probabilities[known, np.searchsorted(labels, truth[known])]
     curve = reliability_curve(predictions)
+    sets = {}
+    if predictions.possible is not None:
+        held = predictions.possible[known, np.searchsorted(labels, truth[known])]
+        sets = {
+            "coverage": float(held.sum() / len(truth)),
+            "mean_set_size": float(predictions.possible.sum(axis=1).mean()),
+        }
     return {
         "frames": len(truth),
         "errors": int((off > 0).sum()),
@@ -181,6 +235,7 @@ def scores(predictions: Predictions) -> dict[str, Any]:
         "off_by_more_than_two": int((off > 2).sum()),
         "mean_confidence": float(predictions.probabilities.max(axis=1).mean()),
         "expected_calibration_error": curve["expected_calibration_error"],
+        **sets,
         "cross_entropy": float(-np.log(np.maximum(p_truth, 1e-30)).mean()),
         "seconds_per_frame": predictions.seconds / len(truth),
         "precision": float(precision[present].mean()),

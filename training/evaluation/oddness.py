@@ -92,14 +92,15 @@ def _score_set(classifier: Classifier, frames: Iterable[DrawnFrame]) -> dict[str
     for frame, geometry, _ in frames:
         inputs = classifier.prepare(frame, geometry)
         output = classifier.engine.run(inputs[0])
-        posterior = classifier.posterior(output, views=len(output.logits))
         largest = output.logits.max(axis=1)
         energy = -(largest + np.log(np.exp(output.logits - largest[:, None]).sum(axis=1)))
-        verdict = judge(classifier.trust, classifier.bundle, [frame], inputs, output, geometry)
-        if verdict is None:  # nothing was fitted beside the bundle: its own threshold flags
+        judgement = judge(classifier.trust, classifier.bundle, [frame], inputs, output, geometry)
+        posterior = classifier.posterior(output, len(output.logits), judgement)
+        if judgement is None:  # nothing was fitted beside the bundle: its own threshold flags
             joined, detectors = posterior.novelty[0] / threshold, np.full(3, posterior.novelty[0])
             flags.append(str(Flag.ODD_FEATURES))
         else:
+            verdict = judgement.verdict
             joined, detectors = verdict.score[0], verdict.detectors[0]
             flags.append(str(verdict.flags[0]))
         rows.append((joined, *detectors, posterior.novelty[0], 1.0 - posterior.confidence[0], energy.mean()))

@@ -102,9 +102,9 @@ def _families(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
 
 
 def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
-    yield f"Temperature {found['temperature']:.3f}, fitted on frames of their own."
+    yield f"Temperature {found['temperature']:.3f}, fitted on frames of their own; calibrated by each frame."
     yield ""
-    names = ("not calibrated", "calibrated")
+    names = ("not calibrated", "one temperature", "calibrated")
     yield from _table(
         ("", "accuracy", "expected calibration error"),
         ((name, found[name]["accuracy"], found[name]["expected_calibration_error"]) for name in names),
@@ -117,6 +117,24 @@ def _calibration(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
     axes.legend()
     yield from ("", _save(figure, folder, "calibration.png", "Reliability curve"), "")
     yield from _solved([("frames as in training", {**found["calibrated"], **found})])
+
+
+def _confidence(found: Mapping[str, Any], folder: Path) -> Iterable[str]:
+    yield "By chance is the calibration error of as many frames whose confidences are all right."
+    yield ""
+    columns = (
+        "frames",
+        "accuracy",
+        "mean_confidence",
+        "one_temperature",
+        "calibration_error",
+        "by_chance",
+        "coverage",
+        "mean_set_size",
+    )
+    yield from _table(
+        ("frames of", *columns), ((what, *(row.get(c, "") for c in columns)) for what, row in found.items())
+    )
 
 
 def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any], Path], Iterable[str]]:
@@ -270,6 +288,7 @@ def _solved(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[str]:
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path], Iterable[str]]] = {
     "families": _families,
     "calibration": _calibration,
+    "confidence": _confidence,
     "photons": _curves("photons in the frame", logarithmic=True),
     "sizes": _curves("rows and columns"),
     "beam offset": _curves("beam off by pixels"),

@@ -15,6 +15,7 @@ from simulated_devices import Family
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
 from training.evaluation.baselines import baselines
+from training.evaluation.confidence import confidence
 from training.evaluation.measure import Predictions, predict, reliability_curve, scores
 from training.evaluation.oddness import oddness
 from training.evaluation.shortcut_audit import audit_recipe
@@ -182,7 +183,7 @@ def _lower_right(frames: list[DrawnFrame]) -> Iterator[DrawnFrame]:
 
 
 def calibration(study: Study) -> dict[str, Any]:
-    """Compare confidence with accuracy on frames as in training, with the temperature and without."""
+    """Compare confidence with accuracy on frames as in training, by what is fitted and without it."""
     trained = stored_frame_recipe(study.bundle) or study.recipe
     as_trained: dict[str, Any] = {
         "photons": trained.photons,
@@ -190,11 +191,13 @@ def calibration(study: Study) -> dict[str, Any]:
         "masked_share": trained.masked_share,
     }
     found: dict[str, Any] = {"temperature": study.bundle.temperature}
-    for name, bundle in (
-        ("calibrated", study.bundle),
-        ("not calibrated", replace(study.bundle, temperature=1.0)),
+    shipped = study.measure("calibrated", Classifier(study.bundle), **as_trained)
+    bare = study.measure("not calibrated", Classifier(replace(study.bundle, temperature=1.0)), **as_trained)
+    for name, predictions in (
+        ("calibrated", shipped),
+        ("one temperature", shipped.with_one_temperature()),
+        ("not calibrated", bare.with_one_temperature()),
     ):
-        predictions = study.measure(name, Classifier(bundle), **as_trained)
         found[name] = {"reliability": reliability_curve(predictions), **_brief(predictions)}
     return {**found, **study.solved("calibration", **as_trained)}
 
@@ -241,6 +244,7 @@ STUDIES = {
     "shortcut audit": shortcut_audit,  # the first, since an input that gives the answer away stops all
     "families": by_family,
     "calibration": calibration,
+    "confidence": confidence,
     "photons": by_photons,
     "sizes": by_size,
     "beam offset": by_beam_offset,

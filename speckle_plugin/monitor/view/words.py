@@ -95,6 +95,8 @@ def frame_line(state: RunState | None, frame: ShownFrame | None, problem: str = 
         row = found.iloc[-1]
         if row["status"] == Status.CLASSIFIED:
             parts.append(f"<b>{row['disk_number']} disks</b>, confidence {row['confidence']:.1%}")
+            if row["possible"]:
+                parts.append(f"possible {html.escape(str(row['possible']).replace(',', ', '))}")
         else:
             parts.append(f"no label ({html.escape(str(row['status']))})")
         if row["flags"]:

@@ -1,5 +1,6 @@
 """What was fitted beside a bundle, so that it is known which frames it does not know."""
 
+from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.file import (
     Trust,
     find_trust,
@@ -11,6 +12,7 @@ from speckle_plugin.network.trust.oddness import Look, Oddness, Verdict
 from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
 
 __all__ = [
+    "Calibration",
     "Look",
     "Oddness",
     "Trust",

@@ -2,15 +2,18 @@
 
 A trust file is an .npz of plain arrays and a manifest: for which bundle it is (by SHA-256) and how it was
 made. It holds :class:`~speckle_plugin.network.trust.oddness.Oddness` for each range of k that frames may
-have. Those of shipped bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name
-and the suffix `.trust.npz`.
+have, and :class:`~speckle_plugin.network.trust.calibration.Calibration` where confidences were fitted. Those
+of shipped bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name and the suffix
+`.trust.npz`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network.bundle import Bundle, BundleError
 from speckle_plugin.network.feature_statistics import FeatureStatistics
+from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.oddness import Oddness
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.schema import Flag
@@ -45,11 +49,17 @@ class Trust:
         By the rows of the quadrants that were looked at.
     made : mapping
         Command, seed, frames, versions, date.
+    calibration : mapping of int to Calibration
+        By the same rows; none in files of before it was fitted.
+    sha256 : str
+        Of the file that it was read from.
     """
 
     bundle_sha256: str
     oddness: Mapping[int, Oddness]
     made: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[int, Calibration] = field(default_factory=dict)
+    sha256: str = ""
 
 
 def find_trust(bundle: Bundle) -> Trust | None:
@@ -80,11 +90,16 @@ def save_trust(trust: Trust, path: Path | str) -> Path:
     for size, oddness in trust.oddness.items():
         for name, value in _arrays_of(oddness).items():
             arrays[f"oddness/{size}/{name}"] = value
+    for size, calibration in trust.calibration.items():
+        for part in ("families", "layers"):
+            for name, value in _layers_to_arrays(getattr(calibration, part)).items():
+                arrays[f"calibration/{size}/{part}/{name}"] = value
     manifest = {
         "format": FORMAT,
         "bundle_sha256": trust.bundle_sha256,
         "statistics": STATISTICS,
         "oddness": {str(size): {"kinds": list(o.kinds)} for size, o in trust.oddness.items()},
+        "calibration": {str(size): {"limit": c.limit} for size, c in trust.calibration.items()},
         "made": dict(trust.made),
     }
     path = Path(path)
@@ -107,18 +122,29 @@ def load_trust(path: Path | str) -> Trust:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             manifest = json.loads(str(arrays["manifest"]))
             if manifest["format"] != FORMAT or manifest["statistics"] != STATISTICS:
                 raise ValueError("it is of another version of speckle_plugin")
+
+            def below(folder: str) -> dict[str, NDArray[Any]]:
+                return {n.removeprefix(folder): arrays[n] for n in arrays.files if n.startswith(folder)}
+
             oddness = {
-                int(size): _oddness(
-                    {n.split("/", 2)[2]: arrays[n] for n in arrays.files if n.startswith(f"oddness/{size}/")},
-                    tuple(Flag(kind) for kind in about["kinds"]),
-                )
+                int(size): _oddness(below(f"oddness/{size}/"), tuple(Flag(k) for k in about["kinds"]))
                 for size, about in manifest["oddness"].items()
             }
-        return Trust(manifest["bundle_sha256"], oddness, manifest["made"])
+            calibration = {
+                int(size): Calibration(
+                    _layers(below(f"calibration/{size}/families/")),
+                    _layers(below(f"calibration/{size}/layers/")),
+                    float(about["limit"]),
+                )
+                for size, about in manifest.get("calibration", {}).items()
+            }
+        sha256 = hashlib.sha256(content).hexdigest()
+        return Trust(manifest["bundle_sha256"], oddness, manifest["made"], calibration, sha256)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"the trust file {path} can't be read ({error}): make it again with speckle calibrate"
@@ -128,14 +154,22 @@ def load_trust(path: Path | str) -> Trust:
 def _arrays_of(oddness: Oddness) -> dict[str, NDArray[Any]]:
     known = {f"known/{name}": np.asarray(value, np.float32) for name, value in vars(oddness.known).items()}
     known["known/components"] = known["known/components"].astype(np.float16)
-    layers = {
-        f"layer/{place}": layer.astype(np.float16 if layer.ndim > 1 else np.float32)
-        for place, layer in enumerate(oddness.layers)
-    }
     plain = {
         name: np.asarray(getattr(oddness, name)) for name in ("means", "deviations", "middles", "limits")
     }
-    return {**known, **layers, **plain}
+    return {**known, **_layers_to_arrays(oddness.layers), **plain}
+
+
+def _layers_to_arrays(layers: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    return {
+        f"layer/{place}": layer.astype(np.float16 if layer.ndim > 1 else np.float32)
+        for place, layer in enumerate(layers)
+    }
+
+
+def _layers(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    count = sum(name.startswith("layer/") for name in arrays)
+    return [arrays[f"layer/{place}"].astype(np.float32) for place in range(count)]
 
 
 def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:
@@ -144,11 +178,10 @@ def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Odd
         for name, value in arrays.items()
         if name.startswith("known/")
     }
-    count = sum(name.startswith("layer/") for name in arrays)
     plain = {name: arrays[name] for name in ("means", "deviations", "middles", "limits")}
     return Oddness(
         known=FeatureStatistics(**known),
-        layers=[arrays[f"layer/{place}"].astype(np.float32) for place in range(count)],
+        layers=_layers(arrays),
         kinds=kinds,
         **plain,
     )

@@ -1,22 +1,33 @@
-"""From frames, and what the network gave for them, to flags of odd ones."""
+"""From frames, and what the network gave for them, to flags of odd ones, and how sure it may be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.network.bundle import Bundle
 from speckle_plugin.network.engines import NetworkOutput
+from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.file import Trust
 from speckle_plugin.network.trust.oddness import Look, Verdict
 from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
 from speckle_plugin.preprocessing import FrameGeometry, prepare
 from speckle_plugin.schema import Flag
 
-__all__ = ["judge", "odd_flags", "warm_up"]
+__all__ = ["Judgement", "judge", "odd_flags", "warm_up"]
+
+
+class Judgement(NamedTuple):
+    """What is thought of N frames."""
+
+    verdict: Verdict
+    """How odd they are."""
+
+    calibration: Calibration | None
+    """What tells how sure the network may be; None where that was not fitted."""
 
 
 def judge(
@@ -26,8 +37,8 @@ def judge(
     inputs: NDArray[np.float32],
     output: NetworkOutput,
     geometry: FrameGeometry,
-) -> Verdict | None:
-    """Judge how odd raw frames are.
+) -> Judgement | None:
+    """Judge raw frames.
 
     Parameters
     ----------
@@ -42,17 +53,20 @@ def judge(
 
     Returns
     -------
-    Verdict or None
-        None without frames, or if nothing was fitted for their size.
+    Judgement or None
+        None without frames, or if nothing was fitted for their size. That for the largest range of k that
+        frames and fit have is taken.
 
     Raises
     ------
     ValueError
         If too little of the frame is left around the beam to classify.
     """
-    size = range_of(geometry, bundle.preprocessing) if trust else None
-    oddness = trust.oddness.get(size) if trust and size else None
-    if oddness is None or size is None or not len(frames):
+    if trust is None or not len(frames):
+        return None
+    largest = range_of(geometry, bundle.preprocessing) or 0
+    size = max((fitted for fitted in trust.oddness if fitted <= largest), default=None)
+    if size is None:
         return None
     views = views_of(geometry, bundle.preprocessing, size)
     count = len(frames)
@@ -61,7 +75,8 @@ def judge(
         output.features.reshape(count, -1, output.features.shape[1]).mean(axis=1),
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
-    return oddness.judge(look, bundle.feature_statistics)
+    verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
+    return Judgement(verdict, trust.calibration.get(size))
 
 
 def warm_up(trust: Trust | None, bundle: Bundle) -> None:
@@ -74,19 +89,20 @@ def warm_up(trust: Trust | None, bundle: Bundle) -> None:
 
 
 def odd_flags(
-    verdict: Verdict | None, novelty: NDArray[np.float32], bundle: Bundle
+    judgement: Judgement | None, novelty: NDArray[np.float32], bundle: Bundle
 ) -> list[tuple[Flag, ...]]:
     """Give for each frame the flags of an odd one, or none.
 
     Parameters
     ----------
-    verdict : Verdict or None
+    judgement : Judgement or None
         Without it the features alone tell.
     novelty : array, shape (N,)
         Distances of the features.
     bundle : Bundle
     """
-    if verdict is not None:
+    if judgement is not None:
+        verdict = judgement.verdict
         return [
             (Flag.OUT_OF_DISTRIBUTION, flag) if score > 1 else ()
             for score, flag in zip(verdict.score, verdict.flags, strict=True)

@@ -54,6 +54,9 @@ class Verdict(NamedTuple):
     detectors: NDArray[np.float64]
     """Scores of the features, of the statistics and of the perceptron, shape (N, 3)."""
 
+    inputs: NDArray[np.float32]
+    """What the perceptron was given, shape (N, inputs)."""
+
 
 def log_probabilities(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Give the logarithm of the probabilities of each row of logits."""
@@ -97,7 +100,8 @@ class Oddness:
             Those of the bundle.
         """
         standardized = standardize(look.statistics, self.means, self.deviations)
-        values = perceive(inputs_of(standardized, look, features), self.layers)
+        inputs = inputs_of(standardized, look, features)
+        values = perceive(inputs, self.layers)
         log_p = log_probabilities(values)
         odd = np.logaddexp.reduce(log_p[:, 1:], axis=1) - log_p[:, 0]
         scores = np.stack([novelty(look, features), self.known.distances(standardized), odd], axis=1)
@@ -109,7 +113,7 @@ class Oddness:
             kind if of[2] > 1 else (Flag.ODD_FEATURES, Flag.ODD_STATISTICS, kind)[int(of.argmax())]
             for kind, of in zip(named, detectors, strict=True)
         )
-        return Verdict(detectors.max(axis=1), flags, detectors)
+        return Verdict(detectors.max(axis=1), flags, detectors, inputs)
 
 
 def scale(

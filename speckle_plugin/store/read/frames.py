@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.schema import CLASS_NAMES, Flag, Opinion, Status
+from speckle_plugin.schema import CLASS_NAMES, POSSIBLE, Flag, Opinion, Status, split_numbers
 from speckle_plugin.store.read.images import StoredImages
-from speckle_plugin.store.read.known_labels import check_label
+from speckle_plugin.store.read.known_labels import check_label, check_number
 from speckle_plugin.store.read.opinions import OPINION_COLUMNS, OpinionSearch, with_opinions
-from speckle_plugin.store.read.queries import check_confidence, check_flag, find_runs, has_label
+from speckle_plugin.store.read.queries import (
+    check_confidence,
+    check_flag,
+    find_runs,
+    has_label,
+    has_possible,
+)
 from speckle_plugin.store.read.stored_run import StoredRun
 
 if TYPE_CHECKING:
@@ -37,6 +43,7 @@ FRAME_COLUMNS = {
     "confidence": "float64",
     "entropy": "float64",
     "novelty": "float64",
+    POSSIBLE: "str",
     "flags": "str",
     "status": "str",
     "truth_disk_number": "Int64",
@@ -45,7 +52,8 @@ FRAME_COLUMNS = {
 }
 """Columns of the table and their types; positions follow, `float64`, named by their keys. `time` is that of
 the frame's event, in seconds since the epoch, and not a number where the run does not tell it. `class_name`
-is empty but where an imported network has names for its classes; `disk_number` is then the class's number."""
+is empty but where an imported network has names for its classes; `disk_number` is then the class's number.
+`possible` has the disk numbers that are possible, such as `6,7,8`; it is empty where nothing tells."""
 
 _RESULTS = [
     "image_key",
@@ -55,6 +63,7 @@ _RESULTS = [
     "confidence",
     "entropy",
     "novelty",
+    POSSIBLE,
     "flags",
     "status",
 ]
@@ -77,6 +86,7 @@ def find_frames(
     mean_radius: tuple[float, float] | None = None,
     radius_spread: tuple[float, float] | None = None,
     with_odd: bool = False,
+    possible: int | None = None,
 ) -> DataFrame:
     """Find the frames for which all that is given holds.
 
@@ -111,7 +121,10 @@ def find_frames(
         Bounds, both included, of mean and standard deviation of the radii of a certified frame, in the
         inverse of the unit of k.
     with_odd : bool
-        Whether frames out of distribution are found by their label too.
+        Whether frames out of distribution are found by their label, or by what is possible, too.
+    possible : int
+        A disk number that is possible for the frame, whatever its label; see the column of that name. Frames
+        of versions before 0.2 have none.
 
     Returns
     -------
@@ -140,6 +153,7 @@ def find_frames(
         image_key,
         OpinionSearch.read(certificate, disagrees, mean_radius, radius_spread),
         with_odd or flag is not None,
+        None if possible is None else check_number("possible", possible, runs),
     )
     bounds = {key: _check_bounds(key, low_high) for key, low_high in (positions or {}).items()}
     candidates = list(_candidates(runs, conditions, pruned=stream is None))
@@ -191,6 +205,8 @@ def frames_of(
     results = stored.result_columns(_RESULTS, stream)
     if results is None:
         return None
+    # An older version stored none: then the column is of numbers.
+    results[POSSIBLE] = results[POSSIBLE].astype(object).fillna("")
     results = with_opinions(stored, results)
     names = dict(enumerate(stored.model.get(CLASS_NAMES) or (), start=1))
     results["class_name"] = [names.get(number, "") for number in results["disk_number"]]
@@ -262,8 +278,10 @@ class _Conditions:
         image_key: str | None,
         opinions: OpinionSearch,
         with_odd: bool,
+        possible: int | None,
     ) -> None:
         self.with_odd = with_odd
+        self.possible = possible
         self.opinions = opinions
         self.label, self.flag, self.status, self.image_key = label, flag, status, image_key
         self.min_confidence, self.max_confidence = min_confidence, max_confidence
@@ -272,6 +290,8 @@ class _Conditions:
         """Leave out finished runs that hold no such frame."""
         if self.label is not None and not self.with_odd:  # summaries count odd frames apart
             catalog = catalog.search(has_label(self.label))
+        if self.possible is not None and not self.with_odd:
+            catalog = catalog.search(has_possible(self.possible))
         for query in self.opinions.of_frames():
             catalog = catalog.search(query)
         return find_runs(
@@ -291,9 +311,11 @@ class _Conditions:
             else:
                 unnamed = results["class_name"] == ""
                 keep &= (unnamed & (results["disk_number"] == self.label)).to_numpy()
-            if not self.with_odd:
-                odd = Flag.OUT_OF_DISTRIBUTION
-                keep &= np.array([odd not in text.split(",") for text in results["flags"]], dtype=bool)
+        if self.possible is not None:
+            keep &= np.array([self.possible in split_numbers(text) for text in results[POSSIBLE]], dtype=bool)
+        if not self.with_odd and (self.label is not None or self.possible is not None):
+            odd = Flag.OUT_OF_DISTRIBUTION
+            keep &= np.array([odd not in text.split(",") for text in results["flags"]], dtype=bool)
         # Frames without a label have a confidence of no meaning.
         if self.min_confidence is not None or self.max_confidence is not None:
             keep &= (results["status"] == Status.CLASSIFIED).to_numpy()

@@ -13,7 +13,7 @@ from speckle_plugin.store.read.stored_run import StoredRun
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
-__all__ = ["check_label"]
+__all__ = ["check_label", "check_number"]
 
 
 def check_label(value: Any, runs: CatalogOfBlueskyRuns | Iterable[BlueskyRun]) -> int | str:
@@ -44,10 +44,32 @@ def check_label(value: Any, runs: CatalogOfBlueskyRuns | Iterable[BlueskyRun]) -
                 "and disk numbers"
             )
         return value
+    return check_number("label", value, runs, or_else=", or the name of a class")
+
+
+def check_number(
+    name: str, value: Any, runs: CatalogOfBlueskyRuns | Iterable[BlueskyRun], or_else: str = ""
+) -> int:
+    """Give a disk number as a plain int; known are the same as to :func:`check_label`.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : int
+    runs : CatalogOfBlueskyRuns or iterable of BlueskyRun
+    or_else : str
+        What else it may be, for the message.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If no network gives it.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(
-            f"label must be a disk number, an int such as 7, or the name of a class, not {value!r}"
-        )
+        raise TypeError(f"{name} must be a disk number, an int such as 7{or_else}, not {value!r}")
     number = int(value)
     if number in shipped_classes():
         return number

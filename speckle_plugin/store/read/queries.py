@@ -12,9 +12,18 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from speckle_plugin.schema import COUNTS, FLAG_COUNTS, NETWORKS, SEVERAL_NETWORKS, SUMMARY, Flag, Opinion
+from speckle_plugin.schema import (
+    COUNTS,
+    FLAG_COUNTS,
+    NETWORKS,
+    POSSIBLE,
+    SEVERAL_NETWORKS,
+    SUMMARY,
+    Flag,
+    Opinion,
+)
 from speckle_plugin.store.read.exact import Condition, equals, search
-from speckle_plugin.store.read.known_labels import check_label
+from speckle_plugin.store.read.known_labels import check_label, check_number
 from speckle_plugin.store.read.opinions import OpinionSearch
 from speckle_plugin.store.read.stored_run import StoredRun
 from speckle_plugin.store.write.recovery import RECOVERED
@@ -22,7 +31,7 @@ from speckle_plugin.store.write.recovery import RECOVERED
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 
-__all__ = ["check_confidence", "check_flag", "find_runs", "has_label", "timestamp"]
+__all__ = ["check_confidence", "check_flag", "find_runs", "has_label", "has_possible", "timestamp"]
 
 _SUMMARY = f"stop.{SUMMARY}"
 
@@ -48,6 +57,7 @@ def find_runs(
     disagrees: bool | None = None,
     mean_radius: tuple[float, float] | None = None,
     radius_spread: tuple[float, float] | None = None,
+    possible: int | None = None,
 ) -> CatalogOfBlueskyRuns:
     """Find the runs for which all that is given holds.
 
@@ -81,6 +91,9 @@ def find_runs(
     mean_radius, radius_spread : (lowest, highest)
         Bounds, both included, of the mean radius of the certified frames, and of the mean of their standard
         deviations, over the run; in the inverse of the unit of k.
+    possible : int
+        Disk number that is possible for at least one frame, whatever its label. Frames out of distribution,
+        and those of versions before 0.2, do not count.
 
     Returns
     -------
@@ -101,6 +114,8 @@ def find_runs(
     queries: list[Any] = []
     if label is not None:
         queries.append(has_label(check_label(label, catalog)))
+    if possible is not None:
+        queries.append(has_possible(check_number("possible", possible, catalog)))
     if max_confidence is not None:
         queries.append(Key(f"{_SUMMARY}.min_confidence") < check_confidence("max_confidence", max_confidence))
     for name, wanted in (("flagged", flagged), ("deferred", deferred)):
@@ -141,6 +156,13 @@ def has_label(label: int | str) -> Any:
     from tiled.queries import Key
 
     return Key(f"{_SUMMARY}.{COUNTS}.{label}") > 0
+
+
+def has_possible(number: int) -> Any:
+    """Give the query for runs in which a disk number is possible for at least one frame."""
+    from tiled.queries import Key
+
+    return Key(f"{_SUMMARY}.{POSSIBLE}.{number}") > 0
 
 
 def _has_network(catalog: CatalogOfBlueskyRuns, wanted: Mapping[str, str]) -> list[Condition]:

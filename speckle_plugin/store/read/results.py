@@ -102,7 +102,7 @@ def read_rows(
     for row, values in zip(table.to_dict("records"), arrays, strict=True):
         # In the order in which they are written: Tiled's tables take rows of one order only.
         data: dict[str, Any] = {
-            key: values if key == array else _PLAIN[kind](row[key]) for key, kind in kinds.items()
+            key: values if key == array else _plain(kind, row[key]) for key, kind in kinds.items()
         }
         rows[data["image_key"], data["frame_index"]] = StoredResult(data, float(row["time"]))
     return rows
@@ -127,6 +127,11 @@ def read_array_row(run: BlueskyRun, stream: str, array: str, row: Mapping[str, A
 
 
 _PLAIN = {"integer": int, "number": float, "string": str}
+
+
+def _plain(kind: str, value: Any) -> Any:
+    # A text that an older version did not store is read as not a number.
+    return "" if kind == "string" and value != value else _PLAIN[kind](value)
 
 
 def _numbers(text: Any) -> list[float]:

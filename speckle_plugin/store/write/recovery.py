@@ -20,6 +20,7 @@ from speckle_plugin.schema import (
     CLASSIFIER,
     NEWEST_STREAM,
     NO_DISK_NUMBER,
+    POSSIBLE,
     STRUCTURE_SOLVER,
     STRUCTURE_STREAM,
     STRUCTURE_SUMMARY,
@@ -29,6 +30,7 @@ from speckle_plugin.schema import (
     compose_summary,
     image_key_of,
     split_flags,
+    split_numbers,
 )
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import Document
@@ -154,10 +156,17 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
     total = max(sum(frames[key] for key in keys), len(results))
     classified = [result for result in results if result["status"] == Status.CLASSIFIED]
     flagged = sum(result["status"] == Status.FLAGGED for result in results)
-    odd = [result for result in classified if Flag.OUT_OF_DISTRIBUTION in split_flags(result["flags"])]
-    odd_labels = Counter(result["disk_number"] for result in odd)
+    labels: Counter[int] = Counter()
+    odd_labels: Counter[int] = Counter()
+    possible: Counter[int] = Counter()
+    for result in classified:
+        if Flag.OUT_OF_DISTRIBUTION in split_flags(result["flags"]):
+            odd_labels[result["disk_number"]] += 1
+        else:
+            labels[result["disk_number"]] += 1
+            possible.update(split_numbers(result.get(POSSIBLE, "")))
     return compose_summary(
-        Counter(result["disk_number"] for result in classified) - odd_labels,
+        labels,
         {
             Status.CLASSIFIED: len(classified),
             Status.FLAGGED: flagged,
@@ -167,6 +176,7 @@ def _summary(documents: list[Document]) -> dict[str, Any]:
         min((result["confidence"] for result in classified), default=None),
         model,
         odd_labels,
+        possible,
     )
 
 

@@ -1,0 +1,94 @@
+"""Confidences that are right for each kind of frame, and the disk numbers that are possible for it.
+
+One temperature for all frames makes confidences right for their mixture only. Here it is told for each frame:
+a perceptron finds the family of disks that it shows, another one the temperature by family, photons and what
+the network gave. The temperature divides all logits of a frame alike, so that no label changes. Possible are
+all disk numbers that are not too improbable then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.network.trust.oddness import log_probabilities, perceive
+from speckle_plugin.network.trust.statistics import STATISTICS
+
+__all__ = ["Calibration", "brief_inputs", "possible_classes", "temperatures_by"]
+
+TEMPERATURES = (0.05, 20.0)
+"""Least and most."""
+
+BRIEF = slice(sum(STATISTICS.values()), sum(STATISTICS.values()) + 7)
+"""Where the inputs of perceptrons have photons (2), mean and deviation of the number, energy, and the largest
+two probabilities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What is known of how sure the network may be.
+
+    Parameters
+    ----------
+    families : sequence of array
+        Weights and biases, in turns, of the perceptron that tells the family of disks.
+    layers : sequence of array
+        Those of the one whose output is the logarithm of the temperature.
+    limit : float
+        Numbers of at least this probability are possible.
+    """
+
+    families: Sequence[NDArray[np.float32]]
+    layers: Sequence[NDArray[np.float32]]
+    limit: float
+
+    def temperatures(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give the temperature of each frame.
+
+        Parameters
+        ----------
+        inputs : array, shape (N, inputs)
+            As :class:`speckle_plugin.network.trust.Verdict` has them.
+
+        Returns
+        -------
+        array, shape (N,)
+        """
+        return temperatures_by(brief_inputs(inputs, self.families), self.layers)
+
+
+def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Give temperatures, shape (N,), by what :func:`brief_inputs` gives."""
+    least, most = np.log(TEMPERATURES)
+    return np.exp(np.clip(perceive(brief, layers)[:, 0].astype(np.float64), least, most))
+
+
+def brief_inputs(inputs: NDArray[np.float32], families: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Give what the temperature is told by: how probable each family is, and :data:`BRIEF`."""
+    p = np.exp(log_probabilities(perceive(inputs, families)))
+    return np.concatenate([p, inputs[:, BRIEF]], axis=1).astype(np.float32)
+
+
+def possible_classes(probabilities: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:
+    """Tell which classes are possible for frames: the most probable, and all of at least a limit.
+
+    Parameters
+    ----------
+    probabilities : array, shape (N, classes)
+    limit : float
+
+    Returns
+    -------
+    array of bool, shape (N, classes)
+
+    Notes
+    -----
+    Source: Sadinle, Lei and Wasserman, Least ambiguous set-valued classifiers with bounded error levels,
+    J. Am. Stat. Assoc. 114, 223 (2019).
+    """
+    possible = np.asarray(probabilities >= limit)
+    possible[np.arange(len(possible)), probabilities.argmax(axis=1)] = True
+    return possible

@@ -1,0 +1,98 @@
+"""What is seen of many simulated frames: statistics, features and logits, to fit on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.trust import Look, frame_statistics, range_of, views_of
+from speckle_plugin.preprocessing import prepare
+from training.frames import DrawnFrame, frame_geometry
+from training.progress import Report
+from training.recipe import FrameRecipe
+
+__all__ = ["Seen", "look_at", "looked_range"]
+
+BATCH = 32
+
+
+class Seen(NamedTuple):
+    """What was seen of N frames."""
+
+    look: Look
+    groups: NDArray[np.int64]
+    """To which each belongs, shape (N,)."""
+
+    disk_numbers: NDArray[np.int64]
+    """True ones, shape (N,)."""
+
+
+def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:
+    """Give the rows of the quadrants of a recipe's frames that are looked at.
+
+    Raises
+    ------
+    ValueError
+        If the recipe's frames have too few pixels.
+    """
+    size = range_of(frame_geometry(recipe), bundle.preprocessing)
+    if size is None:
+        raise ValueError(
+            f"frames of {recipe.size} pixels are too small to tell odd ones: expected 129 or more"
+        )
+    return size
+
+
+def look_at(
+    classifier: Classifier,
+    frames: Iterable[tuple[int, DrawnFrame]],
+    size: int,
+    report: Report | None = None,
+    done: int = 0,
+    total: int = 0,
+) -> Seen:
+    """Look at frames.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    frames : iterable of (group, DrawnFrame)
+    size : int
+        Rows of the quadrants that are looked at.
+    report : callable, optional
+        Told of the progress.
+    done, total : int
+        Frames before these, and of all, for the report.
+    """
+    settings = classifier.bundle.preprocessing
+    statistics: list[NDArray[np.float32]] = []
+    features: list[NDArray[np.floating]] = []
+    logits: list[NDArray[np.floating]] = []
+    groups: list[int] = []
+    numbers: list[int] = []
+    for chunk in _chunks(frames):
+        inputs = [prepare(drawn.frame, settings, drawn.geometry)[0] for _, drawn in chunk]
+        for (group, drawn), given in zip(chunk, inputs, strict=True):
+            views = views_of(drawn.geometry, settings, size)
+            statistics.append(frame_statistics(drawn.frame, given, views))
+            groups.append(group)
+            numbers.append(drawn.disk_number)
+        output = classifier.engine.run(np.concatenate(inputs))
+        features.append(output.features.reshape(len(chunk), -1, output.features.shape[1]).mean(axis=1))
+        logits.append(output.logits.reshape(len(chunk), -1, output.logits.shape[1]))
+        if report:
+            report("calibrate", done + len(groups), total, {})
+    look = Look(np.stack(statistics), np.concatenate(features), np.concatenate(logits))
+    return Seen(look, np.array(groups), np.array(numbers))
+
+
+def _chunks(frames: Iterable[tuple[int, DrawnFrame]]) -> Iterator[list[tuple[int, DrawnFrame]]]:
+    remaining = iter(frames)
+    while chunk := list(itertools.islice(remaining, BATCH)):
+        yield chunk
