@@ -14,8 +14,9 @@ from bluesky.callbacks.best_effort import BestEffortCallback
 from ophyd.sim import SynAxis, SynGauss
 from rich.console import Console
 
+from simulated_devices import FlySpeckleDetector
 from speckle_plugin.live import LiveTable
-from speckle_plugin.plans import classify_scan
+from speckle_plugin.plans import classify_fly, classify_scan
 
 
 @pytest.fixture
@@ -104,3 +105,16 @@ def test_plans_without_a_descriptor(run_engine: RunEngine, make_live, table, pri
 
     run_engine(plan())
     assert printed.getvalue().startswith("empty scan 1")
+
+
+def test_frames_of_a_flight_have_their_truth(
+    run_engine: RunEngine, make_live, make_detector, table, printed
+) -> None:
+    live, det = make_live(), make_detector(kind=FlySpeckleDetector)
+    live.subscribe(table)
+    run_engine.subscribe(live)
+    run_engine(classify_fly(det, 3, det.sample.x, -1, 1))
+    found = rows(printed.getvalue())
+    assert [row[0] for row in found] == ["0", "1", "2"]
+    truth = [int(row[-1]) for row in found]
+    assert truth == sorted(truth) and truth[0] < truth[-1]
