@@ -135,6 +135,14 @@ def test_links_lead_to_files(page: Path) -> None:
             assert (page.parent / path).exists(), path
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_repository_that_are_named_are_there(page: Path) -> None:
+    for path in re.findall(
+        r"`((?:tests|benchmarks|docs|\w+_\w+)/[\w/]+\.py)`", page.read_text(encoding="utf-8")
+    ):
+        assert (ROOT / path).exists(), path
+
+
 def _modules_with_examples() -> Iterator[str]:
     for path in sorted((ROOT / "speckle_plugin").rglob("*.py")):
         if ">>>" in path.read_text():
