@@ -26,7 +26,12 @@ def main() -> None:
     )
     parser.add_argument("--grid", default="quadrant", help="where the pixels look; %(default)s by default")
     parser.add_argument("--pixels", type=int, default=257, help="rows and columns; %(default)s by default")
-    parser.add_argument("--photons", type=float, default=1e7, help="in a frame; %(default)g by default")
+    parser.add_argument(
+        "--photons",
+        type=float,
+        default=3e6,
+        help="in a frame; %(default)g by default, which saturates no pixel",
+    )
     parser.add_argument("--map", default="steps", help="where how many disks are; %(default)s by default")
     parser.add_argument("--seed", type=int, default=None, help="of the sample and the noise")
     arguments = parser.parse_args()

@@ -81,7 +81,7 @@ def worker(
                 while working.shares:  # another one may be killed at its last part
                     time.sleep(0.2)
                     done += working.work()
-                remark(f"{done} runs done")
+                remark(f"{done} {'run' if done == 1 else 'runs'} done")
                 return
             signal.signal(signal.SIGTERM, lambda number, frame: working.end())
             if documents is not None:

@@ -35,7 +35,7 @@ PYTHON = [block for page in PAGES for block in blocks(page) if block.kind == "py
 
 NOT_RUN = {
     "docs/how-to/darks.md": "bluesky-darkframes and a shutter; tests/live/test_corrections.py does the same",
-    "docs/how-to/detectors.md": "an areaDetector; the recipe is run by tests/live/test_area_detector.py",
+    "docs/how-to/detectors.md": "devices; tests/live/test_area_detector.py, test_ophyd_async.py run its code",
     "docs/retraining.md": "it trains for minutes; tests/training/test_retrain.py does so on a small network",
     "docs/how-to/facility-server.md": "PostgreSQL; tests/store/test_facility_server.py calls the same",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import bluesky.plans as bp
@@ -21,8 +22,10 @@ from speckle_plugin.live import LiveClassifier
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.reprocess.complete import complete_run
 from speckle_plugin.store import RunSaver, TiledStore, find_frames
-from tests.ioc import Ioc, make_detector
+from tests.docs.pages import ROOT, blocks
+from tests.ioc import PREFIX, Ioc, make_detector
 
+PAGE = ROOT / "docs/how-to/detectors.md"
 POINTS = 4
 CENTER = FrameSettings(beam_center=(0.0, 0.0))
 
@@ -97,6 +100,25 @@ def test_frames_get_the_labels_they_should_have(measure: Any, make_device: Any) 
     assert set(table["status"]) == {"classified"}
     assert table["disk_number"].tolist() == table["truth_disk_number"].tolist()
     assert table["truth_disk_number"].nunique() > 1
+
+
+def test_the_code_of_the_page(
+    run_engine: RunEngine, store: TiledStore, ioc: Ioc, make_live: Callable[..., LiveClassifier]
+) -> None:
+    """Word for word, but for the prefix: every frame gets a label, none of them an assumed beam centre."""
+    code = next(block.text for block in blocks(PAGE) if block.kind == "python")
+    assert '"SPECKLE:"' in code
+    live, saver = make_live(), RunSaver(store.runs, store.journal_directory)
+    live.subscribe(saver, saves=True)
+    run_engine.subscribe(live)
+    exec(
+        code.replace('"SPECKLE:"', f'"{PREFIX}"'), {"session": SimpleNamespace(store=store), "RE": run_engine}
+    )
+    saver.close()
+    table = find_frames(store.runs.values().last(), with_frames=True)
+    assert len(table) == 10 and set(table["status"]) == {"classified"}
+    assert not table["flags"].str.contains("assumed_center|saturated").any()
+    assert max(frame.max() for frame in table["frame"]) < np.iinfo(np.uint16).max
 
 
 def test_a_locked_file_is_deferred_and_completed(measure: Any, make_device: Any) -> None:

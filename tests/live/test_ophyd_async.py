@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -27,6 +28,9 @@ from simulated_devices.async_detector import AsyncSpeckleDetector
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.plans import classify_count, classify_fly
 from speckle_plugin.store import RunSaver, TiledStore, find_frames
+from tests.docs.pages import ROOT, blocks
+
+PAGE = ROOT / "docs/how-to/detectors.md"
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,23 @@ def several(detector: Any, points: int, frames: int, livetime: float = 0.02) -> 
             yield from bps.trigger_and_read([detector])
 
     return (yield from inner())
+
+
+def test_the_code_of_the_page(
+    run_engine: RunEngine, make_live: Callable[..., LiveClassifier], store: TiledStore
+) -> None:
+    """Word for word, but for the number of frames; the beam centre that it states is taken."""
+    code = [block.text for block in blocks(PAGE) if block.kind == "python"][1]
+    assert "classify_fly(det, 100)" in code
+    live, saver = make_live(), RunSaver(store.runs, store.journal_directory)
+    live.subscribe(saver, saves=True)
+    run_engine.subscribe(live)
+    session = SimpleNamespace(store=store, change=lambda frames: live.change(None, frames))
+    exec(code.replace("(det, 100)", "(det, 5)"), {"session": session, "RE": run_engine})
+    saver.close()
+    table = find_frames(store.runs.values().last())
+    assert table["status"].tolist() == ["classified"] * 5
+    assert not table["flags"].str.contains("assumed_center").any()
 
 
 def check(run: Any, key: str, frames: int, per_event: int = 1) -> Any:
