@@ -17,7 +17,7 @@ import numpy as np
 import ophyd
 import pytest
 from bluesky import RunEngine
-from bluesky.run_engine import TransitionError
+from bluesky.run_engine import TransitionError  # type: ignore[attr-defined]
 
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.live import LiveClassifier
