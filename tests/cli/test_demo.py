@@ -107,7 +107,7 @@ def test_a_label_finds_the_run_if_a_frame_got_it(demo: tuple[Path, str]) -> None
         (["--label", "0"], 2, "no network gives the label 0: there are 2, 3, 4,"),
         (["--frames", "--label", "21"], 2, "no network gives the label 21: there are 2, 3, 4,"),
         (["--possible", "0"], 2, "no network gives the label 0: there are 2, 3, 4,"),
-        (["--possible", "seven"], 2, "'seven' is not a valid int"),
+        (["--possible", "seven"], 2, "Invalid value for '--possible'"),
         (["--flag", "saturated"], 0, "nothing stored matches"),
         (["--flag", "bright"], 2, "there is no flag 'bright': there are wrong_shape,"),
         (["--plan", "count"], 0, "nothing stored matches"),
