@@ -35,6 +35,7 @@ __all__ = [
     "ODD_IN",
     "ODD_COUNTS",
     "ORIENTATION",
+    "OrientationName",
     "POSSIBLE",
     "SEVERAL_NETWORKS",
     "STATED_BY_FILES",
@@ -136,6 +137,18 @@ STATED_BY_FILES = "stated_by_files"
 
 SUMMARIZED_CONFIGURATION = ("model", "model_version", "weights_sha256", "engine", CLASSES, CHOSEN_AMONG)
 """What the summary repeats of the classifier's configuration."""
+
+OrientationName = Literal[
+    "as-stored",
+    "upside-down",
+    "mirrored",
+    "half-turn",
+    "left-turn",
+    "right-turn",
+    "transposed",
+    "anti-transposed",
+]
+"""How frames may be turned; :mod:`speckle_plugin.preprocessing.orientation` does it."""
 
 Asked = Literal["none", "unsure", "all"]
 """Frames of which a second opinion is asked. `unsure`: those of which the network is not sure."""

@@ -23,6 +23,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from speckle_plugin.schema import Asked, OrientationName
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -133,17 +135,8 @@ class Settings(BaseSettings):
     subtract_darks: bool = False
     flats: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     divide_by_flats: bool = False
-    orientation: Literal[
-        "as-stored",
-        "upside-down",
-        "mirrored",
-        "half-turn",
-        "left-turn",
-        "right-turn",
-        "transposed",
-        "anti-transposed",
-    ] = "as-stored"
-    second_opinion: Literal["none", "unsure", "all"] = "none"
+    orientation: OrientationName = "as-stored"
+    second_opinion: Asked = "none"
     table: bool = True
     live_figure: Literal["auto", "window", "inline", "none"] = "auto"
 

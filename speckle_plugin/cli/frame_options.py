@@ -10,6 +10,7 @@ import typer
 
 from speckle_plugin.cli.console import remark
 from speckle_plugin.cli.options import CenterOrder, GridName, parse_beam_center
+from speckle_plugin.schema import OrientationName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,25 +28,14 @@ __all__ = [
     "GridOption",
     "MaskOption",
     "MaskPolarityOption",
-    "OrientationName",
     "OrientationOption",
     "PolarityName",
     "mask_of",
     "turned",
 ]
 
-# The library's own lists, said again: importing them takes seconds, and the help must not. A test compares.
+# The library's own list, said again: importing it takes seconds, and the help must not. A test compares.
 PolarityName = Literal["left-out", "used"]
-OrientationName = Literal[
-    "as-stored",
-    "upside-down",
-    "mirrored",
-    "half-turn",
-    "left-turn",
-    "right-turn",
-    "transposed",
-    "anti-transposed",
-]
 
 FILES_HELP = "HDF5, .npy, .npz, TIFF, CBF or EDF; several by a pattern in quotes: 'scan_*.tif'."
 

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from simulated_devices import Family, grid_by_name
 from speckle_plugin.cli import app
-from speckle_plugin.cli.frame_options import OrientationName, PolarityName
+from speckle_plugin.cli.frame_options import PolarityName
 from speckle_plugin.cli.options import FamilyName, GridName
 from speckle_plugin.frames.masks import Polarity
 from speckle_plugin.preprocessing.orientation import ORIENTATIONS
+from speckle_plugin.schema import OrientationName
 from speckle_plugin.settings import Settings
 
 COMMANDS = sorted(
