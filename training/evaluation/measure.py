@@ -123,7 +123,7 @@ def predict(
             truth.append(drawn.disk_number)
             probabilities.append(posterior.probabilities)
             novelty.append(posterior.novelty)
-            by_temperature.append(plain.probabilities)
+            by_temperature.append(plain)
             right += int(posterior.disk_number[0] == drawn.disk_number)
             if posterior.limit is not None:
                 possible.append(possible_classes(posterior.probabilities, posterior.limit))
@@ -144,14 +144,15 @@ def predict(
 
 def _classify(
     classifier: Classifier, chunk: Sequence[DrawnFrame]
-) -> list[tuple[DrawnFrame, Posterior, Posterior]]:
+) -> list[tuple[DrawnFrame, Posterior, NDArray[np.float32]]]:
     """Classify frames that may each have a mask of its own; the network sees them at once.
 
-    The second posterior is by the bundle's temperature alone.
+    The probabilities beside each posterior, shape (1, classes), are by the bundle's temperature alone.
     """
     bundle = classifier.bundle
     inputs = np.concatenate([prepare(d.frame, bundle.preprocessing, d.geometry) for d in chunk])
     output, views = classifier.run(inputs), inputs.shape[1]
+    plain = classifier.posterior(output, views).probabilities
     posteriors = []
     for place, drawn in enumerate(chunk):
         own = slice(place * views, (place + 1) * views)
@@ -159,7 +160,7 @@ def _classify(
         given = inputs[place : place + 1]
         judgement = judge(classifier.trust, bundle, [drawn.frame], given, of_frame, drawn.geometry)
         posterior = classifier.posterior(of_frame, views, judgement)
-        posteriors.append((drawn, posterior, classifier.posterior(of_frame, views)))
+        posteriors.append((drawn, posterior, plain[place : place + 1]))
     return posteriors
 
 
