@@ -257,7 +257,7 @@ def start_session(
         if chosen.profile:
             write_profile(store, chosen.profile)
         run_engine = run_engine or _make_run_engine(store, chosen.data if keep_metadata else None)
-        live = LiveClassifier(classifier, frames, settings, opinion, store.served_folder)
+        live = LiveClassifier(classifier, frames, settings, opinion, store.served_folders)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         live.subscribe(UnknownKeys(frames))

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         Address or Tiled profile of a server that keeps the runs instead; `data` then holds the frames, which
         that server must see under the same path, and the journals. Its key is in the profile, or in
         `TILED_API_KEY`: never here.
+    frame_folders : tuple of Path
+        Folders beside the data directory's own `frames` in which detectors write, so that its server may read
+        them; with `server`, those that that one reads, too.
     profile : str or None
         Tiled profile that sessions write, for databroker.
     model : str or None
@@ -123,6 +126,7 @@ class Settings(BaseSettings):
 
     data: Path = Path("~/speckle-data")
     server: str | None = None
+    frame_folders: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = ()
     profile: str | None = None
     model: str | None = None
     engine: Literal["auto", "openvino", "tensorflow", "onnxruntime", "none"] = "auto"
@@ -144,6 +148,15 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, path: Path) -> Path:
         return path.expanduser()
+
+    @field_validator("frame_folders")
+    @classmethod
+    def _absolute(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        expanded = tuple(folder.expanduser() for folder in folders)
+        for folder in expanded:
+            if not folder.is_absolute() or folder == Path(folder.anchor):
+                raise ValueError(f"{folder} must be a whole path, such as /detector/frames, and not / itself")
+        return expanded
 
     @field_validator("beam_center")
     @classmethod
@@ -254,8 +267,8 @@ class Settings(BaseSettings):
         from speckle_plugin.store import TiledStore, connect
 
         if self.server is not None:
-            return connect(self.server, directory=self.data)
-        return TiledStore(self.data, meanwhile=meanwhile)
+            return connect(self.server, directory=self.data, frame_folders=self.frame_folders)
+        return TiledStore(self.data, meanwhile=meanwhile, frame_folders=self.frame_folders)
 
 
 class _File(TomlConfigSettingsSource):

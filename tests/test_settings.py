@@ -58,6 +58,7 @@ def test_every_setting_can_stand_in_the_environment(
     values = {
         "data": (str(tmp_path), tmp_path),
         "server": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        "frame_folders": ("/detector/a, /detector/b", (Path("/detector/a"), Path("/detector/b"))),
         "profile": ("speckle", "speckle"),
         "model": ("published", "published"),
         "engine": ("none", "none"),

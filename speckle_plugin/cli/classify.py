@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speckle_plugin.cli.console import progress_bar, remark, stdout
+from speckle_plugin.cli.correction_options import DarkFramesOption, FlatFieldOption, read_correction
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import (
     FILES_HELP,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from speckle_plugin.frames.files import FrameFile
     from speckle_plugin.network.classifier import Classifier, FrameResult
-    from speckle_plugin.preprocessing import FrameGeometry
+    from speckle_plugin.preprocessing import Correction, FrameGeometry
     from speckle_plugin.schema import Flag
 
 __all__ = ["classify"]
@@ -54,6 +55,8 @@ def classify(
     geometry_file: GeometryOption = None,
     mask: MaskOption = None,
     mask_polarity: MaskPolarityOption = "left-out",
+    dark: DarkFramesOption = None,
+    flat: FlatFieldOption = None,
     orientation: OrientationOption = "as-stored",
     model: Annotated[
         str | None,
@@ -75,6 +78,7 @@ def classify(
     detector marks as without a value are left out. The table has one row for each frame: frame_index,
     disk_number (0 where there is no label), confidence, flags (such as saturated, empty, non_finite) and the
     numbers that are possible.
+    With --dark and --flat each frame is corrected first, (frame - dark) / (flat - dark), as during a scan.
     Where the file holds **disk_number**, the truth, accuracy and confusion matrix are shown.
 
     **Example**: frames of a detector whose beam is at row 256, column 255.5.
@@ -93,8 +97,11 @@ def classify(
     center, k_step = beam.of_file(frames)
     left_out = mask_of(mask, mask_polarity, frames.statements.mask, frames.shape[1:])
     geometry = FrameGeometry(frames.shape[1:], center or ASSUMED_CENTER, left_out)
+    correction = read_correction(dark, flat, frames.shape[1:], orientation)
     bundle = bundle_for(k_step) if model is None else find_bundle(model)
-    bundle.check_geometry(geometry)  # a geometry that can't serve is told before the network loads
+    bundle.check_geometry(
+        geometry if correction is None else correction.without_blind(geometry)
+    )  # a geometry that can't serve is told before the network loads
     if center is None:
         remark(
             f"{file} does not say where the beam is: pixel (0, 0) is taken; see --grid, --beam-center and "
@@ -110,7 +117,7 @@ def classify(
         classifier = Classifier(bundle, engine, any_k_step=model is not None)
         progress.update(task, description="classifying", total=frames.shape[0])
         results: list[FrameResult] = []
-        for result in _label(classifier, frames, geometry, k_step, center is None):
+        for result in _label(classifier, frames, geometry, k_step, center is None, correction):
             write_row(len(results), result)
             results.append(result)
             progress.advance(task)
@@ -135,16 +142,31 @@ def classify(
 
 
 def _label(
-    classifier: Classifier, frames: FrameFile, geometry: FrameGeometry, k_step: float | None, assumed: bool
+    classifier: Classifier,
+    frames: FrameFile,
+    geometry: FrameGeometry,
+    k_step: float | None,
+    assumed: bool,
+    correction: Correction | None,
 ) -> Iterator[FrameResult]:
+    from speckle_plugin.frames.checks import corrected_values
+
     frame_bytes = frames.shape[1] * frames.shape[2] * frames.dtype.itemsize
     saturation_level = frames.statements.saturation_level
     flags: tuple[Flag, ...] = ()
     for number, block in enumerate(frames.read_blocks(max(1, min(MOST_FRAMES, MOST_BYTES // frame_bytes)))):
         if not number:
-            flags = _advise(list(block), geometry)
+            shown = (
+                list(block) if correction is None else [corrected_values(one, correction) for one in block]
+            )
+            flags = _advise(shown, geometry)
         for result in classifier.label(
-            list(block), geometry, saturation_level, k_step=k_step, center_assumed=assumed
+            list(block),
+            geometry,
+            saturation_level,
+            k_step=k_step,
+            center_assumed=assumed,
+            correction=correction,
         ):
             yield replace(result, flags=(*result.flags, *flags)) if result.disk_number else result
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speckle_plugin.cli.console import progress_bar, remark, stdout
+from speckle_plugin.cli.correction_options import DarkFramesOption, FlatFieldOption, read_correction
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import (
     FILES_HELP,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from speckle_plugin.explain.saliency import Explanation
     from speckle_plugin.network import Bundle
-    from speckle_plugin.preprocessing import FrameGeometry
+    from speckle_plugin.preprocessing import Correction, FrameGeometry
     from speckle_plugin.preprocessing.orientation import Orientation
 
 __all__ = ["explain"]
@@ -74,6 +75,8 @@ def explain(
     geometry_file: GeometryOption = None,
     mask: MaskOption = None,
     mask_polarity: MaskPolarityOption = "left-out",
+    dark: DarkFramesOption = None,
+    flat: FlatFieldOption = None,
     orientation: OrientationOption = "as-stored",
     model: Annotated[
         str | None,
@@ -110,6 +113,12 @@ def explain(
     beam = BeamOptions(grid, beam_center, beam_center_order, geometry_file, orientation)
     if file is not None:
         chosen = _from_file(file, frame_index, dataset, beam)
+        shape = (chosen.pixels.shape[0], chosen.pixels.shape[1])
+        chosen = replace(chosen, correction=read_correction(dark, flat, shape, orientation))
+    elif dark is not None or flat is not None:
+        raise ValueError(
+            "--dark and --flat are for frames of files; those of runs are corrected as they were"
+        )
     elif orientation not in ("as-stored", read_settings().orientation):
         raise ValueError("--orientation is for frames of files; those of stored runs stay as they are")
     else:
@@ -121,6 +130,8 @@ def explain(
     geometry = FrameGeometry((shape[0], shape[1]), chosen.beam_center or ASSUMED_CENTER, left_out)
     bundle = bundle_for(chosen.k_step) if model is None else find_bundle(model)
     geometry = without_marked_pixels(chosen.pixels, geometry, bundle.preprocessing)
+    if chosen.correction is not None:
+        geometry = chosen.correction.without_blind(geometry)
     view_shape(bundle.preprocessing, geometry)  # a geometry that can't serve is told before the network loads
     if chosen.beam_center is None:
         remark(
@@ -161,6 +172,12 @@ class _Chosen:
     k_step: float | None
     orientation: Orientation
     mask: NDArray[Any] | None = None
+    correction: Correction | None = None
+
+    @property
+    def shown(self) -> NDArray[Any]:
+        """The pixels, corrected."""
+        return self.pixels if self.correction is None else self.correction(self.pixels)
 
 
 def _from_file(file: Path, frame_index: int, dataset: str | None, beam: BeamOptions) -> _Chosen:
@@ -193,7 +210,7 @@ def _from_run(
         center = stored.orientation.back.turn_point(center, turned_shape)
     name = f"run {stored.run_uid[:8]}, {stored.image_key}, frame {frame_index}"
     center, k_step = center or stored.beam_center, k_step or stored.k_step
-    return _Chosen(name, stored.pixels, center, k_step, stored.orientation)
+    return _Chosen(name, stored.pixels, center, k_step, stored.orientation, correction=stored.correction)
 
 
 def _explain(
@@ -208,6 +225,7 @@ def _explain(
         disk_number,
         chosen.k_step,
         center_assumed=chosen.beam_center is None,
+        correction=chosen.correction,
     )
 
 
@@ -223,7 +241,7 @@ def _draw(
 
     title = f"{chosen.name}, by {bundle.name} {bundle.version}"
     figure = explanation_picture(
-        explanation, chosen.pixels, bundle.preprocessing, geometry, chosen.k_step, title
+        explanation, chosen.shown, bundle.preprocessing, geometry, chosen.k_step, title
     )
     figure.savefig(path, format=kind, dpi=RESOLUTION)
 
@@ -243,7 +261,7 @@ def _save(
     with path.open("wb") as opened:
         np.savez_compressed(
             opened,
-            frame=chosen.pixels,
+            frame=chosen.shown,
             saliency=explanation.saliency,
             inputs=explanation.inputs,
             grad_cam=explanation.grad_cam,

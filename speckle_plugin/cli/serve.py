@@ -41,8 +41,9 @@ def serve(
     from speckle_plugin.settings import read_settings
     from speckle_plugin.store import TiledStore, write_profile
 
-    data = data or read_settings().data
-    with TiledStore(data.expanduser(), port=port) as store:
+    settings = read_settings(data=data)
+    data = settings.data
+    with TiledStore(data, port=port, frame_folders=settings.frame_folders) as store:
         try:
             if profile is not None:
                 write_profile(store, profile)

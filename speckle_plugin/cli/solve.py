@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from speckle_plugin.cli.console import stdout
+from speckle_plugin.cli.correction_options import DarkFramesOption, FlatFieldOption, read_correction
 from speckle_plugin.cli.errors import clear_errors
 from speckle_plugin.cli.frame_options import (
     BeamCenterOption,
@@ -63,6 +64,8 @@ def solve(
     ] = None,
     mask: MaskOption = None,
     mask_polarity: MaskPolarityOption = "left-out",
+    dark: DarkFramesOption = None,
+    flat: FlatFieldOption = None,
     orientation: OrientationOption = "as-stored",
     frames: Annotated[
         str | None, typer.Option(help="Frames of a file, such as 0-9 or 3,7.", show_default="all")
@@ -121,13 +124,16 @@ def solve(
         from speckle_plugin.preprocessing import FrameGeometry
         from speckle_plugin.structure import check_geometry
 
+        if dark is not None and dark_level:
+            raise ValueError("give either --dark, or its level by `dark_level`, not both")
         opened, center, step = open_file(Path(file), dataset, beam, k_step)
         geometry = FrameGeometry(
             opened.shape[1:], center, mask_of(mask, mask_polarity, opened.statements.mask)
         )
         check_geometry(geometry, step, settings)
+        correction = read_correction(dark, flat, opened.shape[1:], orientation)
         with structure_files(out, disks, pictures, force) as files:
-            truth = solve_file(opened, geometry, step, frames, settings, processes, files)
+            truth = solve_file(opened, geometry, step, frames, settings, processes, files, correction)
         print_structures(files.rows, truth)
     else:
         if everything and not names:
@@ -136,6 +142,8 @@ def solve(
             )
         if frames is not None:
             raise ValueError("`frames` are those of a file; for a run give `which`")
+        if dark is not None or flat is not None:
+            raise ValueError("--dark and --flat are for frames of a file; for a run give `dark_level`")
         from speckle_plugin.cli.solve_runs import solve_runs
         from speckle_plugin.structure import SolveSettings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from speckle_plugin.cli.console import progress_bar
 from speckle_plugin.cli.frame_options import BeamOptions, turned
 from speckle_plugin.cli.options import parse_numbers
 from speckle_plugin.cli.structure_output import StructureFiles
+from speckle_plugin.frames.checks import corrected_values
 from speckle_plugin.frames.files import FrameFile, open_frames
-from speckle_plugin.preprocessing import FrameGeometry
+from speckle_plugin.preprocessing import Correction, FrameGeometry
 from speckle_plugin.solving import SolverPool, SolveTask
 from speckle_plugin.solving.rows import opinion_row
 from speckle_plugin.structure import SolveSettings, Structure
@@ -57,14 +58,17 @@ def solve_file(
     settings: SolveSettings,
     workers: int,
     files: StructureFiles,
+    correction: Correction | None = None,
 ) -> NDArray[np.int64] | None:
     """Solve frames of a file, write what is asked for, and give their ground truth if the file holds it."""
     settings = replace(settings, saturation_level=frames.statements.saturation_level)
+    correct, settings = _correcting(correction, settings, frames.dtype)
     indices = range(frames.shape[0]) if chosen is None else parse_numbers(chosen, "frames")
     kept: dict[int, NDArray[Any]] = {}
 
     def tasks() -> Iterator[SolveTask]:
-        for index, frame in zip(indices, _read(frames, indices), strict=True):
+        for index, raw in zip(indices, _read(frames, indices), strict=True):
+            frame = correct(raw)
             if files.draws:
                 kept[index] = frame
             yield SolveTask(frame, geometry, k_step, settings)
@@ -78,6 +82,34 @@ def solve_file(
             progress.advance(task)
     truth = frames.statements.disk_number
     return None if truth is None else truth[list(indices)]
+
+
+def _correcting(
+    correction: Correction | None, settings: SolveSettings, dtype: np.dtype[Any]
+) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], SolveSettings]:
+    """Give what corrects a frame for the solution, and the settings that then hold.
+
+    The mean of the dark frames is added again and said to be the dark level, so that noise does not make
+    values negative. Integers that are corrected are counts still, as their noise is.
+    """
+    if correction is None:
+        return lambda raw: raw, settings
+    level = 0.0 if correction.dark is None else float(correction.dark.mean())
+    counts = settings.noise == "auto" and dtype.kind in "iu"
+    saturated = settings.saturation_level
+    if saturated is None and dtype.kind in "iu":
+        saturated = float(np.iinfo(dtype).max)
+
+    def correct(raw: NDArray[Any]) -> NDArray[Any]:
+        values = corrected_values(raw, correction) + np.float32(level)
+        return values if saturated is None else np.where(raw >= saturated, np.float32(np.nan), values)
+
+    return correct, replace(
+        settings,
+        noise="counts" if counts else settings.noise,
+        dark_level=settings.dark_level + level,
+        saturation_level=None,
+    )
 
 
 def _read(frames: FrameFile, indices: Sequence[int]) -> Iterator[NDArray[Any]]:

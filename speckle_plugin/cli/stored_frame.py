@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from speckle_plugin.cli.console import remark
+from speckle_plugin.preprocessing import Correction
 from speckle_plugin.preprocessing.orientation import Orientation
 from speckle_plugin.store import StoredRun
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
+    from speckle_plugin.store.read.images import StoredImages
 
 __all__ = ["StoredFrame", "read_stored_frame"]
 
@@ -30,6 +33,8 @@ class StoredFrame:
         Wave number per pixel.
     orientation : Orientation
         How it is turned for what users say of it.
+    correction : Correction or None
+        By which it was corrected before it was labelled.
     """
 
     run_uid: str
@@ -38,6 +43,7 @@ class StoredFrame:
     beam_center: tuple[float, float] | None
     k_step: float | None
     orientation: Orientation
+    correction: Correction | None = None
 
 
 def read_stored_frame(
@@ -74,4 +80,18 @@ def read_stored_frame(
         detector.beam_center,
         detector.k_step,
         detector.orientation,
+        _correction(stored, images, frame_index),
     )
+
+
+def _correction(stored: StoredRun, images: StoredImages, frame_index: int) -> Correction | None:
+    """Give how a frame was corrected before it was labelled, with a remark where that can't be done again."""
+    if not stored.settings.corrections:
+        return None
+    from speckle_plugin.reprocess.corrections import StoredCorrections
+    from speckle_plugin.reprocess.task import find_task
+
+    ((_, corrected),) = StoredCorrections(find_task(stored, everything=True), images).split([frame_index])
+    if corrected.problem:
+        remark(corrected.problem)
+    return corrected.correction

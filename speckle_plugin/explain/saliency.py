@@ -18,7 +18,7 @@ from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.classifier import Classifier, FrameResult
 from speckle_plugin.network.engines.base import NetworkOutput
 from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
-from speckle_plugin.preprocessing import FrameGeometry, usable_pixels
+from speckle_plugin.preprocessing import Correction, FrameGeometry, usable_pixels
 from speckle_plugin.preprocessing.gradient import vector_jacobian_product
 from speckle_plugin.schema import Status, join_flags
 
@@ -78,6 +78,7 @@ def explain(
     k_step: float | None = None,
     *,
     center_assumed: bool = False,
+    correction: Correction | None = None,
 ) -> Explanation:
     """Find what in a frame speaks for a disk number.
 
@@ -97,6 +98,8 @@ def explain(
         Wave number per pixel of the detector, if known; only the result's flags depend on it.
     center_assumed : bool
         Whether nobody said where the beam is; only the result's flags depend on it.
+    correction : Correction, optional
+        Of the frame, before anything else: it is the corrected frame that is explained.
 
     Returns
     -------
@@ -117,13 +120,17 @@ def explain(
         )
     network = network_of(bundle)
     reader = Classifier(bundle, network)
-    (result,) = reader.label([frame], geometry, k_step=k_step, center_assumed=center_assumed)
+    (result,) = reader.label(
+        [frame], geometry, k_step=k_step, center_assumed=center_assumed, correction=correction
+    )
     if result.status is not Status.CLASSIFIED:
         raise ValueError(
             f"the frame has no label to explain, being {join_flags(result.flags)}: expected a frame of "
             f"{geometry.shape} finite intensities, some of them above 0 and not all alike"
         )
     chosen = result.disk_number if disk_number is None else disk_number
+    if correction is not None:
+        frame, geometry = correction(frame), correction.without_blind(geometry)
     frame = np.asarray(frame, np.float32)
     (inputs,) = reader.prepare(frame, geometry)
     index = bundle.classes.index(chosen)

@@ -21,7 +21,7 @@ from speckle_plugin.preprocessing.marked_pixels import marked_pixels
 from speckle_plugin.preprocessing.orientation import Orientation
 from speckle_plugin.schema import Flag
 
-__all__ = ["FrameChecks"]
+__all__ = ["FrameChecks", "corrected_values"]
 
 ALWAYS = 2
 """So many frames are looked at in any case: a hot pixel is told from a cosmic ray by the second one."""
@@ -84,7 +84,7 @@ class FrameChecks:
             self._next = number + self._gap
             if frame.shape == geometry.shape and frame.dtype.kind in "biuf" and frame.size:
                 started = self._clock()
-                self.look_at(frame if correction is None else _corrected(frame, correction), geometry)
+                self.look_at(frame if correction is None else corrected_values(frame, correction), geometry)
                 self._spent += self._clock() - started
 
     def _has_time(self) -> bool:
@@ -121,7 +121,7 @@ class FrameChecks:
         )
 
 
-def _corrected(frame: NDArray[Any], correction: Correction) -> NDArray[np.float32]:
+def corrected_values(frame: NDArray[Any], correction: Correction) -> NDArray[np.float32]:
     """Correct a frame; pixels that the detector marks, or that see no light, become NaN."""
     values = correction(frame)
     for without_value in (marked_pixels(frame), correction.blind):

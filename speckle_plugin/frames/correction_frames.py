@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from speckle_plugin.schema import Flag
 
 __all__ = ["UNCORRECTED", "Corrected", "Frames", "correct_by", "mean_frame"]
 
-Frames = Sequence[NDArray[Any] | OSError]
+Frames = Iterable[NDArray[Any] | OSError]
 """Frames of shape (rows, columns), or why one can't be read."""
 
 
@@ -35,7 +35,7 @@ def correct_by(darks: Frames | None, flats: Frames | None, shape: tuple[int, int
 
     Parameters
     ----------
-    darks, flats : sequence of array, shape (rows, columns), or OSError
+    darks, flats : iterable of array, shape (rows, columns), or OSError
         None where they are not asked for.
     shape : tuple of int
         Of the frames with light.
@@ -61,8 +61,8 @@ def mean_frame(frames: Frames, shape: tuple[int, int]) -> tuple[NDArray[np.float
 
     Parameters
     ----------
-    frames : sequence of array, shape (rows, columns), or OSError
-        The error, where one can't be read: the others are taken.
+    frames : iterable of array, shape (rows, columns), or OSError
+        The error, where one can't be read: the others are taken. No more than one is kept.
     shape : tuple of int
         That which they should have.
 
@@ -73,14 +73,19 @@ def mean_frame(frames: Frames, shape: tuple[int, int]) -> tuple[NDArray[np.float
     str
         Why there is none.
     """
-    read = [np.asarray(frame) for frame in frames if not isinstance(frame, OSError)]
-    if not read:
-        errors = [str(frame) for frame in frames if isinstance(frame, OSError)]
-        return None, errors[0] if errors else "there is none before it"
-    fit = [frame for frame in read if frame.shape == tuple(shape)]
-    if not fit:
-        return None, f"it has the shape {read[0].shape}, the frames have {shape}"
-    return np.mean([_values(frame) for frame in fit], axis=0, dtype=np.float32), ""
+    total, count = np.zeros(shape), 0
+    error = other_shape = ""
+    for frame in frames:
+        if isinstance(frame, OSError):
+            error = error or str(frame)
+        elif np.shape(frame) != tuple(shape):
+            other_shape = other_shape or f"it has the shape {np.shape(frame)}, the frames have {shape}"
+        else:
+            total += _values(np.asarray(frame))
+            count += 1
+    if not count:
+        return None, other_shape or error or "there is none before it"
+    return (total / count).astype(np.float32), ""
 
 
 def _values(frame: NDArray[Any]) -> NDArray[np.float32]:

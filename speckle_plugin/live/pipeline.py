@@ -33,7 +33,7 @@ from speckle_plugin.live.outbox import Outbox
 from speckle_plugin.live.results import RunResults
 from speckle_plugin.live.run import Run, by_classifier, loaded, ready
 from speckle_plugin.live.second_opinion import SecondOpinion, SecondOpinions
-from speckle_plugin.live.served_folder import ServedFolder
+from speckle_plugin.live.served_folders import ServedFolders
 from speckle_plugin.live.settings import PipelineSettings
 from speckle_plugin.live.timing import RunReports
 from speckle_plugin.live.watched import Watched, Watcher
@@ -58,7 +58,7 @@ class LiveClassifier:
     settings : PipelineSettings, optional
     second_opinion : SecondOpinion, optional
         Which frames are solved beside the network; by default none but those that a plan asks for.
-    served_folder : Path, optional
+    served_folders : sequence of Path
         What the Tiled server reads: frames elsewhere are reported.
 
     Examples
@@ -74,9 +74,9 @@ class LiveClassifier:
         frames: FrameSettings | None = None,
         settings: PipelineSettings | None = None,
         second_opinion: SecondOpinion | None = None,
-        served_folder: Path | None = None,
+        served_folders: Sequence[Path] = (),
     ) -> None:
-        self._served_folder = ServedFolder(served_folder)
+        self._served_folders = ServedFolders(served_folders)
         self._classifier = classifier
         self._frame_settings = frames or FrameSettings()
         self._opinions = SecondOpinions(second_opinion or SecondOpinion(), self._frame_settings)
@@ -177,7 +177,7 @@ class LiveClassifier:
         """Queue the frames of a document. One that makes no sense costs their results, not the scan."""
         try:
             for reference in run.finder(name, doc):
-                self._queue_frame(run, reference, self._served_folder.find_problem(reference))
+                self._queue_frame(run, reference, self._served_folders.find_problem(reference))
         except Exception:
             logger.exception(
                 "frames in a document %r of the run %s cannot be found; they are stored, but not classified",

@@ -16,9 +16,6 @@ MOST_FRAMES = 32
 MOST_BYTES = 1 << 27
 """Frames, and bytes of frames, that are read at once."""
 
-NOT_OF_THE_FRAME = frozenset({401, 429, 502, 503, 504})
-"""Answers of a server that say nothing of the frame that was asked for."""
-
 
 def batches(indices: Sequence[int], frame_bytes: int) -> Iterator[Sequence[int]]:
     """Cut the indices of frames into parts that are read at once."""
@@ -35,15 +32,13 @@ def read_batch(images: StoredImages, indices: Sequence[int]) -> list[NDArray[Any
     list
         The pixels of each, or why it cannot be read.
     """
-    import httpx
-
     try:
         return list(images.read(indices))
-    except (httpx.HTTPStatusError, KeyError, ValueError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in NOT_OF_THE_FRAME:
-            raise
+    except (FrameReadError, KeyError, ValueError) as error:
         if len(indices) > 1:
             return [frame for index in indices for frame in read_batch(images, [index])]
+        if isinstance(error, FrameReadError):
+            return [error]
         return [
             FrameReadError(f"the Tiled server cannot give frame {indices[0]} of {images.image_key}: {error}")
         ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from speckle_plugin.store.connection import limit_retries, open_runs
 from speckle_plugin.store.lock import StorageError
+from speckle_plugin.store.server.frame_folders import read_frame_folders
 from speckle_plugin.store.server.join import Watch, is_used, join, wait_until_ended
 from speckle_plugin.store.server.profiles import note_profile
 
@@ -44,8 +45,15 @@ class Store:
         The secret that gives the right to read and write. Never log it.
     """
 
-    def __init__(self, runs: CatalogOfBlueskyRuns, directory: Path | None, closing: ExitStack) -> None:
+    def __init__(
+        self,
+        runs: CatalogOfBlueskyRuns,
+        directory: Path | None,
+        closing: ExitStack,
+        frame_folders: Sequence[Path] = (),
+    ) -> None:
         self.runs = runs
+        self._frame_folders = tuple(frame_folders)
         self.uri: str = runs.uri
         self.api_key: str | None = runs.context.api_key
         self._directory = directory
@@ -66,9 +74,9 @@ class Store:
         return self._below("frames")
 
     @property
-    def served_folder(self) -> Path | None:
-        """Where frames have to lie so that the server can read them; None where that is not known."""
-        return None if self._directory is None else self._directory / "frames"
+    def served_folders(self) -> tuple[Path, ...]:
+        """Where frames have to lie so that the server can read them; empty where that is not known."""
+        return () if self._directory is None else (self._directory / "frames", *self._frame_folders)
 
     @property
     def journal_directory(self) -> Path:
@@ -143,6 +151,9 @@ class TiledStore(Store):
         Where the server listens, if this process starts it; 0 for a free one.
     meanwhile : callable, optional
         Called while the server starts, which takes seconds on another core; not if it runs already.
+    frame_folders : sequence of path
+        Folders beside its own in which detectors write, so that the server may read them. The data directory
+        remembers them.
 
     Raises
     ------
@@ -157,6 +168,7 @@ class TiledStore(Store):
         *,
         port: int = 0,
         meanwhile: Callable[[], object] = lambda: None,
+        frame_folders: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         def import_and_more() -> None:
             _import_client()
@@ -164,14 +176,15 @@ class TiledStore(Store):
 
         root = Path(directory).expanduser().resolve()
         with ExitStack() as closing:
-            lease, address = join(root, port, meanwhile=import_and_more)
+            folders = [Path(folder).expanduser() for folder in frame_folders]
+            lease, address = join(root, port, import_and_more, folders)
             if address.idle == 0:
                 # Who closes the last one may move or delete the directory then.
                 closing.callback(_wait_if_last, root)
             closing.callback(lease.release)
             closing.callback(Watch(root, address).stop)
             runs = open_runs(address.uri, address.api_key, trust_env=False)
-            super().__init__(runs, root, closing.pop_all())
+            super().__init__(runs, root, closing.pop_all(), read_frame_folders(root))
         self._root = root
         # For a script that does not close it. The threads that are then still at work are daemons.
         atexit.register(self.close)
@@ -187,6 +200,7 @@ def connect(
     api_key: str | None = None,
     *,
     directory: str | os.PathLike[str] | None = None,
+    frame_folders: Sequence[str | os.PathLike[str]] = (),
 ) -> Store:
     """Connect to a Tiled server that runs elsewhere, or in another process.
 
@@ -200,6 +214,8 @@ def connect(
     directory : path, optional
         The data directory for frames and journal. Needed to measure, not to read; the
         server must be able to read its `frames` folder under the same path.
+    frame_folders : sequence of path
+        Further folders that the server can read, as its configuration says.
 
     Raises
     ------
@@ -220,7 +236,8 @@ def connect(
             )
         uri = profiles[uri][1]["uri"]
     root = None if directory is None else Path(directory).expanduser().resolve()
-    return Store(open_runs(uri, api_key), root, ExitStack())
+    folders = [Path(folder).expanduser() for folder in frame_folders]
+    return Store(open_runs(uri, api_key), root, ExitStack(), folders)
 
 
 def _import_client() -> None:

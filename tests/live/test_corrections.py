@@ -14,6 +14,7 @@ from bluesky import RunEngine
 from numpy.typing import NDArray
 
 from simulated_devices import draw_system, intensity, quadrant
+from speckle_plugin.cli.stored_frame import read_stored_frame
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.roles import Role
 from speckle_plugin.live import LiveClassifier
@@ -170,13 +171,19 @@ def assert_labels_are_right(run: Any, classifier: Classifier) -> None:
     np.testing.assert_allclose(again["confidence"], table["confidence"], atol=1e-4)
 
 
-def test_dark_frames_are_subtracted(measure: Callable[..., Any]) -> None:
+def test_dark_frames_are_subtracted(
+    measure: Callable[..., Any], store: TiledStore, frames: NDArray[Any]
+) -> None:
     """By the shipped weights: without it, labels are wrong."""
     classifier = Classifier()
     raw = find_frames(measure(LiveClassifier(classifier)))
     run = measure(LiveClassifier(classifier, FrameSettings(subtract_darks=True)))
     assert list(raw["disk_number"]) != list(NUMBERS)
     assert_labels_are_right(run, classifier)
+    # What `speckle explain --run` shows is what was labelled.
+    stored = read_stored_frame(store.runs, run.start["uid"], 1)
+    assert stored.correction is not None
+    np.testing.assert_allclose(stored.correction(stored.pixels), frames[1])
 
 
 def test_no_dark_frame_to_subtract(

@@ -531,17 +531,18 @@ def test_frames_outside_of_the_served_folder(
     """They are classified, but nobody could read them again: the log and the summary say so at once."""
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    run_engine.subscribe(make_live(served_folder=tmp_path / "data"))
+    run_engine.subscribe(make_live(served_folders=[tmp_path / "data", tmp_path / "more"]))
     elsewhere = make_detector(data_directory=tmp_path / "elsewhere")
     inside = make_detector(data_directory=tmp_path / "link" / "below")
     run_engine(bp.count([inside], 2))
-    assert "problems" not in documents.frame_counts()[0]
+    run_engine(bp.count([make_detector(data_directory=tmp_path / "more")], 2))
+    assert not any("problems" in counts for counts in documents.frame_counts())
     run_engine(bp.count([elsewhere], 2))
-    (problem,) = documents.frame_counts()[1]["problems"]
-    assert problem["frames"] == 2 and documents.frame_counts()[1]["classified"] == 2
-    assert (
-        f"are in {tmp_path}/elsewhere, and the Tiled server reads {tmp_path}/data only" in problem["reason"]
-    )
+    counts = documents.frame_counts()[-1]
+    (problem,) = counts["problems"]
+    assert problem["frames"] == 2 and counts["classified"] == 2
+    served = f"{tmp_path}/data, {tmp_path}/more"
+    assert f"are in {tmp_path}/elsewhere, and the Tiled server reads {served} only" in problem["reason"]
     assert caplog.text.count("Let the detector write into that folder") == 1
 
 

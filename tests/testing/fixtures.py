@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,13 @@ def make_live(engine: FakeEngine, documents: Documents) -> Iterator[Callable[...
     def make(
         frames: FrameSettings | None = None,
         second_opinion: SecondOpinion | None = None,
-        served_folder: Path | None = None,
+        served_folders: Sequence[Path] = (),
         **settings: Any,
     ) -> LiveClassifier:
         bundle = Bundle("fake", "0", CLASSES, Preprocessing(crop=33), {})
         classifier = Classifier(bundle, engine)
-        live = LiveClassifier(classifier, frames, PipelineSettings(**settings), second_opinion, served_folder)
+        pipeline = PipelineSettings(**settings)
+        live = LiveClassifier(classifier, frames, pipeline, second_opinion, served_folders)
         live.subscribe(documents)
         made.append(live)
         return live

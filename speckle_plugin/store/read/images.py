@@ -27,6 +27,7 @@ from speckle_plugin.preprocessing import hash_mask
 from speckle_plugin.schema import image_key_of
 from speckle_plugin.store.read.events import StreamEvents
 from speckle_plugin.store.read.file_statements import read_file_statements
+from speckle_plugin.store.read.read_errors import frame_errors
 
 __all__ = ["StoredImages", "cut_spans"]
 
@@ -168,6 +169,8 @@ class StoredImages:
         ------
         ValueError
             If there is no such frame.
+        FrameReadError
+            If the server can't read it from its file; with the reason, if the server tells it.
         """
         wanted = np.asarray(indices, np.int64)
         self.check(wanted)
@@ -180,7 +183,8 @@ class StoredImages:
             per_row = int(np.prod(self._array.shape[1:-2]))
             first, last = int(span[0]) // per_row, int(span[-1]) // per_row
             cut = (slice(first, last + 1), *[slice(None)] * (len(self._array.shape) - 3), rows, columns)
-            block = np.asarray(self._array[cut if region else cut[0]]).reshape(-1, *shape)
+            with frame_errors(self._array, self.image_key, span):
+                block = np.asarray(self._array[cut if region else cut[0]]).reshape(-1, *shape)
             for index in span:
                 # A copy, or one wanted frame would keep the whole block in memory.
                 yield block[index - first * per_row].copy()

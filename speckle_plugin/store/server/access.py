@@ -25,7 +25,10 @@ from fastapi import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tiled.structures.core import StructureFamily
 from tiled.utils import path_from_uri
+
+from speckle_plugin.store.server.unreadable import ReadWithReasons, with_reasons
 
 __all__ = ["AllowedFiles", "KeyRequired", "RegisteredFiles", "guarded_adapters"]
 
@@ -93,14 +96,19 @@ class AllowedFiles:
         known: dict[str, bool] = {}  # a stream has thousands of files in one folder
         for uri in itertools.chain(uris, *map(_uris_in, parameters.values())):
             if not self._allows(uri, known):
-                raise HTTPException(
-                    403,
-                    f"{uri} is outside of the folders that this server may use ({', '.join(self._folders)}), "
-                    "itself or by a link: have the detector write its files there",
-                )
+                raise self.refusal(uri)
         table = parameters.get("table_name", "table")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(table)):  # DuckDB takes "a.csv" for a file
             raise HTTPException(403, f"{table!r} is not the name of a table of this server")
+
+    def refusal(self, uri: str) -> HTTPException:
+        """Give the error for a file that is elsewhere."""
+        return HTTPException(
+            403,
+            f"{uri} is outside of the folders that this server may use ({', '.join(self._folders)}), "
+            "itself or by a link: have the detector write its files there, or name its folder in the setting "
+            "frame_folders, and open the data directory again when its server has ended",
+        )
 
     def _allows(self, uri: str, known: dict[str, bool]) -> bool:
         if urlsplit(uri).scheme != "file":
@@ -139,7 +147,13 @@ class GuardedAdapter:
     def from_catalog(self, data_source: Any, node: Any, /, **options: Any) -> Any:
         """Make the adapter of a node."""
         self._allowed.check((asset.data_uri for asset in data_source.assets), options)
-        return self._get_adapter().from_catalog(data_source, node, **options)
+        if data_source.structure_family != StructureFamily.array:
+            return self._get_adapter().from_catalog(data_source, node, **options)
+        files = [asset.data_uri for asset in data_source.assets if not asset.is_directory]
+        paths = [str(path_from_uri(uri)) for uri in files if urlsplit(uri).scheme == "file"]
+        with with_reasons(paths, options.get("dataset")):
+            adapter = self._get_adapter().from_catalog(data_source, node, **options)
+        return ReadWithReasons(adapter, paths, options.get("dataset"))
 
     def from_uris(self, *uris: str, **options: Any) -> Any:
         """Make the adapter of files that no node describes."""

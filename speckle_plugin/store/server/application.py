@@ -27,11 +27,13 @@ from speckle_plugin.store.server.access import (
     guarded_adapters,
 )
 from speckle_plugin.store.server.frame_files import FrameFilesAdapter
+from speckle_plugin.store.server.frame_folders import read_frame_folders
 from speckle_plugin.store.server.location import Location
 from speckle_plugin.store.server.upstream import catalog_file
 from speckle_plugin.store.server.upstream.growing_arrays import AsManyAsExpected
 from speckle_plugin.store.server.upstream.lighter_requests import inspect_dependencies_once
 from speckle_plugin.store.server.upstream.new_files import register_in_bulk
+from speckle_plugin.store.server.upstream.refusals import explain_refusals
 from speckle_plugin.store.server.upstream.table_lock import one_at_a_time
 
 __all__ = ["make_application"]
@@ -65,14 +67,18 @@ def make_application(location: Location, api_key: str, without: Collection[str] 
     own.mkdir(exist_ok=True)
     catalog_file.initialize(tiled / "catalog.db")
     check_tables(location)
+    # Tiled compares paths as they are written: a folder that is a link has two.
+    folders = [frames, *read_frame_folders(location.root)]
+    readable = list(dict.fromkeys([*folders, *(folder.resolve() for folder in folders)]))
     tables = f"duckdb:///{tiled / 'storage.duckdb'}"
     databases = [tables.replace("duckdb:///", "duckdb://localhost/")]
+    allowed = AllowedFiles([*readable, own], databases)
     adapters = ChainMap[str, Any]({"application/x-hdf5": FrameFilesAdapter}, DEFAULT_ADAPTERS_BY_MIMETYPE)
     tree = from_uri(
         str(tiled / "catalog.db"),
         writable_storage=[str(own), tables],
-        readable_storage=[str(frames)],
-        adapters_by_mimetype=guarded_adapters(adapters, AllowedFiles([frames, own], databases)),
+        readable_storage=[str(folder) for folder in readable],
+        adapters_by_mimetype=guarded_adapters(adapters, allowed),
         cache_config=StreamingCacheConfig(uri="memory").model_dump(),
     )
     one_at_a_time(tree.context)
@@ -86,6 +92,7 @@ def make_application(location: Location, api_key: str, without: Collection[str] 
     app.add_middleware(RegisteredFiles, own=AllowedFiles([own], databases), reach=location.reach)
     app.add_middleware(KeyRequired, api_key=api_key)
     app.add_middleware(AsManyAsExpected)
+    explain_refusals(app, allowed.refusal)
     hide_keys_in_logs()
     return app
 

@@ -33,6 +33,7 @@ from tiled.utils import path_from_uri
 
 from speckle_plugin.frames.hdf5 import open_hdf5
 from speckle_plugin.frames.source import FrameFileError, FrameSource
+from speckle_plugin.store.server.unreadable import with_reasons
 
 __all__ = ["FrameFilesAdapter"]
 
@@ -236,7 +237,7 @@ def _stack(data_source: Any, dataset: str, access: dict[str, Any]) -> dask.array
     del paths[files:]  # in mid-scan the catalog may name files that the structure does not count yet
 
     def read(path: Any, start: int, stop: int) -> NDArray[Any]:
-        with _opened(path, dataset, **access) as node:
+        with with_reasons([str(path)], dataset), _opened(path, dataset, **access) as node:
             if node.shape != shape:
                 raise HTTPException(
                     409,

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import speckle_plugin
 from speckle_plugin.store.lock import Lease, StorageError, is_held, lock_file, read_owner
 from speckle_plugin.store.server.address import Address, read_address
+from speckle_plugin.store.server.frame_folders import note_frame_folders
 
 __all__ = [
     "IDLE",
@@ -68,7 +69,12 @@ def idle_setting() -> float:
     return idle
 
 
-def join(root: Path, port: int = 0, meanwhile: Callable[[], object] = lambda: None) -> tuple[Lease, Address]:
+def join(
+    root: Path,
+    port: int = 0,
+    meanwhile: Callable[[], object] = lambda: None,
+    frame_folders: Sequence[Path] = (),
+) -> tuple[Lease, Address]:
     """Become a user of a data directory.
 
     Parameters
@@ -79,6 +85,8 @@ def join(root: Path, port: int = 0, meanwhile: Callable[[], object] = lambda: No
         Where the server is to listen if this process starts it; 0 for a free one.
     meanwhile : callable
         Called while a server starts, to do something useful.
+    frame_folders : sequence of Path
+        Folders beside `frames` whose frames the server is to read. One that runs already does not yet.
 
     Returns
     -------
@@ -94,6 +102,13 @@ def join(root: Path, port: int = 0, meanwhile: Callable[[], object] = lambda: No
     _make_folders(root)
     lease = Lease(root / "tiled" / "users")
     try:
+        if note_frame_folders(root, frame_folders) and is_held(root):
+            logger.warning(
+                "the server of %s was started without the folders %s, and gives no frames of them yet: close "
+                "all that has the data directory open, and open it again when its server has ended",
+                root,
+                ", ".join(map(str, frame_folders)),
+            )
         return lease, find_or_start(root, port, meanwhile)
     except BaseException:
         lease.release()
