@@ -249,6 +249,7 @@ def start_session(
     bundle_read = _in_background(lambda: find_bundle(chosen.model))
     store = store or chosen.open_store()
     try:
+        store.check_writable()
         bundle = bundle_read.result()  # a missing or damaged one is an error here and now
         # Only now, since two threads that import would slow each other down.
         classifier = _classifier(bundle, chosen)

@@ -96,6 +96,7 @@ def complete(
         )
     bundle = None if model is None else find_bundle(model)
     with open_store(data, server) as store:
+        store.check_writable()
         whole = server is not None or replay_journals(store)
         chosen = _find(store, runs or [])
         if not chosen:

@@ -13,6 +13,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar, get_type_hints
 
@@ -37,6 +38,16 @@ def is_server_error(error: Exception) -> bool:
     """Tell whether an error is one of the Tiled server or of the way to it, whose text says so itself."""
     httpx = sys.modules.get("httpx")  # without it there was no client
     return httpx is not None and isinstance(error, httpx.HTTPError)
+
+
+def _refusal(error: Exception) -> str:
+    """Give the reason that the Tiled server gives for a client error; empty if there is none."""
+    response = getattr(error, "response", None)
+    if not is_server_error(error) or response is None or response.status_code >= 500:
+        return ""
+    with suppress(ValueError, KeyError, TypeError):
+        return " ".join(str(response.json()["detail"]).split())
+    return ""
 
 
 def name_options(text: str, command: Callable[..., object]) -> str:
@@ -73,7 +84,9 @@ def clear_errors(command: Callable[P, R]) -> Callable[P, R]:
             if getattr(error, "errno", None) == errno.EPIPE or traceback_wanted.get():
                 raise
             message = " ".join(name_options(str(error), command).split()) or type(error).__name__
-            if is_server_error(error):
+            if refused := _refusal(error):
+                message = f"the Tiled server refuses: {refused}"
+            elif is_server_error(error):
                 message = f"the Tiled server failed ({message}): is it running, and what does its log say?"
             typer.secho(f"Error: {message}", err=True, fg="red")
             raise typer.Exit(BAD_INPUT) from error

@@ -52,6 +52,8 @@ def named_runs(store: Store, names: Sequence[str]) -> list[BlueskyRun]:
 
 def replay_journals(store: Store) -> bool:
     """Make whole runs of journals that were left behind; tell whether that worked."""
+    if store.is_read_only:
+        return True
     from speckle_plugin.store import replay
 
     outcomes = replay(store.journal_directory, store.runs)
@@ -62,6 +64,8 @@ def replay_journals(store: Store) -> bool:
 
 def leases_of(store: Store) -> RunLeases | None:
     """Give the leases by which workers and commands leave a run to each other; None without a folder."""
+    if store.is_read_only:
+        return None
     from speckle_plugin.store.leases import RunLeases
 
     try:

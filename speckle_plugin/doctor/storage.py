@@ -12,6 +12,7 @@ from speckle_plugin.doctor.finding import Finding, broken, fine, note
 from speckle_plugin.settings import Settings
 from speckle_plugin.shell import command
 from speckle_plugin.store.lock import lock_file
+from speckle_plugin.store.server.archives import is_archive
 
 __all__ = ["examine_storage"]
 
@@ -55,13 +56,20 @@ def _directory(data: Path) -> Iterator[Finding]:
     if not existing.is_dir():
         yield broken("data directory", f"{existing} is a file", elsewhere)
         return
+    if is_archive(data):
+        yield note(
+            "data directory",
+            f"{data} can't be written: its runs can be read, and none can be measured into it",
+            f"to measure, {elsewhere}",
+        )
+        return
     below = [folder for name in ("frames", "journal", "tiled") if (folder := data / name).exists()]
     for folder in (existing, *below):
         if not os.access(folder, os.W_OK | os.X_OK):
             yield broken(
                 "data directory",
-                f"no right to write in {folder}, which is needed to read runs, too",
-                f"get it, or copy the directory to a place of your own (cp -r), or {elsewhere}",
+                f"no right to write in {folder}",
+                f"get it, or {elsewhere}",
             )
             return
     try:

@@ -9,6 +9,7 @@ in Tiled).
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 from speckle_plugin.store.connection import limit_retries, open_runs
 from speckle_plugin.store.lock import StorageError
+from speckle_plugin.store.server.archives import is_archive, refusal, working_copy
 from speckle_plugin.store.server.frame_folders import read_frame_folders
 from speckle_plugin.store.server.join import Watch, is_used, join, wait_until_ended
 from speckle_plugin.store.server.profiles import note_profile
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
 __all__ = ["Store", "TiledStore", "connect"]
+
+logger = logging.getLogger(__name__)
 
 END_TIMEOUT = 15.0
 """Seconds that closing waits for a server that has no idle time."""
@@ -54,6 +58,7 @@ class Store:
     ) -> None:
         self.runs = runs
         self._frame_folders = tuple(frame_folders)
+        self._archive: Path | None = None
         self.uri: str = runs.uri
         self.api_key: str | None = runs.context.api_key
         self._directory = directory
@@ -88,7 +93,24 @@ class Store:
         """Where processes that label stored runs say which they have."""
         return self._below("workers")
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the data directory can't be written, and is open for reading."""
+        return self._archive is not None
+
+    def check_writable(self) -> None:
+        """See that runs and results can be stored.
+
+        Raises
+        ------
+        StorageError
+            If not; it says what to do.
+        """
+        if self._archive is not None:
+            raise StorageError(refusal(self._archive))
+
     def _below(self, name: str) -> Path:
+        self.check_writable()
         if self._directory is None:
             raise StorageError(
                 f"this connection has no {name} directory: give connect(..., directory=...) the data "
@@ -133,7 +155,7 @@ class Store:
 
     def __repr__(self) -> str:
         """Show the address, without the key."""
-        return f"<{type(self).__name__} {self.uri}>"
+        return f"<{type(self).__name__} {self.uri}{' (read only)' if self.is_read_only else ''}>"
 
 
 class TiledStore(Store):
@@ -142,6 +164,9 @@ class TiledStore(Store):
     Any number of processes may open a directory at once. The first one starts the server, in a process
     of its own; it ends when nobody has used it for a while (`SPECKLE_SERVER_IDLE`, 30 seconds). If it is
     killed, it is started again. A directory may be moved or copied while it is not open.
+
+    A directory with runs that can't be written, such as a mounted archive, is opened for reading: its catalog
+    and tables are copied into the user's folder of caches, and its frames are read where they are.
 
     Parameters
     ----------
@@ -158,8 +183,8 @@ class TiledStore(Store):
     Raises
     ------
     StorageError
-        If there is no right to write in the directory, its file system has no locks, something else
-        holds its databases, or the server does not start.
+        If there is no right to write in a directory without runs, its file system has no locks, something
+        else holds its databases, or the server does not start.
     """
 
     def __init__(
@@ -174,7 +199,9 @@ class TiledStore(Store):
             _import_client()
             meanwhile()
 
-        root = Path(directory).expanduser().resolve()
+        directory = Path(directory).expanduser().resolve()
+        archive = directory if is_archive(directory) else None
+        root = directory if archive is None else working_copy(archive)
         with ExitStack() as closing:
             folders = [Path(folder).expanduser() for folder in frame_folders]
             lease, address = join(root, port, import_and_more, folders)
@@ -185,7 +212,9 @@ class TiledStore(Store):
             closing.callback(Watch(root, address).stop)
             runs = open_runs(address.uri, address.api_key, trust_env=False)
             super().__init__(runs, root, closing.pop_all(), read_frame_folders(root))
-        self._root = root
+        self._root, self._archive = root, archive
+        if archive is not None:
+            logger.warning("the data directory %s can't be written: it is open for reading only", archive)
         # For a script that does not close it. The threads that are then still at work are daemons.
         atexit.register(self.close)
         self.call_at_close(lambda: atexit.unregister(self.close))

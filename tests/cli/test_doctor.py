@@ -193,7 +193,7 @@ def test_what_is_told_beside(
     ("options", "why", "remedy"),
     [
         ("size=1m", "0.0 GiB free", "make room"),
-        ("ro,size=64k", "no right to write", "cp -r"),
+        ("ro,size=64k", "no right to write", "give another place"),
         ("size=64k,nr_inodes=1", "No space left on device", "make room"),
     ],
     ids=["full", "read-only", "no room for files"],

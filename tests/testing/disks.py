@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["mounted"]
+__all__ = ["mounted", "mounted_read_only"]
 
 
 @contextmanager
@@ -26,3 +26,19 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def mounted_read_only(folder: Path, place: Path) -> Iterator[None]:
+    """Show a folder at another place, where it can't be written; skips the test without the right to."""
+    commands = (["mount", "--bind", str(folder), str(place)], ["mount", "-o", "remount,bind,ro", str(place)])
+    try:
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"a read-only mount needs the right to make one: {done.stderr.strip()}")
+        yield
+    except FileNotFoundError:
+        pytest.skip("a read-only mount needs the command mount")
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=False)

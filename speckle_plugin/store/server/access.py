@@ -30,7 +30,7 @@ from tiled.utils import path_from_uri
 
 from speckle_plugin.store.server.unreadable import ReadWithReasons, with_reasons
 
-__all__ = ["AllowedFiles", "KeyRequired", "RegisteredFiles", "guarded_adapters"]
+__all__ = ["AllowedFiles", "KeyRequired", "RefuseWrites", "RegisteredFiles", "guarded_adapters"]
 
 WITHOUT_KEY = frozenset({"/healthz", "/api/v1", "/api/v1/"})
 """Paths that answer anybody: whether the server is ready, and its version and formats, which
@@ -68,6 +68,32 @@ def _keys(request: HTTPConnection) -> Iterator[str]:
     yield from request.query_params.getlist("api_key")
     if "tiled_api_key" in request.cookies:
         yield request.cookies["tiled_api_key"]
+
+
+READ_BY_POST = ("/table/full", "/table/partition", "/container/full", "/awkward/buffers")
+"""Routes of Tiled that read, where a request has more to say than finds room in an address."""
+
+
+class RefuseWrites:
+    """Middleware that answers 403 to each request that would change something.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    reason : str
+    """
+
+    def __init__(self, app: ASGIApp, reason: str) -> None:
+        self._app, self._reason = app, reason
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http":
+            reads_by_post = scope["method"] == "POST" and any(part in scope["path"] for part in READ_BY_POST)
+            if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not reads_by_post:
+                await JSONResponse({"detail": self._reason}, status_code=403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class AllowedFiles:

@@ -23,9 +23,11 @@ from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.server.access import (
     AllowedFiles,
     KeyRequired,
+    RefuseWrites,
     RegisteredFiles,
     guarded_adapters,
 )
+from speckle_plugin.store.server.archives import archive_of, refusal
 from speckle_plugin.store.server.frame_files import FrameFilesAdapter
 from speckle_plugin.store.server.frame_folders import read_frame_folders
 from speckle_plugin.store.server.location import Location
@@ -90,6 +92,8 @@ def make_application(location: Location, api_key: str, without: Collection[str] 
     # Lets the server check a run by itself (`run.validate()`), without a round trip for each frame.
     app.include_router(validator.router, prefix="/custom")
     app.add_middleware(RegisteredFiles, own=AllowedFiles([own], databases), reach=location.reach)
+    if (archive := archive_of(location.root)) is not None:
+        app.add_middleware(RefuseWrites, reason=refusal(archive))
     app.add_middleware(KeyRequired, api_key=api_key)
     app.add_middleware(AsManyAsExpected)
     explain_refusals(app, allowed.refusal)

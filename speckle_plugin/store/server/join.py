@@ -133,9 +133,8 @@ def _make_folders(root: Path) -> None:
                 raise PermissionError(13, "Permission denied", str(path))
     except OSError as error:
         raise StorageError(
-            f"the data directory {root} can't be written ({error.strerror or error}). Its server must write "
-            "there, also for those who only read: get the rights, or copy the directory to a place of "
-            "your own (cp -r) and open the copy"
+            f"the data directory {root} can't be written ({error.strerror or error}), and holds no runs that "
+            "could be read: get the rights, or choose another place"
         ) from error
 
 
