@@ -98,7 +98,9 @@ def _follow(working: Worker, address: str) -> None:
     """Take documents from a proxy, on a thread of their own."""
     from bluesky.callbacks.zmq import RemoteDispatcher
 
-    dispatcher = RemoteDispatcher(address)
+    from speckle_plugin.worker.pickled import read_document
+
+    dispatcher = RemoteDispatcher(address, deserializer=read_document)
     dispatcher.subscribe(working.documents())
     threading.Thread(target=dispatcher.start, name="speckle-documents", daemon=True).start()
     remark(f"documents from {address}")

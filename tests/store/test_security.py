@@ -267,12 +267,9 @@ def test_no_file_outside_is_read(target: Target, outside: Path, attack: str, man
     files = [f"{frames}/good.h5", file] if many else [file]
     answer = read(target, register(target, files, **dict(changes)))
     assert "1234.5" not in answer.text
-    if answer.status_code != 500:  # Tiled's own refusal of a plain path outside is a 500 without a reason
-        assert answer.status_code == 403
-        reasons = "outside of the folders", "lies in another file", "in another folder", "no HDF5 file"
-        assert any(reason in answer.text for reason in reasons)
-    else:
-        assert attack == "a file outside"
+    assert answer.status_code == 403
+    reasons = "outside of the folders", "lies in another file", "in another folder", "no HDF5 file"
+    assert any(reason in answer.text for reason in reasons)
 
 
 def test_what_is_inside_is_read(target: Target, outside: Path) -> None:
@@ -544,7 +541,9 @@ def test_safety_is_switched_off_nowhere() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
                 forbidden = {"pickle", "dill", "joblib", "cloudpickle", "marshal"}
-                assert not names & forbidden, path
+                # tests/worker/test_pickled.py: `test_a_pickle_runs_nothing`.
+                allowed = {"pickle"} if path.name == "pickled.py" else set()
+                assert not names & forbidden - allowed, path
             if isinstance(node, ast.Call):
                 function = node.func
                 name = getattr(function, "attr", getattr(function, "id", ""))
