@@ -16,7 +16,6 @@ from tiled.client.utils import ClientError
 from typer.testing import CliRunner, Result
 
 from speckle_plugin.cli import app
-from speckle_plugin.live import SecondOpinion
 from speckle_plugin.session import start_session
 from speckle_plugin.store import StorageError, StoredRun, TiledStore, find_frames
 from speckle_plugin.store.lock import DirectoryLock
@@ -30,7 +29,9 @@ FRAMES = 3
 def measured(data_directory: Path, run_engine: RunEngine) -> str:
     """A run in a data directory that is closed again, solved for its disks; gives its uid."""
     with TiledStore(data_directory) as store:
-        return measure(run_engine, store, FRAMES, second_opinion=SecondOpinion("all", workers=1))
+        uid = measure(run_engine, store, FRAMES)
+    assert speckle("solve", uid, "--data", data_directory, "--workers", 1).exit_code == 0
+    return uid
 
 
 @pytest.fixture

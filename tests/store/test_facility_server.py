@@ -21,12 +21,22 @@ import pytest
 import yaml
 
 from simulated_devices import SpeckleDetector, quadrant
+from speckle_plugin.frames.reader import FrameReadError
 from speckle_plugin.network import find_bundle
 from speckle_plugin.session import start_session
-from speckle_plugin.store import StorageError, TiledStore, connect, find_frames, find_runs
+from speckle_plugin.store import (
+    RunSaver,
+    StorageError,
+    StoredRun,
+    TiledStore,
+    connect,
+    find_frames,
+    find_runs,
+)
 from speckle_plugin.worker import Worker
 from speckle_plugin.worker.catalog import listen_for_changes
 from tests.store.postgres import find_binaries, free_port, postgres_cluster, process_that_answers
+from tests.testing import documents_of
 
 # Tiled (0.2.20) opens its subscriptions in a way that websockets (17) wants changed.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager")
@@ -101,6 +111,20 @@ def test_a_session_by_one_setting(
         assert len(find_frames(run, with_frames=True)) == 3
         assert [name for name, _ in run.documents()][-1] == "stop"
         assert run.validate(raise_on_error=True)
+
+
+def test_frames_that_it_can_not_read(facility: Facility, profile: str, tmp_path: Path) -> None:
+    """Tiled keeps the reason to itself: who reads them is told which file it was."""
+    with connect(profile, directory=facility.data) as store:
+        saver = RunSaver(store.runs, store.journal_directory)
+        for name, doc in documents_of("elsewhere", [1], tmp_path):
+            saver(name, doc)
+        saver.close()
+        with pytest.raises(FrameReadError) as error:
+            list(StoredRun(store.runs["elsewhere"]).images_of("det_image").read([0]))
+    said = str(error.value)
+    assert "frame 0 of det_image: it answers 500 without a reason" in said
+    assert f"{tmp_path}/elsewhere-0.h5 still there" in said and "readable_storage" in said
 
 
 def test_nobody_reads_without_the_key(facility: Facility) -> None:

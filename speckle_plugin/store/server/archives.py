@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -69,7 +70,9 @@ def working_copy(archive: Path) -> Path:
     """
     _check_unused(archive)
     folder = _folder()
-    copy = folder / f"{archive.name}-{hashlib.sha256(os.fsencode(archive)).hexdigest()[:16]}"
+    # Without characters that an address or DuckDB would not take.
+    name = re.sub(r"[^\w.-]", "_", archive.name, flags=re.ASCII)
+    copy = folder / f"{name}-{hashlib.sha256(os.fsencode(archive)).hexdigest()[:16]}"
     state = _state(archive)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

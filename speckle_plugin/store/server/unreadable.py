@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import HTTPException
 from tiled.adapters.utils import ShapeMismatchError
 from tiled.server.core import NoEntry
+from tiled.utils import BrokenLink
 
 from speckle_plugin.frames.opening import open_source
 from speckle_plugin.frames.source import FrameFileError
@@ -25,6 +26,9 @@ __all__ = ["ReadWithReasons", "reason_of", "with_reasons"]
 
 OF_TILED = (NoEntry, ShapeMismatchError)
 """Errors that Tiled itself makes client errors of."""
+
+OF_READERS = (OSError, KeyError, ValueError, RuntimeError, BrokenLink)
+"""What readers of files raise; h5py the last two, of damaged files and of names that are not there."""
 
 MOST_FILES = 100
 """Files of an array that are looked into for the reason, where the error names none."""
@@ -50,7 +54,7 @@ def with_reasons(paths: Sequence[str], dataset: str | None = None) -> Iterator[N
         yield
     except OF_TILED:
         raise
-    except (OSError, KeyError, ValueError) as error:
+    except OF_READERS as error:
         raise reason_of(error, paths, dataset) from error
 
 
@@ -81,7 +85,7 @@ def reason_of(error: Exception, paths: Sequence[str], dataset: str | None = None
             with open_source(path, dataset) as source:
                 source.read(0, 1)
         except FrameFileError as found:
-            return HTTPException(404 if isinstance(error, KeyError) else 409, str(found))
+            return HTTPException(404 if isinstance(error, KeyError | BrokenLink) else 409, str(found))
     said = " ".join(str(error).split()) or type(error).__name__
     return HTTPException(409, f"{(named or [*paths, 'a file'])[0]} can't be read as frames: {said}")
 
