@@ -36,6 +36,13 @@ def examine_storage(settings: Settings) -> Iterator[Finding]:
             f"{len(journals)} runs are not whole in Tiled, or still being measured",
             f"when no scan runs: {command('speckle', 'replay', *where)}",
         )
+    for folder in settings.frame_folders:
+        if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+            yield note(
+                "frame folders",
+                f"{folder} is not there, or may not be read: no frames in it are served",
+                "mount it, or correct the setting frame_folders",
+            )
     if any(one.remedy and one.level == "BROKEN" for one in found):
         return
     if settings.server is None and not (data / "tiled").is_dir():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -109,16 +108,28 @@ def test_the_corrected_frame_is_explained(folder: Path, dark: NDArray[Any], tmp_
         assert explained["disk_number"] == NUMBERS[2]
 
 
-def test_the_corrected_frame_is_solved(speckle: Speckle, folder: Path, tmp_path: Path) -> None:
+def test_the_corrected_frame_is_solved(speckle: Speckle, dark: NDArray[Any], tmp_path: Path) -> None:
     """Its noise stays that of counts, though its values are no integers."""
-    rows = {}
-    corrected = ("--dark", f"{folder}/dark.h5::shut/images", "--flat", folder / "flat.npy")
-    for options in ((), corrected):
-        out = tmp_path / "disks.json"
-        shown = speckle(*("solve", folder / "scan.h5", "--frames", "0", "--disks", out, "--force", *options))
+    rng, grid = np.random.default_rng(4), quadrant(SIZE)
+    frame = intensity(draw_system("poly", 5, rng), grid)
+    offset = dark.mean(0).astype(np.uint32)
+    gain = 1.0 + 0.05 * rng.standard_normal(grid.shape)  # as pixels of counting detectors differ
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["frames"] = rng.poisson(frame * gain * (1e7 / frame.sum()))[None].astype(np.uint32) + offset
+        file.attrs.update(beam_center=(0.0, 0.0), pitch=grid.pitch)
+    np.save(tmp_path / "dark.npy", dark)
+    np.save(tmp_path / "flat.npy", np.rint(1e6 * gain).astype(np.uint32) + offset)
+    out = tmp_path / "disks.csv"
+
+    def solved(*options: object) -> tuple[str, str]:
+        shown = speckle("solve", tmp_path / "scan.h5", "--workers", 1, "--out", out, "--force", *options)
         assert shown.exit_code == 0, shown.output
-        rows[options] = json.loads(out.read_text())
-    print(rows)
+        with out.open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        return row["certificate"], row["disk_number"]
+
+    assert solved("--budget", 1)[0] != "solved"
+    assert solved("--dark", tmp_path / "dark.npy", "--flat", tmp_path / "flat.npy") == ("solved", "5")
 
 
 @pytest.mark.parametrize("command", ["classify", "solve", "explain"])

@@ -181,11 +181,15 @@ def test_what_is_told_beside(
     (data_directory / "journal" / "left.jsonl").write_text("")
     monkeypatch.setenv("SPECKLE_BEAMCENTER", "1,2")
     monkeypatch.setenv("SPECKLE_ENGINE", "none")
+    monkeypatch.setenv("SPECKLE_FRAME_FOLDERS", f"{data_directory}, /detector/not-mounted")
     result = speckle("doctor", "--data", data_directory)
     assert result.exit_code == 0, result.stdout
     found = levels(result.stdout)
     assert (found["journals"], found["environment"], found["engine"]) == ("note", "note", "note")
     assert f"speckle replay --data {data_directory}" in result.stdout
+    told = " ".join(result.stdout.split())
+    assert "/detector/not-mounted is not there, or may not be read" in told
+    assert f"{data_directory} is not there" not in told
     assert "nothing reads SPECKLE_BEAMCENTER" in result.stdout and "speckle worker" in result.stdout
 
 

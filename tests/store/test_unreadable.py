@@ -177,6 +177,13 @@ def test_a_tiff_that_was_deleted(store: TiledStore) -> None:
         client[:]
 
 
+def test_a_folder_that_is_not_mounted_yet(data_directory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "not there"
+    with TiledStore(data_directory, frame_folders=[folder]) as store:
+        assert store.served_folders == (store.frames_directory, folder)
+        assert not store.is_read_only
+
+
 @pytest.fixture
 def measured_elsewhere(data_directory: Path, tmp_path: Path, run_engine: RunEngine) -> str:
     """A run whose detector wrote elsewhere, labelled; its data directory is closed again."""
