@@ -206,3 +206,5 @@ def _tell(outcomes: list[Completion], without_label: dict[str, int]) -> None:
                 f"{outcome.kept} frames of the run {outcome.run_uid[:8]} could not be labelled again, "
                 "and keep their label"
             )
+        if outcome.problem:
+            remark(f"why, of the first such frame of the run {outcome.run_uid[:8]}: {outcome.problem}")

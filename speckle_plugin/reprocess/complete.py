@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from speckle_plugin.documents.descriptors import FrameSettings
@@ -56,6 +56,9 @@ class Completion:
         Frames still without a result.
     kept : int
         Frames that could not be labelled again, and keep the label that they had.
+    problem : str
+        Why the first of the frames that can have no label has none, as far as that is known: a file that
+        can't be read.
     error : str
         Why it failed; empty if it did not.
     others : bool
@@ -70,6 +73,7 @@ class Completion:
     flagged: int = 0
     deferred: int = 0
     kept: int = 0
+    problem: str = field(default="", compare=False)  # words, no outcome of its own
     error: str = ""
     others: bool = False
 
@@ -219,13 +223,12 @@ def complete_run(
             return replace(done, others=True)
         results = together
     kept = sum(task.better(frame, result) is not None for frame, (result, _) in results.items())
+    done = replace(done, kept=kept, problem=next((why for _, why in results.values() if why), ""))
     if task.is_booked and not any(task.is_news(frame, result) for frame, (result, _) in results.items()):
-        return replace(done, kept=kept)
+        return done
     stream = write_results(task, settings, detectors, results, classifier, times)
     if shared is not None:
         shared.forget()
     statuses = [result.status for result, _ in results.values()]
     classified = statuses.count(Status.CLASSIFIED)
-    return replace(
-        done, stream=stream, classified=classified, flagged=len(statuses) - classified - kept, kept=kept
-    )
+    return replace(done, stream=stream, classified=classified, flagged=len(statuses) - classified - kept)
