@@ -24,6 +24,7 @@ __all__ = [
     "DIVIDE_BY_FLATS",
     "FLAG_COUNTS",
     "FLATS",
+    "GIVEN_K_STEP",
     "IMAGE_KEYS",
     "LABELS",
     "LEAVE_OUT",
@@ -108,6 +109,9 @@ the frames for which each number is possible, but for those out of distribution;
 
 CLASSIFIED_HERE = "classified_by_session"
 """In the metadata of a run whose own session classifies it: others leave it alone while it is measured."""
+
+GIVEN_K_STEP = "given_k_step"
+"""In the classifier's configuration: the k step of detectors that do not state theirs; 0 for none."""
 
 IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
@@ -480,6 +484,7 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
 def _frame_settings_keys() -> dict[str, dict[str, Any]]:
     keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS, FLATS)}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
+    keys[GIVEN_K_STEP] = _key("number", "<f8")
     keys[SUBTRACT_DARKS] = _key("integer", "<i8")
     keys[DIVIDE_BY_FLATS] = _key("integer", "<i8")
     keys[ORIENTATION] = _key("string", "|S128")

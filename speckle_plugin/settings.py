@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic_core
-from pydantic import BeforeValidator, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         Data keys of the frames to classify; None for all.
     beam_center : (row, column) or None
         In pixels, for detectors that do not state it.
+    k_step : float or None
+        Wave number per pixel, in the inverse of the unit of the sample's lengths, for detectors that do not
+        state it.
+    geometry : Path or None
+        A PONI or NeXus file that says beam centre and k step, where `beam_center` and `k_step` do not.
     mask : Path, mapping of data key to Path, or None
         Files of masks; a single one is for all `image_keys`, which must then be given.
     mask_polarity : {"left-out", "used"}
@@ -132,6 +137,8 @@ class Settings(BaseSettings):
     engine: Literal["auto", "openvino", "tensorflow", "onnxruntime", "none"] = "auto"
     image_keys: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
+    k_step: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    geometry: Path | None = None
     mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None
     mask_polarity: Literal["left-out", "used"] = "left-out"
     leave_out: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
@@ -164,6 +171,14 @@ class Settings(BaseSettings):
         if center is not None and not all(map(math.isfinite, center)):
             raise ValueError("expected two finite numbers, row and column in pixels")
         return center
+
+    @field_validator("geometry")
+    @classmethod
+    def _is_file(cls, path: Path | None) -> Path | None:
+        expanded = None if path is None else path.expanduser()
+        if expanded is not None and not expanded.is_file():
+            raise ValueError(f"there is no file {expanded}")
+        return expanded
 
     @field_validator("mask")
     @classmethod
@@ -206,6 +221,7 @@ class Settings(BaseSettings):
         """
         from speckle_plugin.documents.descriptors import FrameSettings
 
+        center, k_step = self.read_beam()
         masks = self.read_masks()
         if isinstance(self.mask, Path):
             if self.image_keys is None:
@@ -216,7 +232,7 @@ class Settings(BaseSettings):
             masks = dict.fromkeys(self.image_keys, *masks.values())
         return FrameSettings(
             self.image_keys,
-            self.beam_center,
+            center,
             masks or None,
             self.leave_out,
             self.darks,
@@ -224,7 +240,31 @@ class Settings(BaseSettings):
             self.flats,
             self.divide_by_flats,
             self.orientation,
+            k_step,
         )
+
+    def read_beam(self) -> tuple[tuple[float, float] | None, float | None]:
+        """Give beam centre and k step, as far as the settings state them, by the file `geometry` too.
+
+        Raises
+        ------
+        SettingsError
+            If the file can't be used.
+        """
+        if self.geometry is None:
+            return self.beam_center, self.k_step
+        from speckle_plugin.frames.geometry_file import read_geometry
+
+        if self.beam_center is None and self.orientation != "as-stored":
+            raise SettingsError(
+                f"geometry = {self.geometry} says where the beam is on frames as they are stored, and "
+                f'orientation = "{self.orientation}" turns them: give beam_center as well, of turned frames'
+            )
+        try:
+            described = read_geometry(self.geometry)
+        except (ValueError, OSError) as error:
+            raise SettingsError(f"the setting geometry = {self.geometry} can't be used: {error}") from error
+        return self.beam_center or described.beam_center, self.k_step or described.k_step
 
     def read_masks(self) -> dict[str, NDArray[np.bool_]]:
         """Read the masks by data key; a single one by its path.
@@ -287,6 +327,8 @@ class _File(TomlConfigSettingsSource):
         said: dict[str, Any] = self.init_kwargs
         if "data" in said:
             said["data"] = beside(said["data"])
+        if "geometry" in said:
+            said["geometry"] = beside(said["geometry"])
         if isinstance(mask := said.get("mask"), dict):
             said["mask"] = {key: beside(value) for key, value in mask.items()}
         elif mask is not None:
@@ -398,6 +440,8 @@ def check_frames(frames: FrameSettings) -> FrameSettings:
             row = column = math.nan
         if not (math.isfinite(row) and math.isfinite(column)):
             raise SettingsError(f"beam_center must be (row, column) in pixels, not {center!r}")
+    if frames.k_step is not None and not _is_positive(frames.k_step):
+        raise SettingsError(f"k_step must be a positive wave number per pixel, not {frames.k_step!r}")
     if masks is None:
         return frames
     if not isinstance(masks, Mapping):
@@ -415,3 +459,10 @@ def check_frames(frames: FrameSettings) -> FrameSettings:
                 f"left out; it is {values.dtype} of the shape {values.shape}"
             )
     return frames
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value)) and float(value) > 0
+    except (TypeError, ValueError):
+        return False

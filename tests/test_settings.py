@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from speckle_plugin.settings import Settings, SettingsError, check_frames, read_
 
 WriteFile = Callable[[str], Path]
 
+PONI = """
+Detector_config: {"pixel1": 0.0001, "pixel2": 0.0001, "orientation": 3}
+Distance: 0.7
+Poni1: 0.03
+Poni2: 0.05
+Rot1: 0
+Rot2: 0
+Rot3: 0
+Wavelength: 1e-10
+"""
+
 
 @pytest.fixture
 def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteFile:
@@ -28,6 +40,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteFile:
     mask[:3] = True
     np.save(tmp_path / "mask.npy", mask)
     np.save(tmp_path / "used.npy", ~mask)
+    (tmp_path / "detector.poni").write_text(PONI)
     (tmp_path / "text.npy").write_text("no mask")
 
     def write(text: str) -> Path:
@@ -70,6 +83,8 @@ def test_every_setting_can_stand_in_the_environment(
         "divide_by_flats": ("true", True),
         "orientation": ("left-turn", "left-turn"),
         "beam_center": ("3,4", (3.0, 4.0)),
+        "k_step": ("0.0015", 0.0015),
+        "geometry": (f"{tmp_path}/detector.poni", tmp_path / "detector.poni"),
         "mask": (f"cam={tmp_path}/mask.npy", {"cam": tmp_path / "mask.npy"}),
         "mask_polarity": ("used", "used"),
         "second_opinion": ("unsure", "unsure"),
@@ -95,6 +110,9 @@ WRONG = {
     'engine = "gpu"': "engine = 'gpu'",
     "beam_center = [1]": "ROW,COLUMN",
     "beam_center = [1, nan]": "ROW,COLUMN",
+    "k_step = 0": "greater than 0",
+    "k_step = nan": "k_step = 'nan'",
+    'geometry = "lost.poni"': "no file",
     "image_keys = [1]": "a list of data keys",
     'mask = "lost.npy"': "no file",
     'image_keys = ["cam"]\nmask = {det_image = "mask.npy"}': "image_keys leaves out",
@@ -139,6 +157,33 @@ def test_masks_are_read(settings_file: WriteFile) -> None:
     assert sorted(read_settings().frames().masks or ()) == ["a", "b"]
 
 
+def test_a_geometry_file_states_the_beam(settings_file: WriteFile) -> None:
+    settings_file('geometry = "detector.poni"')
+    frames = check_frames(read_settings().frames())
+    assert frames.beam_center == pytest.approx((299.5, 499.5))
+    assert frames.k_step == pytest.approx(2 * math.pi / 0.1 * 1e-4 / 0.7)
+    assert FrameSettings.from_configuration(frames.to_configuration()).k_step == frames.k_step
+    settings_file(
+        'geometry = "detector.poni"\nbeam_center = [3, 4]\nk_step = 0.01\norientation = "half-turn"'
+    )
+    frames = read_settings().frames()
+    assert (frames.beam_center, frames.k_step) == ((3.0, 4.0), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('geometry = "text.npy"', "text.npy can't be used"),
+        ('geometry = "detector.poni"\norientation = "half-turn"', "give beam_center as well"),
+    ],
+)
+def test_a_geometry_that_can_not_be(settings_file: WriteFile, text: str, why: str, tmp_path: Path) -> None:
+    settings_file(text)
+    with pytest.raises(SettingsError, match=why):
+        start_session(tmp_path / "data")
+    assert not (tmp_path / "data").exists(), "before anything is opened"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -163,6 +208,8 @@ WRONG_FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a key instead of keys": ({"image_keys": "det_image"}, "tuple of names"),
     "a centre of one number": ({"beam_center": (1.0,)}, "beam_center"),
+    "a k step of 0": ({"k_step": 0.0}, "k_step"),
+    "a k step of text": ({"k_step": "fine"}, "k_step"),
     "a centre of text": ({"beam_center": "1,2"}, "beam_center"),
 }
 

@@ -139,13 +139,14 @@ class BeamOptions:
     def of_file(self, frames: FrameFile) -> tuple[tuple[float, float] | None, float | None]:
         """Give beam centre and k step of a file's frames; None where nothing says it.
 
-        The options come first, then the file, then the beam centre of the settings, as in a session.
+        The options come first, then the file, then the settings, as in a session.
         """
         from speckle_plugin.settings import read_settings
 
         center, k_step = self.stated(frames.shape)
-        center = center or frames.statements.beam_center or read_settings().beam_center
-        return center, k_step or frames.statements.k_step
+        of_settings = read_settings().read_beam()
+        center = center or frames.statements.beam_center or of_settings[0]
+        return center, k_step or frames.statements.k_step or of_settings[1]
 
 
 def turned(frames: FrameFile, orientation: OrientationName) -> FrameFile:

@@ -78,7 +78,11 @@ def examine_frame(
         yield broken("mask", str(error), "correct the setting mask")
         return
     yield found
-    center, where = _center(frames, settings)
+    try:
+        center, where = _center(frames, settings)
+    except SettingsError as error:
+        yield broken("beam centre", str(error), "correct the setting geometry")
+        return
     geometry = FrameGeometry((rows, columns), center, mask)
     yield _beam(pixels, geometry, where)
     if advice := hot_pixel_advice([pixels], geometry):
@@ -86,7 +90,7 @@ def examine_frame(
     if classifier is None:
         yield note("label", "none, since there is no network", "mend the network first: see above")
         return
-    k_step = frames.statements.k_step
+    k_step = frames.statements.k_step or settings.read_beam()[1]
     classifier = classifier.for_k_step(k_step)
     bundle = classifier.bundle
     yield _k_step(k_step, bundle)
@@ -129,8 +133,8 @@ def _mask(
 def _center(frames: FrameFile, settings: Settings) -> tuple[tuple[float, float], str]:
     if frames.statements.beam_center is not None:
         return frames.statements.beam_center, "by the file"
-    if settings.beam_center is not None:
-        return settings.beam_center, "by the setting beam_center"
+    if (center := settings.read_beam()[0]) is not None:
+        return center, f"by the setting {'geometry' if settings.beam_center is None else 'beam_center'}"
     return (0.0, 0.0), ""
 
 
@@ -160,8 +164,8 @@ def _k_step(stated: float | None, bundle: Bundle) -> Finding:
         return note(
             "k step",
             f"{stated or 'not stated'}; the network {bundle.name} is for {known or 'any'}",
-            "have the detector state it (NAME_pitch): it chooses the network, and frames that none is for "
-            "are flagged",
+            "have the detector state it (NAME_pitch), or set k_step or geometry: it chooses the network, and "
+            "frames that none is for are flagged",
         )
     change = abs(stated / known - 1)
     if change > SAME_K_STEP:

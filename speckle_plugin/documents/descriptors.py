@@ -25,6 +25,7 @@ from speckle_plugin.schema import (
     DARKS,
     DIVIDE_BY_FLATS,
     FLATS,
+    GIVEN_K_STEP,
     IMAGE_KEYS,
     LEAVE_OUT,
     MASKS,
@@ -72,6 +73,9 @@ class FrameSettings:
         How frames are turned so that they stand as `masks` and `beam_center` do, one of
         :data:`speckle_plugin.preprocessing.orientation.ORIENTATIONS`; for detectors without a configuration
         attribute `NAME_orientation`.
+    k_step : float, optional
+        Wave number per pixel, for detectors without a configuration attribute `NAME_pitch`, whose files do
+        not say it either.
     """
 
     image_keys: tuple[str, ...] | None = None
@@ -83,6 +87,7 @@ class FrameSettings:
     flats: tuple[str, ...] | None = None
     divide_by_flats: bool = False
     orientation: str = AS_STORED
+    k_step: float | None = None
 
     def role_of(self, stream: str, data_key: str) -> Role:
         """Tell what the images of a stream are."""
@@ -125,6 +130,7 @@ class FrameSettings:
             FLATS: [BY_NAME] if self.flats is None else list(self.flats),
             DIVIDE_BY_FLATS: int(self.divide_by_flats),
             ORIENTATION: self.orientation,
+            GIVEN_K_STEP: _number(self.k_step) or 0.0,
         }
 
     @classmethod
@@ -143,6 +149,7 @@ class FrameSettings:
             flats=None if flats == (BY_NAME,) else flats,
             divide_by_flats=bool(configuration.get(DIVIDE_BY_FLATS, 0)),
             orientation=configuration.get(ORIENTATION) or AS_STORED,
+            k_step=configuration.get(GIVEN_K_STEP) or None,
         )
 
 
@@ -152,7 +159,8 @@ class Detector:
 
     `data_key` is its name in the stream's documents, `image_key` that in results, `device` that of the object
     that was read. `shape` is that of an event's data as its data key states it. `center_stated`: the
-    documents say where the beam is; else it is by the user's settings, or assumed. `geometry` is that of the
+    documents say where the beam is; else it is by the user's settings, or assumed. `k_step_stated`: so it is
+    with the wave number per pixel. `geometry` is that of the
     frames as they are stored, which is how they are read; `orientation` is how they are turned for what the
     user says of them.
     """
@@ -167,6 +175,7 @@ class Detector:
     k_step: float | None
     center_assumed: bool
     center_stated: bool = False
+    k_step_stated: bool = False
     device: str = ""
     role: Role = Role.LIGHT
     orientation: Orientation = Orientation()
@@ -197,6 +206,7 @@ def describe_detector(
     configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
     stated = _stated_value(configuration, name, BEAM_CENTER_SUFFIX)
     center = settings.beam_center if stated is None else stated
+    k_step = _number(_stated_value(configuration, name, PITCH_SUFFIX))
     shape = tuple(data_key["shape"])
     geometry, problem, orientation = None, "", Orientation()
     try:
@@ -221,9 +231,10 @@ def describe_detector(
         geometry=geometry,
         problem=problem,
         saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
-        k_step=_number(_stated_value(configuration, name, PITCH_SUFFIX)),
+        k_step=k_step or _number(settings.k_step),
         center_assumed=center is None,
         center_stated=stated is not None,
+        k_step_stated=k_step is not None,
         device=name,
         role=settings.role_of(stream, key),
         orientation=orientation,

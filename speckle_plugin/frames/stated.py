@@ -36,7 +36,7 @@ def with_statements(detector: Detector, statements: Statements) -> tuple[Detecto
     """
     detector = replace(
         detector,
-        k_step=detector.k_step or statements.k_step,
+        k_step=detector.k_step if detector.k_step_stated else statements.k_step or detector.k_step,
         saturation_level=detector.saturation_level or statements.saturation_level,
     )
     known = detector.geometry

@@ -15,9 +15,12 @@ from fabio.cbfimage import CbfImage
 from fabio.edfimage import EdfImage
 from fabio.fit2dmaskimage import Fit2dMaskImage
 
+from speckle_plugin.documents.descriptors import FrameSettings, describe_detector
 from speckle_plugin.frames.files import open_frames
 from speckle_plugin.frames.geometry_file import read_geometry
 from speckle_plugin.frames.masks import looks_inverted, read_mask
+from speckle_plugin.frames.source import Statements
+from speckle_plugin.frames.stated import with_statements
 from speckle_plugin.preprocessing.orientation import ORIENTATIONS, Orientation
 
 from .writers import DATA, FRAMES, hdf5
@@ -54,6 +57,25 @@ def nexus(path: Path, **changes: Any) -> Path:
                 file[where] = value
                 file[where].attrs["units"] = unit
     return path
+
+
+def test_documents_before_files_before_settings() -> None:
+    def detector(k_step: float | None, stated: float | None) -> Any:
+        configuration = {} if stated is None else {"det": {"data": {"det_pitch": stated}}}
+        descriptor = {
+            "data_keys": {"det_image": {"shape": [40, 50], "object_name": "det"}},
+            "configuration": configuration,
+        }
+        return describe_detector("det_image", descriptor, FrameSettings(k_step=k_step))
+
+    for of_settings, of_file, of_documents, wanted in (
+        (1.0, None, None, 1.0),
+        (1.0, 2.0, None, 2.0),
+        (1.0, 2.0, 3.0, 3.0),
+        (None, None, None, None),
+    ):
+        found, _ = with_statements(detector(of_settings, of_documents), Statements(k_step=of_file))
+        assert found.k_step == wanted
 
 
 K_STEP = 2 * math.pi / 0.15 * 75e-6 / 2.0

@@ -13,6 +13,7 @@ from bluesky import plans as bp
 from numpy.typing import NDArray
 
 from simulated_devices import PixelGrid, SpeckleDetector, draw_system, grid_by_name, intensity
+from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.network import Bundle, find_bundle, shipped_bundles
 from speckle_plugin.network.bundle import shipped_networks
@@ -24,6 +25,7 @@ from speckle_plugin.reprocess import complete_run
 from speckle_plugin.reprocess.consistency import CompletionError
 from speckle_plugin.schema import Flag, Status
 from speckle_plugin.store import RunSaver, TiledStore, find_frames, find_runs
+from tests.testing.camera import GivenCamera
 from tests.testing.engine import FakeEngine
 
 QUADRANT, PUBLISHED = (grid_by_name(name).pitch for name in ("quadrant", "published"))
@@ -126,13 +128,17 @@ def measured(
 ) -> Callable[..., Any]:
     """Give what measures three frames of each of three detectors, by some classifier, and gives the run."""
 
-    def measure(classifier: Classifier) -> Any:
-        live = LiveClassifier(classifier)
+    def measure(classifier: Classifier, frames: FrameSettings | None = None) -> Any:
+        live = LiveClassifier(classifier, frames)
         saver = RunSaver(store.runs, store.journal_directory)
         live.subscribe(saver, saves=True)
         token = run_engine.subscribe(live)
         try:
-            result: Any = run_engine(bp.count(_detectors(store.frames_directory, make_detector), 3))
+            detectors: list[Any] = [*_detectors(store.frames_directory, make_detector)]
+            shown = np.random.default_rng(0).exponential(100.0, (3, 65, 65)).astype(np.float32)
+            if frames is not None:
+                detectors.append(GivenCamera("silent", store.frames_directory, shown))
+            result: Any = run_engine(bp.count(detectors, 3))
         finally:
             run_engine.unsubscribe(token)
             live.close()
@@ -158,6 +164,20 @@ def test_each_detector_of_a_run_has_its_network(store: TiledStore, measured: Cal
         assert run.start["uid"] in find_runs(store.runs, model=name)
     assert run.start["uid"] not in find_runs(store.runs, model="mine")
     assert run.start["uid"] not in find_runs(store.runs, model="published", model_version="7")
+
+
+def test_the_k_step_of_the_settings_is_for_detectors_that_state_none(measured: Callable[..., Any]) -> None:
+    """Live, and when all frames are labelled again."""
+    run = measured(_choosing(), FrameSettings(beam_center=(0.0, 0.0), k_step=PUBLISHED))
+    for again in (False, True):
+        if again:
+            complete_run(run, _choosing(), everything=True)
+            run.refresh()
+        table = find_frames(run).set_index("image_key")
+        numbers = {key: set(table.loc[key, "disk_number"]) for key in ("near_image", "silent_image")}
+        assert numbers == {"near_image": {7}, "silent_image": {3}}
+        networks = run.metadata["stop"]["classification"]["networks"]
+        assert networks["silent_image"]["model"] == "published"
 
 
 def test_what_is_left_gets_the_same_networks(measured: Callable[..., Any]) -> None:
