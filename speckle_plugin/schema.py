@@ -14,6 +14,7 @@ __all__ = [
     "ASSUMED_CENTER",
     "Asked",
     "BEAM_CENTER",
+    "BEAM_CENTER_NAMES",
     "CHOSEN_AMONG",
     "CLASSES",
     "CLASS_NAMES",
@@ -112,6 +113,10 @@ CLASSIFIED_HERE = "classified_by_session"
 
 GIVEN_K_STEP = "given_k_step"
 """In the classifier's configuration: the k step of detectors that do not state theirs; 0 for none."""
+
+BEAM_CENTER_NAMES = "beam_center_names"
+"""In the classifier's configuration: by which names detectors state row and column of the beam; none for
+`NAME_beam_center` alone."""
 
 IMAGE_KEYS, BEAM_CENTER, MASKS = "image_keys", "beam_center", "masks"
 """What the session was told of the frames, in the classifier's configuration: the data keys to
@@ -482,7 +487,8 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
 
 
 def _frame_settings_keys() -> dict[str, dict[str, Any]]:
-    keys = {name: _key("array", "|S128", (None,)) for name in (IMAGE_KEYS, MASKS, LEAVE_OUT, DARKS, FLATS)}
+    lists = (IMAGE_KEYS, BEAM_CENTER_NAMES, MASKS, LEAVE_OUT, DARKS, FLATS)
+    keys = {name: _key("array", "|S128", (None,)) for name in lists}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     keys[GIVEN_K_STEP] = _key("number", "<f8")
     keys[SUBTRACT_DARKS] = _key("integer", "<i8")

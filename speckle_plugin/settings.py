@@ -95,6 +95,9 @@ class Settings(BaseSettings):
         Data keys of the frames to classify; None for all.
     beam_center : (row, column) or None
         In pixels, for detectors that do not state it.
+    beam_center_names : (str, str) or None
+        Configuration attributes of detectors that hold row and column of the beam, where there is no
+        `NAME_beam_center`; `*` stands for anything.
     k_step : float or None
         Wave number per pixel, in the inverse of the unit of the sample's lengths, for detectors that do not
         state it.
@@ -137,6 +140,7 @@ class Settings(BaseSettings):
     engine: Literal["auto", "openvino", "tensorflow", "onnxruntime", "none"] = "auto"
     image_keys: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
+    beam_center_names: Annotated[tuple[str, str] | None, NoDecode, BeforeValidator(_split)] = None
     k_step: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     geometry: Path | None = None
     mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None
@@ -241,6 +245,7 @@ class Settings(BaseSettings):
             self.divide_by_flats,
             self.orientation,
             k_step,
+            self.beam_center_names,
         )
 
     def read_beam(self) -> tuple[tuple[float, float] | None, float | None]:
@@ -404,6 +409,7 @@ def _line(problem: pydantic_core.ErrorDetails, given: Mapping[str, Any]) -> str:
         return f"there is no setting {name!r}{place}: expected one of {', '.join(Settings.model_fields)}"
     wanted = {
         "beam_center": "ROW,COLUMN in pixels, such as 256,255.5",
+        "beam_center_names": "two names, of row and column, such as *_cam_beam_y,*_cam_beam_x",
         "image_keys": "a list of data keys, such as det_image",
         "leave_out": "a list of streams or data keys, such as baseline",
         "darks": "a list of streams or data keys, such as dark",

@@ -83,6 +83,7 @@ def test_every_setting_can_stand_in_the_environment(
         "divide_by_flats": ("true", True),
         "orientation": ("left-turn", "left-turn"),
         "beam_center": ("3,4", (3.0, 4.0)),
+        "beam_center_names": ("*_y,*_x", ("*_y", "*_x")),
         "k_step": ("0.0015", 0.0015),
         "geometry": (f"{tmp_path}/detector.poni", tmp_path / "detector.poni"),
         "mask": (f"cam={tmp_path}/mask.npy", {"cam": tmp_path / "mask.npy"}),
@@ -109,6 +110,7 @@ def test_a_data_directory_that_is_given_means_the_runs_in_it(
 WRONG = {
     'engine = "gpu"': "engine = 'gpu'",
     "beam_center = [1]": "ROW,COLUMN",
+    'beam_center_names = ["det_x"]': "two names",
     "beam_center = [1, nan]": "ROW,COLUMN",
     "k_step = 0": "greater than 0",
     "k_step = nan": "k_step = 'nan'",

@@ -371,7 +371,7 @@ class _Detectors:
         detector = images.describe(replace(self._stored[uid].settings, masks=masks))
         if detector.geometry is None:
             raise ValueError(f"frames of the run {uid}: {detector.problem}")
-        if images.is_configured_anew:
+        if images.is_configured_anew(self._stored[uid].settings):
             raise ValueError(
                 f"the detector of {key!r} was configured anew during the run {uid}, so that beam centre or "
                 "pitch are not the same for all its frames: choose the other runs (--where, --since, --until)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from speckle_plugin.preprocessing.orientation import ORIENTATIONS, Orientation
 from speckle_plugin.schema import (
     ASSUMED_CENTER,
     BEAM_CENTER,
+    BEAM_CENTER_NAMES,
     BEAM_CENTER_SUFFIX,
     DARKS,
     DIVIDE_BY_FLATS,
@@ -76,6 +78,9 @@ class FrameSettings:
     k_step : float, optional
         Wave number per pixel, for detectors without a configuration attribute `NAME_pitch`, whose files do
         not say it either.
+    beam_center_names : (str, str), optional
+        Configuration attributes with row and column of the beam, for detectors without `NAME_beam_center`;
+        `*` stands for anything: ("*_cam_beam_y", "*_cam_beam_x").
     """
 
     image_keys: tuple[str, ...] | None = None
@@ -88,6 +93,7 @@ class FrameSettings:
     divide_by_flats: bool = False
     orientation: str = AS_STORED
     k_step: float | None = None
+    beam_center_names: tuple[str, str] | None = None
 
     def role_of(self, stream: str, data_key: str) -> Role:
         """Tell what the images of a stream are."""
@@ -131,12 +137,14 @@ class FrameSettings:
             DIVIDE_BY_FLATS: int(self.divide_by_flats),
             ORIENTATION: self.orientation,
             GIVEN_K_STEP: _number(self.k_step) or 0.0,
+            BEAM_CENTER_NAMES: list(self.beam_center_names or ()),
         }
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
         """Give the settings that stand in the configuration of results, all but the masks."""
         image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
+        names = configuration.get(BEAM_CENTER_NAMES)
         darks = tuple(configuration.get(DARKS, (BY_NAME,)))
         # Versions that knew of no flat fields gave such images labels.
         flats = tuple(configuration.get(FLATS, () if DARKS in configuration else (BY_NAME,)))
@@ -150,6 +158,7 @@ class FrameSettings:
             divide_by_flats=bool(configuration.get(DIVIDE_BY_FLATS, 0)),
             orientation=configuration.get(ORIENTATION) or AS_STORED,
             k_step=configuration.get(GIVEN_K_STEP) or None,
+            beam_center_names=(names[0], names[1]) if names else None,
         )
 
 
@@ -205,6 +214,8 @@ def describe_detector(
     )
     configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
     stated = _stated_value(configuration, name, BEAM_CENTER_SUFFIX)
+    if stated is None and settings.beam_center_names is not None:
+        stated = _center_by_names(configuration, settings.beam_center_names)
     center = settings.beam_center if stated is None else stated
     k_step = _number(_stated_value(configuration, name, PITCH_SUFFIX))
     shape = tuple(data_key["shape"])
@@ -241,22 +252,27 @@ def describe_detector(
     )
 
 
-def is_configured_anew(key: str, descriptor: Mapping[str, Any], stream: str = PRIMARY) -> bool:
+def is_configured_anew(
+    key: str, descriptor: Mapping[str, Any], stream: str = PRIMARY, settings: FrameSettings | None = None
+) -> bool:
     """Tell whether a detector got another beam centre, k step or saturation level during a stored run.
+
+    Of the settings only the names by which it states its beam centre are of interest.
 
     Live, each frame is classified with the configuration of its time. The descriptor of a stored stream
     is the first one; `bluesky_tiled_plugins` keeps what later ones changed beside it.
     """
-    before = _stated(key, descriptor, stream)
+    names = FrameSettings(beam_center_names=None if settings is None else settings.beam_center_names)
+    before = _stated(key, descriptor, stream, names)
     for update in descriptor.get("_config_updates", ()):
         configuration = {**descriptor.get("configuration", {}), **update.get("configuration", {})}
-        if _stated(key, {**descriptor, "configuration": configuration}, stream) != before:
+        if _stated(key, {**descriptor, "configuration": configuration}, stream, names) != before:
             return True
     return False
 
 
-def _stated(key: str, descriptor: Mapping[str, Any], stream: str) -> tuple[Any, ...]:
-    detector = describe_detector(key, descriptor, FrameSettings(), stream)
+def _stated(key: str, descriptor: Mapping[str, Any], stream: str, settings: FrameSettings) -> tuple[Any, ...]:
+    detector = describe_detector(key, descriptor, settings, stream)
     center = None if detector.geometry is None else detector.geometry.beam_center
     stated = (center, detector.center_assumed, detector.k_step, detector.saturation_level)
     return (*stated, detector.orientation, detector.problem)
@@ -284,6 +300,17 @@ def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> A
     """Give what stands under `det_beam_center` (ophyd), or under `det-beam_center` (ophyd-async)."""
     stated = configuration.get(f"{name}{suffix}")
     return configuration.get(f"{name}-{suffix.removeprefix('_')}") if stated is None else stated
+
+
+def _center_by_names(configuration: Mapping[str, Any], names: tuple[str, str]) -> tuple[float, float] | None:
+    """Give row and column of the beam from two configuration attributes; None where one states no number."""
+    values = []
+    for pattern in names:
+        found = [value for key, value in sorted(configuration.items()) if fnmatchcase(key, pattern)]
+        if not found or not isinstance(found[0], int | float | np.number) or not np.isfinite(found[0]):
+            return None
+        values.append(float(found[0]))
+    return values[0], values[1]
 
 
 def _number(stated: Any) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.documents.descriptors import Detector
+from speckle_plugin.documents.descriptors import Detector, FrameSettings
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.preprocessing import hash_mask
 from speckle_plugin.schema import CHOSEN_AMONG, MASKS
@@ -33,7 +33,7 @@ class CompletionError(ValueError):
     """A run cannot be completed as asked; the message says how it can."""
 
 
-def check_steady(uid: str, images: Iterable[StoredImages]) -> None:
+def check_steady(uid: str, images: Iterable[StoredImages], settings: FrameSettings) -> None:
     """See that what detectors say of their frames holds for the whole run.
 
     Raises
@@ -42,7 +42,7 @@ def check_steady(uid: str, images: Iterable[StoredImages]) -> None:
         If one was configured anew in mid-run.
     """
     for stored in images:
-        if stored.is_configured_anew:
+        if stored.is_configured_anew(settings):
             raise CompletionError(
                 f"the detector of {stored.image_key!r} was configured anew during the run {uid}, so that "
                 "beam centre, pitch or saturation level are not the same for all its frames: such a run "

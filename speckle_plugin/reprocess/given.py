@@ -47,7 +47,7 @@ def describe_given(
         mid-run.
     """
     uid, model = task.stored.uid, task.stored.results.model
-    check_steady(uid, task.images.values())
+    check_steady(uid, task.images.values(), task.session)
     if isinstance(masks, np.ndarray):
         with_mask = () if everything else recorded_masks(model)
         masks = dict.fromkeys(with_mask or (images.data_key for images in task.images.values()), masks)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from speckle_plugin.documents.descriptors import FrameSettings
+from speckle_plugin.documents.descriptors import FrameSettings, is_configured_anew
 from speckle_plugin.documents.frame_finder import FrameFinder, FrameReference
 from speckle_plugin.documents.locations import locate
 from speckle_plugin.frames.reader import FrameReadError, read_frames
@@ -181,6 +181,38 @@ def test_what_the_detector_says_of_itself() -> None:
     detector = reference.detector
     assert detector.geometry is not None and detector.geometry.beam_center == (3.5, 4.0)
     assert (detector.k_step, detector.saturation_level, detector.center_assumed) == (0.5, 1000.0, False)
+
+
+@pytest.mark.parametrize(
+    ("stated", "center", "is_stated"),
+    [
+        ({"det_cam_beam_x": 4.0, "det_cam_beam_y": 3.5}, (3.5, 4.0), True),
+        ({"det_cam_beam_x": 4.0, "det_cam_beam_y": 3.5, "det_beam_center": [1.0, 2.0]}, (1.0, 2.0), True),
+        ({"det_cam_beam_x": 4.0}, (9.0, 9.0), False),
+        ({"det_cam_beam_x": "4", "det_cam_beam_y": [3.5]}, (9.0, 9.0), False),
+        ({"det_cam_beam_x": float("nan"), "det_cam_beam_y": 3.5}, (9.0, 9.0), False),
+    ],
+)
+def test_a_beam_centre_under_other_names(
+    stated: dict[str, Any], center: tuple[float, float], is_stated: bool
+) -> None:
+    settings = FrameSettings(beam_center=(9.0, 9.0), beam_center_names=("*_beam_y", "*_beam_x"))
+    (reference,) = find([("descriptor", descriptor([40, 50], **stated)), event(1, "x")], settings)
+    detector = reference.detector
+    assert (detector.beam_center, detector.center_stated) == (center, is_stated)
+    again = FrameSettings.from_configuration(settings.to_configuration())
+    assert again.beam_center_names == settings.beam_center_names
+
+
+def test_a_beam_centre_under_other_names_that_moved_during_the_run() -> None:
+    settings = FrameSettings(beam_center_names=("*_beam_y", "*_beam_x"))
+    before = descriptor([40, 50], det_beam_x=4.0, det_beam_y=3.5)
+    moved = {"det": {"data": {"det_beam_x": 5.0, "det_beam_y": 3.5}}}
+    (key,) = before["data_keys"]
+    for configuration, is_anew in ((moved, True), (before["configuration"], False)):
+        run = {**before, "_config_updates": [{"configuration": configuration}]}
+        assert is_configured_anew(key, run, settings=settings) is is_anew
+        assert not is_configured_anew(key, run)
 
 
 @pytest.mark.parametrize("stated", [[1.0, 2.0], "65535 counts", {}, None, 0])

@@ -78,7 +78,7 @@ def test_a_mask_goes_with_every_frame_and_must_fit(catalog: Any, named: dict[str
 def test_a_run_in_which_the_detector_was_configured_anew_is_refused(
     catalog: Any, named: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "is_configured_anew", lambda key, descriptor, stream: True)
+    monkeypatch.setattr(images, "is_configured_anew", lambda *arguments: True)
     with pytest.raises(ValueError, match=f"configured anew during the run {named['corner']}"):
         frames_of_truth(catalog)
 

@@ -97,10 +97,9 @@ class StoredImages:
         """Whether the file had a mask when the frames were labelled that cannot be read here."""
         return "mask" in (self._stated or {}) and self.statements.mask is None
 
-    @property
-    def is_configured_anew(self) -> bool:
-        """Whether the detector got another beam centre, pitch or saturation level during the run."""
-        return is_configured_anew(self.data_key, self.events.descriptor, self.stream)
+    def is_configured_anew(self, settings: FrameSettings) -> bool:
+        """Tell whether the detector got another beam centre, pitch or saturation level during the run."""
+        return is_configured_anew(self.data_key, self.events.descriptor, self.stream, settings)
 
     # Which frames there are
 
