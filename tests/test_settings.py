@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,12 @@ def test_every_setting_can_stand_in_the_environment(
     for name, (text, _) in values.items():
         monkeypatch.setenv(f"SPECKLE_{name.upper()}", text)
     assert read_settings().model_dump() == {name: value for name, (_, value) in values.items()}
+
+
+def test_the_page_has_every_setting() -> None:
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "settings.md"
+    example = page.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    assert tomllib.loads(example).keys() == Settings.model_fields.keys()
 
 
 def test_a_data_directory_that_is_given_means_the_runs_in_it(
