@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.documents.roles import Role, matches, role_by_name
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
+from speckle_plugin.documents.stated_values import center_by_names, number, stated_value
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.preprocessing.orientation import ORIENTATIONS, Orientation
 from speckle_plugin.schema import (
@@ -136,7 +136,7 @@ class FrameSettings:
             FLATS: [BY_NAME] if self.flats is None else list(self.flats),
             DIVIDE_BY_FLATS: int(self.divide_by_flats),
             ORIENTATION: self.orientation,
-            GIVEN_K_STEP: _number(self.k_step) or 0.0,
+            GIVEN_K_STEP: number(self.k_step) or 0.0,
             BEAM_CENTER_NAMES: list(self.beam_center_names or ()),
         }
 
@@ -213,11 +213,11 @@ def describe_detector(
         (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
     )
     configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
-    stated = _stated_value(configuration, name, BEAM_CENTER_SUFFIX)
+    stated = stated_value(configuration, name, BEAM_CENTER_SUFFIX)
     if stated is None and settings.beam_center_names is not None:
-        stated = _center_by_names(configuration, settings.beam_center_names)
+        stated = center_by_names(configuration, settings.beam_center_names)
     center = settings.beam_center if stated is None else stated
-    k_step = _number(_stated_value(configuration, name, PITCH_SUFFIX))
+    k_step = number(stated_value(configuration, name, PITCH_SUFFIX))
     shape = tuple(data_key["shape"])
     geometry, problem, orientation = None, "", Orientation()
     try:
@@ -241,8 +241,8 @@ def describe_detector(
         frame_bytes=shape[-2] * shape[-1] * item_size,
         geometry=geometry,
         problem=problem,
-        saturation_level=_number(_stated_value(configuration, name, SATURATION_SUFFIX)),
-        k_step=k_step or _number(settings.k_step),
+        saturation_level=number(stated_value(configuration, name, SATURATION_SUFFIX)),
+        k_step=k_step or number(settings.k_step),
         center_assumed=center is None,
         center_stated=stated is not None,
         k_step_stated=k_step is not None,
@@ -286,7 +286,7 @@ def _orientation(configuration: Mapping[str, Any], name: str, settings: FrameSet
     ValueError
         If it is none of the eight.
     """
-    stated = _stated_value(configuration, name, ORIENTATION_SUFFIX)
+    stated = stated_value(configuration, name, ORIENTATION_SUFFIX)
     wanted = stated if isinstance(stated, str) and stated else settings.orientation
     if wanted not in ORIENTATIONS:
         place = "the settings" if wanted is settings.orientation else f"{name}{ORIENTATION_SUFFIX}"
@@ -294,28 +294,3 @@ def _orientation(configuration: Mapping[str, Any], name: str, settings: FrameSet
             f"{place}: there is no orientation {wanted!r}: expected one of {', '.join(ORIENTATIONS)}"
         )
     return ORIENTATIONS[wanted]
-
-
-def _stated_value(configuration: Mapping[str, Any], name: str, suffix: str) -> Any:
-    """Give what stands under `det_beam_center` (ophyd), or under `det-beam_center` (ophyd-async)."""
-    stated = configuration.get(f"{name}{suffix}")
-    return configuration.get(f"{name}-{suffix.removeprefix('_')}") if stated is None else stated
-
-
-def _center_by_names(configuration: Mapping[str, Any], names: tuple[str, str]) -> tuple[float, float] | None:
-    """Give row and column of the beam from two configuration attributes; None where one states no number."""
-    values = []
-    for pattern in names:
-        found = [value for key, value in sorted(configuration.items()) if fnmatchcase(key, pattern)]
-        if not found or not isinstance(found[0], int | float | np.number) or not np.isfinite(found[0]):
-            return None
-        values.append(float(found[0]))
-    return values[0], values[1]
-
-
-def _number(stated: Any) -> float | None:
-    """Give a number that a detector states; text, arrays and 0 count as not stated."""
-    try:
-        return float(stated) or None
-    except (TypeError, ValueError):
-        return None

@@ -7,12 +7,17 @@ the runs whose frames lie there as well.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from speckle_plugin.store.lock import is_held
+
 __all__ = ["note_frame_folders", "read_frame_folders"]
+
+logger = logging.getLogger(__name__)
 
 
 def _note(root: Path) -> Path:
@@ -26,17 +31,20 @@ def read_frame_folders(root: Path) -> tuple[Path, ...]:
     return ()
 
 
-def note_frame_folders(root: Path, folders: Iterable[Path]) -> bool:
-    """Have a data directory remember folders; tell whether any of them is new.
+def note_frame_folders(root: Path, folders: Iterable[Path]) -> None:
+    """Have a data directory remember folders.
 
-    Parameters
-    ----------
-    root : Path
-    folders : iterable of Path
+    A server that runs already does not read them yet; that is told.
     """
     known = read_frame_folders(root)
     every = tuple(dict.fromkeys([*known, *(Path(os.path.abspath(folder)) for folder in folders)]))
     if every == known:
-        return False
+        return
     _note(root).write_text(json.dumps([str(folder) for folder in every]), encoding="utf-8")
-    return True
+    if is_held(root):
+        logger.warning(
+            "the server of %s was started without the folders %s, and gives no frames of them yet: close all "
+            "that has the data directory open, and open it again when its server has ended",
+            root,
+            ", ".join(str(folder) for folder in every if folder not in known),
+        )

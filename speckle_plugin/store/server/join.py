@@ -86,7 +86,7 @@ def join(
     meanwhile : callable
         Called while a server starts, to do something useful.
     frame_folders : sequence of Path
-        Folders beside `frames` whose frames the server is to read. One that runs already does not yet.
+        Folders beside `frames` whose frames the server is to read.
 
     Returns
     -------
@@ -102,13 +102,7 @@ def join(
     _make_folders(root)
     lease = Lease(root / "tiled" / "users")
     try:
-        if note_frame_folders(root, frame_folders) and is_held(root):
-            logger.warning(
-                "the server of %s was started without the folders %s, and gives no frames of them yet: close "
-                "all that has the data directory open, and open it again when its server has ended",
-                root,
-                ", ".join(map(str, frame_folders)),
-            )
+        note_frame_folders(root, frame_folders)
         return lease, find_or_start(root, port, meanwhile)
     except BaseException:
         lease.release()
