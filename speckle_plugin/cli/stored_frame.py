@@ -88,6 +88,9 @@ def _correction(stored: StoredRun, images: StoredImages, frame_index: int) -> Co
     """Give how a frame was corrected before it was labelled, with a remark where that can't be done again."""
     if not stored.settings.corrections:
         return None
+    if stored.stop is None:
+        remark("the run is not finished: the frame is taken as it was measured, not corrected")
+        return None
     from speckle_plugin.reprocess.corrections import StoredCorrections
     from speckle_plugin.reprocess.task import find_task
 

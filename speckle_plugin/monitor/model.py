@@ -161,6 +161,11 @@ class Monitor:
         frame, _, detector, _ = frame_and_mask(stored, images, frame_index, self._masks)
         if not stored.model.get("weights_sha256"):
             raise ValueError("no network has labelled this frame yet")
+        if stored.settings.corrections:
+            raise ValueError(
+                "the frames were corrected by dark frames or flat fields, which is not done here: see "
+                "speckle explain --run"
+            )
         if detector.geometry is None:
             raise ValueError(detector.problem)
         named = str(stored.model.get("model"))

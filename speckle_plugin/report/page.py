@@ -72,7 +72,10 @@ def write_report(
     if network is not None and (missing := [key for key in masked if key not in (settings.masks or {})]):
         network, why_not = None, f"the session had a mask for {', '.join(missing)}, which is not given"
     if network is not None and settings.corrections:
-        network, why_not = None, "frames were corrected by dark frames or flat fields, which is not done here"
+        network, why_not = (
+            None,
+            "frames were corrected by dark frames or flat fields, which is not done here (speckle explain)",
+        )
     uncertain, why_not = frame_pictures(
         facts, least_certain(facts.frames, frames), settings, network, why_not
     )

@@ -18,6 +18,7 @@ from speckle_plugin.cli.stored_frame import read_stored_frame
 from speckle_plugin.documents.descriptors import FrameSettings
 from speckle_plugin.documents.roles import Role
 from speckle_plugin.live import LiveClassifier
+from speckle_plugin.monitor.model import Monitor
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.reprocess.complete import complete_run
 from speckle_plugin.store import RunSaver, StoredRun, TiledStore, find_frames
@@ -184,6 +185,10 @@ def test_dark_frames_are_subtracted(
     stored = read_stored_frame(store.runs, run.start["uid"], 1)
     assert stored.correction is not None
     np.testing.assert_allclose(stored.correction(stored.pixels), frames[1])
+    monitor = Monitor(store)
+    with pytest.raises(ValueError, match="corrected by dark frames"):
+        monitor.explain(run.start["uid"], "det_image", 1).result(20)
+    monitor.close()
 
 
 def test_no_dark_frame_to_subtract(

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import tifffile
 from bluesky import RunEngine
-from ophyd.sim import SynAxis
 from typer.testing import CliRunner
 
 from speckle_plugin.cli.main import app
@@ -194,8 +193,7 @@ def measured_elsewhere(data_directory: Path, tmp_path: Path, run_engine: RunEngi
         frames = np.random.default_rng(0).exponential(100.0, (3, 65, 65)).astype(np.float32)
         camera: Any = GivenCamera("det", elsewhere, frames, {"beam_center": [0.0, 0.0]})
         run_engine.subscribe(FakeClassifier(saver, (good(7),), "mono"))
-        axis: Any = SynAxis(name="x")
-        result: Any = run_engine(bp.list_scan([camera], axis, [0, 1, 2]))
+        result: Any = run_engine(bp.count([camera], 3))
         saver.close()
         return str(result.run_start_uids[0])
 
@@ -208,6 +206,7 @@ def test_a_folder_that_is_not_served(
 ) -> None:
     """Refused with the remedy, which is followed then."""
     uid = measured_elsewhere
+    monkeypatch.setenv("COLUMNS", "600")  # a table of frames breaks no line there
     with TiledStore(data_directory) as store:
         assert len(find_frames(store.runs, label=7)) == 3
         status, why = reason(store, uid)
@@ -218,7 +217,7 @@ def test_a_folder_that_is_not_served(
             ("query", "--frames", "--label", "7", "--out", f"{tmp_path}/sevens.h5"),
             ("explain", "--run", uid, "--out", f"{tmp_path}/why.png"),
             ("complete", uid, "--all"),
-            ("solve", uid, "--which", "all"),
+            ("solve", uid, "--all", "--workers", "1"),
         ]
         for command in commands:
             shown = CliRunner().invoke(app, [*command, "--data", str(data_directory)])

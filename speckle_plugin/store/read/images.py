@@ -182,7 +182,7 @@ class StoredImages:
             per_row = int(np.prod(self._array.shape[1:-2]))
             first, last = int(span[0]) // per_row, int(span[-1]) // per_row
             cut = (slice(first, last + 1), *[slice(None)] * (len(self._array.shape) - 3), rows, columns)
-            with frame_errors(self._array, self.image_key, span):
+            with frame_errors(self._array, self.image_key, span.tolist()):
                 block = np.asarray(self._array[cut if region else cut[0]]).reshape(-1, *shape)
             for index in span:
                 # A copy, or one wanted frame would keep the whole block in memory.
