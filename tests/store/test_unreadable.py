@@ -212,7 +212,7 @@ def test_a_folder_that_is_not_served(
         status, why = reason(store, uid)
         assert status == 403
         assert f"file://localhost{tmp_path}/elsewhere/det-" in why and "outside of the folders" in why
-        assert "have the detector write its files there, or name its folder in the setting" in why
+        assert "have the detector write below them, or name its folder in the setting" in why
         commands: list[tuple[str, ...]] = [
             ("query", "--frames", "--label", "7", "--out", f"{tmp_path}/sevens.h5"),
             ("explain", "--run", uid, "--out", f"{tmp_path}/why.png"),

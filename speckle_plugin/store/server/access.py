@@ -131,9 +131,9 @@ class AllowedFiles:
         """Give the error for a file that is elsewhere."""
         return HTTPException(
             403,
-            f"{uri} is outside of the folders that this server may use ({', '.join(self._folders)}), "
-            "itself or by a link: have the detector write its files there, or name its folder in the setting "
-            "frame_folders, and open the data directory again when its server has ended",
+            f"{uri} is outside of the folders that this server may use, itself or by a link: have the "
+            "detector write below them, or name its folder in the setting frame_folders, and open the data "
+            f"directory again when its server has ended. It may use {', '.join(self._folders)}",
         )
 
     def _allows(self, uri: str, known: dict[str, bool]) -> bool:
