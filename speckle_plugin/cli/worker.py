@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from speckle_plugin.reprocess import Completion
     from speckle_plugin.worker import Worker
 
-__all__ = ["worker"]
+__all__ = ["told", "worker"]
 
 
 @clear_errors
@@ -107,7 +107,12 @@ def _follow(working: Worker, address: str) -> None:
 
 
 def _tell(done: Completion) -> None:
+    stdout().print(told(done), soft_wrap=True)
+
+
+def told(done: Completion) -> str:
+    """Give the line that says what became of a run."""
     counts = f"{done.classified} labelled now, {done.flagged} flagged, {done.deferred} left"
-    stdout().print(
-        f"scan {done.scan_id} ({done.run_uid[:8]}): {done.frames} frames, {counts}", soft_wrap=True
-    )
+    if not (done.classified or done.flagged or done.deferred):  # by the documents
+        counts = "labelled during the scan"
+    return f"scan {done.scan_id} ({done.run_uid[:8]}): {done.frames} frames, {counts}"

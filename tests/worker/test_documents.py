@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from bluesky.callbacks.zmq import Proxy, Publisher, RemoteDispatcher
 from bluesky.utils import MsgGenerator
 
 from simulated_devices import SpeckleDetector
+from speckle_plugin.cli.worker import told
+from speckle_plugin.reprocess import Completion
 from speckle_plugin.session import Session, start_session
 from speckle_plugin.store import find_frames
 from speckle_plugin.worker import Worker
@@ -192,6 +195,13 @@ def test_a_killed_workers_results_are_taken_over(
     assert make_worker().work() == 1
     run = session.catalog[-1]
     assert run.metadata["stop"]["classification"]["classified"] == len(find_frames(run)) == 4
+
+
+def test_what_a_worker_says_of_a_run() -> None:
+    """Of one that it labelled by its documents nothing is left to be done at the end."""
+    done = Completion("0123456789", 12, "classification", 5)
+    assert told(done) == "scan 12 (01234567): 5 frames, labelled during the scan"
+    assert told(replace(done, classified=2)).endswith("5 frames, 2 labelled now, 0 flagged, 0 left")
 
 
 def test_a_session_on_documents_from_elsewhere_closes(data_directory: Path) -> None:
