@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -20,6 +21,9 @@ os.environ["SPECKLE_SETTINGS"] = ""
 os.environ.setdefault("SPECKLE_SERVER_IDLE", "0")
 # ophyd's, before it is imported: no client of EPICS but where a test wants one (`tests.ioc`).
 os.environ.setdefault("OPHYD_CONTROL_LAYER", "dummy")
+
+# A script's background job ignores Ctrl-C, and so do the commands that it starts; here they must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("tests.testing")
 pytest_plugins = ["tests.testing.fixtures"]
