@@ -166,6 +166,13 @@ class FrameTable:
         self._state = state
         self._draw()
 
+    def clear(self) -> None:
+        """Draw no frames."""
+        self._state, self._rows = None, []
+        self._table.value = pd.DataFrame({"frame": []})
+        self._pages.number = 0
+        self._pages.tell(0, ROWS, 0, "frames")
+
     def _from_the_first(self) -> None:
         self._pages.number = 0
         self._draw()
