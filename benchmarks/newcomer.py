@@ -6,8 +6,8 @@ without a window. A command that the README does not have is an error here.
 
     python benchmarks/newcomer.py [--folder /tmp/newcomer] [--source .] [--cache] [--out newcomer.json]
 
-It needs git, make, Python 3.11 or newer, the network (pip downloads 1 to 2 GB) and Chromium, and no package.
-What is downloaded takes as long as the network takes; the rest is to be measured while the machine is idle.
+It needs git, make, Python 3.11 or newer, Chromium and the network, and no Python package. What pip downloads
+takes as long as the network takes; the rest is to be measured while the machine is idle.
 """
 
 from __future__ import annotations
