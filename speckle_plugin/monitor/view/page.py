@@ -340,7 +340,7 @@ class Page:
     def _explain(self) -> None:
         if self._shown is None or self._frame is None or self._explaining is not None:
             return
-        self._controls.say("The saliency is being computed: ten seconds the first time, then one …")
+        self._controls.say("Computing the saliency: ten seconds the first time, then one …")
         self._explaining = self._monitor.explain(self._uid, self._shown.image_key, self._shown.frame_index)
 
     def _take_saliency(self) -> None:
