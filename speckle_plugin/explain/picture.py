@@ -175,8 +175,8 @@ def _input_axes(
         if k_step:
             spacing = map_spacing(settings, geometry, k_step)
             names = (
-                "distance between disks, rows (1 / k step)",
-                "distance between disks, columns (1 / k step)",
+                "distance between disks, rows (1 / unit of k)",
+                "distance between disks, columns (1 / unit of k)",
             )
     (low, high), (left, right) = ((-0.5 * d, (n - 0.5) * d) for n, d in zip(shape, spacing, strict=True))
     return (left, right, high, low), names

@@ -70,7 +70,8 @@ def scan_picture(
     from matplotlib.figure import Figure
 
     x, y, found, confidence = (np.asarray(a) for a in (x, y, found, confidence))
-    figure = Figure(figsize=(15, 10.5 if examples else 4.5), layout="constrained")
+    figure = Figure(figsize=(15, 10.5 if examples else 4.5))
+    figure.set_layout_engine("constrained", w_pad=0.12)  # the names of bars and axes stay apart
     figure.suptitle(title, fontsize=14)
     parts = figure.subfigures(
         2 if examples else 1, 1, squeeze=False, height_ratios=[1.3, 1] if examples else [1]
@@ -86,11 +87,11 @@ def scan_picture(
             axes, x, y, np.where(numbers > 0, numbers, np.nan), (min(classes), max(classes)), DISK_COLORS
         )
         axes.set(title=f"disk number, {name}", xlabel=axis_labels[0], ylabel=axis_labels[1])
-        parts[-1, 0].colorbar(drawn, ax=axes, shrink=0.8, label="disks in the beam")
+        _bar_beside(axes, drawn, "disks in the beam")
     axes = panels[len(maps)]
     drawn = _draw_map(axes, x, y, np.where(found > 0, confidence, np.nan), (0.0, 1.0), CONFIDENCE_COLORS)
     axes.set(title="confidence", xlabel=axis_labels[0], ylabel=axis_labels[1])
-    parts[-1, 0].colorbar(drawn, ax=axes, shrink=0.8, label="probability of the label")
+    _bar_beside(axes, drawn, "probability of the label")
     if truth is not None:
         _draw_confusion(panels[-1], np.asarray(truth), found, classes)
     return figure
@@ -192,6 +193,11 @@ def _draw_map(
             columns, rows, tiles, vmin=limits[0], vmax=limits[1], cmap=colors, shading="nearest"
         )
     return axes.scatter(x, y, c=values, vmin=limits[0], vmax=limits[1], cmap=colors, s=60)
+
+
+def _bar_beside(axes: Axes, drawn: Any, label: str) -> None:
+    """Draw a bar of colours as high as the map, whose aspect is that of the sample."""
+    axes.figure.colorbar(drawn, cax=axes.inset_axes((1.04, 0.0, 0.06, 1.0)), label=label)
 
 
 def _draw_confusion(axes: Axes, truth: NDArray[Any], found: NDArray[Any], classes: Sequence[int]) -> None:

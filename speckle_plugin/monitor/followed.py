@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +39,11 @@ SHARE = 2.0
 QUIET_INTERVAL = 5.0
 """Seconds between looks at a run that has ended: results may be completed later."""
 
-
 FAILED_INTERVAL = 2.0
 """Seconds after a look that failed."""
+
+_VERSIONS = itertools.count()
+"""A run that is let go and followed again must not come to a version that a page has drawn before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,8 @@ class RunState:
         Time of the newest frame, seconds since the epoch.
     has_structures : bool
         Whether second opinions are stored.
+    version : int
+        The same in two looks that found the same.
     """
 
     uid: str
@@ -81,6 +86,7 @@ class RunState:
     latency: tuple[float, float] | None = None
     newest: float = np.nan
     has_structures: bool = False
+    version: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -114,8 +120,6 @@ class FollowedRun:
     ----------
     state : RunState or None
         The run at the last look; replaced as a whole.
-    version : int
-        Changes with the state.
     wanted : float
         When somebody last asked for the run, by `time.monotonic`.
     """
@@ -123,7 +127,6 @@ class FollowedRun:
     def __init__(self, runs: CatalogOfBlueskyRuns, uid: str) -> None:
         self.uid, self._runs = uid, runs
         self.state: RunState | None = None
-        self.version = 0
         self.wanted = time.monotonic()
         self._tables = GrowingTables()
         self._next_look = 0.0
@@ -158,9 +161,9 @@ class FollowedRun:
                 self._tables.look_again()
             state = _state_of(StoredRun(run, self._tables.read))
             told = (len(state.table), dict(state.counts), state.stop, state.latency, state.has_structures)
-            if before is None or told != self._told:
-                self.version += 1
-            self.state, self._told = state, told
+            same = before is not None and told == self._told
+            version = before.version if before is not None and same else next(_VERSIONS)
+            self.state, self._told = replace(state, version=version), told
             took = time.monotonic() - began
             shortest = SHORTEST_INTERVAL if state.is_open else QUIET_INTERVAL
             self._next_look = time.monotonic() + max(shortest, SHARE * took)

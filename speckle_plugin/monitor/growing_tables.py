@@ -49,6 +49,8 @@ class GrowingTables:
                 self._missing[stream] = time.monotonic()
                 return None
             self._tables[stream] = _Table(node, listen=_is_open(run))
+            # Others may have come as well: without the events, results have no positions.
+            self._missing.clear()
         return self._tables[stream].rows(_is_open(run)).reindex(columns=list(columns))
 
     def look_again(self) -> None:

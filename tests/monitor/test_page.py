@@ -143,6 +143,38 @@ def test_a_run_in_progress_grows_on_two_pages(
             page.wait_for_timeout(100)
 
 
+SAMPLED = f"""() => {{
+  const text = {TEXT}
+  window.seen = []
+  setInterval(() => {{
+    const said = text()
+    const head = said.includes("Scan 152") ? "new" : said.includes("Scan 151") ? "old" : "none"
+    const points = Bokeh.documents[0].get_model_by_name("run").renderers[0].data_source.data.x.length
+    const [last] = window.seen.slice(-1)
+    if (!last || last[0] !== head || last[1] !== points) window.seen.push([head, points])
+  }}, 5)
+}}"""
+
+
+def test_words_and_figure_of_another_run_come_together(
+    store: TiledStore, run_engine: RunEngine, shown: Shown, open_page: Callable[..., Any]
+) -> None:
+    run_engine.md["scan_id"] = 150
+    uids = [measure(run_engine, store, count) for count in (FRAMES, 3)]
+    page = open_page(f"{shown.url}&run={uids[0]}")
+    wait_for(page, rf"Scan 151.*{FRAMES} classified")
+    page.wait_for_function(
+        "() => Bokeh.documents[0].get_model_by_name('run').renderers[0].data_source.data.x.length"
+    )
+    page.evaluate(SAMPLED)
+    page.locator(".tabulator-row", has_text="152").first.click()
+    wait_for(page, "Scan 152.*3 classified")
+    page.wait_for_timeout(1000)
+    seen = [tuple(one) for one in page.evaluate("() => window.seen")]
+    assert seen[0] == ("old", FRAMES) and seen[-1] == ("new", 3)
+    assert set(seen) <= {("old", FRAMES), ("none", 0), ("new", 0), ("new", 3)}, seen
+
+
 def page_length(page: Any) -> int:
     return int(page.evaluate(DATA_OF, "run")["length"])
 

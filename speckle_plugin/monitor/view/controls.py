@@ -58,7 +58,8 @@ class Controls:
         self.hold = pn.widgets.Toggle(name="hold", width=56, **small)
         back = pn.widgets.Button(name="‹", width=32, description="frame before", **small)
         on = pn.widgets.Button(name="›", width=32, description="next frame", **small)
-        self._remark = pn.pane.HTML("", margin=(2, 3), sizing_mode="stretch_width")
+        # Its line is kept free: a figure that has its height does not shrink when a remark comes.
+        self._remark = pn.pane.HTML("", margin=(2, 3), sizing_mode="stretch_width", min_height=18)
         self._detector = pn.widgets.Select(options=[], visible=False, width=150, **small)
         self.of_run = pn.Row(self.colouring, self._detector, sizing_mode="stretch_width", margin=(0, 0, 4, 0))
         in_a_row = [self._scale, self._auto, self._low, self._high, self.mask, self.saliency]

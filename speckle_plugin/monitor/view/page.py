@@ -66,7 +66,7 @@ class Page:
         self._make()
         self._read_address()
         document.add_periodic_callback(self._tick, TICK)
-        self._tick()
+        self._draw_or_say()
 
     # What it looks like
 
@@ -147,14 +147,22 @@ class Page:
     def _choose_run(self, uid: str) -> None:
         if uid == self._uid:
             return
+        with pn.io.hold(self._document):
+            self._begin(uid)
+            self._draw_or_say()
+
+    def _begin(self, uid: str) -> None:
+        """Take away what is seen of the run before."""
         self._uid, self._version = uid, -1
         self._frame = self._region = None
         self._region_figure.show(None, None)
         self._frame_figure.show_region(None, None)
         self._controls.hold.value = False
         self._show_frame(None)
+        self._run_figure.clear()
+        self._frames.clear()
+        self._head.object = self._status.object = ""
         self._write_address()
-        self._tick()
 
     def _choose_frame(self, image_key: str, frame_index: int) -> None:
         """Show a frame that was clicked, and stay there."""
@@ -217,6 +225,12 @@ class Page:
         return self._monitor.follow(self._uid).state if self._uid else None
 
     def _tick(self) -> None:
+        # As one message: else people see the words of one run above the figure of another, for as long as
+        # a busy browser takes from the one to the other.
+        with pn.io.hold(self._document):
+            self._draw_or_say()
+
+    def _draw_or_say(self) -> None:
         try:
             self._draw()
         except Exception as error:  # never a traceback on the page, and the next tick tries again
@@ -237,20 +251,19 @@ class Page:
             self._monitor.problem_of(self._uid) if self._uid else ""
         )
         self._say(problem)
-        if state is None:
-            waiting = (
-                "" if problem else ("Loading…" if self._uid or page is None else "There are no runs yet.")
-            )
-            self._head.object = f"<span style='font-size: 15px'>{waiting}</span>"
-        else:
-            version = self._monitor.follow(self._uid).version
-            if version != self._version:
+        if state is not None:
+            if state.version != self._version:
                 self._draw_run(state)
-                self._version = version
+                self._version = state.version
             if self._ticks % CLOCK == 0:
                 self._status.object = status_line(state)
             self._follow_newest()
             self._draw_region(state)
+        elif self._version < 0:  # else the run is being read again, since this page was late: it stays
+            waiting = (
+                "" if problem else ("Loading…" if self._uid or page is None else "There are no runs yet.")
+            )
+            self._head.object = f"<span style='font-size: 15px'>{waiting}</span>"
         self._take_frame()
         self._take_saliency()
 
@@ -327,7 +340,7 @@ class Page:
     def _explain(self) -> None:
         if self._shown is None or self._frame is None or self._explaining is not None:
             return
-        self._controls.say("The saliency is being computed: ten seconds the first time, then one …")
+        self._controls.say("Computing the saliency: ten seconds the first time, then one …")
         self._explaining = self._monitor.explain(self._uid, self._shown.image_key, self._shown.frame_index)
 
     def _take_saliency(self) -> None:

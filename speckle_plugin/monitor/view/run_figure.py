@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -102,6 +103,13 @@ class RunFigure:
         """Choose what the colours of a map say, from the next time that it is drawn."""
         self._colouring = colouring
 
+    def clear(self) -> None:
+        """Draw nothing: another run was chosen, and is still being read."""
+        self._labelled.data = self._waiting.data = _columns()
+        self._chosen.data = {"x": [], "y": []}
+        self._drawn = {}
+        self.figure.title.text = ""
+
     def show(self, state: RunState, table: DataFrame) -> None:
         """Draw a run as it is now, with the frames of a table."""
         if state.layout != self._layout:
@@ -130,12 +138,15 @@ class RunFigure:
         self._chosen.data = {"x": [], "y": []}
 
     def _lay_out(self, layout: Layout) -> None:
-        self._layout = layout
+        before, self._layout = self._layout, layout
         is_map = layout.kind == "map"
         for tiles, points in zip(self._tiles, self._points, strict=True):
             tiles.visible, points.visible = is_map, not is_map
             tiles.glyph.width, tiles.glyph.height = layout.step
         made = self.figure
+        made.match_aspect = is_map and 0.2 < layout.step[0] / layout.step[1] < 5
+        if before is not None and replace(before, step=layout.step) == layout:
+            return  # the same axes: the steps of a map are found as it grows
         made.xaxis.axis_label = layout.x_label
         made.yaxis.axis_label = layout.y_label or "disk number (0: no label)"
         if layout.kind == "time":
@@ -146,11 +157,10 @@ class RunFigure:
             from bokeh.models import BasicTickFormatter
 
             made.xaxis.formatter = BasicTickFormatter()
-        made.match_aspect = is_map and 0.2 < layout.step[0] / layout.step[1] < 5
         # New ones, which follow the data though somebody zoomed into another run before.
         made.x_range = DataRange1d(range_padding=0.04)
         made.y_range = DataRange1d(range_padding=0.06) if is_map else Range1d(start=NO_LABEL - 1.0, end=21.0)
-        self._labelled.data = self._waiting.data = _columns()
+        # Not emptied before: each change is sent by itself, and people would see the empty figure.
         self._drawn = {}
 
     def _scale(self, state: RunState) -> None:

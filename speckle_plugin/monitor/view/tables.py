@@ -83,7 +83,7 @@ class RunTable:
         self.narrowed.param.watch(lambda event: setattr(self._pages, "number", 0), "value")
         self._table = pn.widgets.Tabulator(
             pd.DataFrame(columns=["scan", "started", "plan", "frames", "lowest"]),
-            widths={"scan": "14%", "started": "22%", "plan": "28%", "frames": "19%", "lowest": "17%"},
+            widths={"scan": "13%", "started": "20%", "plan": "27%", "frames": "19%", "lowest": "21%"},
             text_align={"frames": "right", "lowest": "right", "scan": "right"},
             header_tooltips={
                 "frames": "results so far; * marks runs with flagged frames, + runs in progress",
@@ -165,6 +165,13 @@ class FrameTable:
             self._pages.number = 0
         self._state = state
         self._draw()
+
+    def clear(self) -> None:
+        """Draw no frames."""
+        self._state, self._rows = None, []
+        self._table.value = pd.DataFrame({"frame": []})
+        self._pages.number = 0
+        self._pages.tell(0, ROWS, 0, "frames")
 
     def _from_the_first(self) -> None:
         self._pages.number = 0
