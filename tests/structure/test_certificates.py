@@ -146,8 +146,8 @@ def test_disks_that_do_not_interfere_are_not_certified_as_one() -> None:
     """They were: two nearly equal ones, 10^5 photons; their frame is that of a single disk, but for noise."""
     rng = np.random.default_rng(9)
     grid = grid_by_name("centered", 257)
-    ideal = sum(intensity(DiskSystem(np.zeros((1, 2)), np.array([r])), grid) for r in (89.0, 91.0))
-    frame = DetectorResponse(photons=1e5).respond(ideal, rng)
+    first, second = (intensity(DiskSystem(np.zeros((1, 2)), np.array([r])), grid) for r in (89.0, 91.0))
+    frame = DetectorResponse(photons=1e5).respond(first + second, rng)
     structure = solve(frame, FrameGeometry(frame.shape, grid.beam_center), grid.pitch)
     assert structure.disk_number == 1
     assert structure.certificate is Certificate.UNDECIDED
