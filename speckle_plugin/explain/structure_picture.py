@@ -80,7 +80,8 @@ def structure_picture(
         axes.set_facecolor(NO_VALUE)
         k_scale_bar(axes, structure.k_step)
     figure.colorbar(image, ax=[measured, calculated], shrink=0.75, label="intensity (units of the frame)")
-    residual = _residual(shown, fit, known)
+    # Without disks there is nothing to compare with: all of it is grey.
+    residual = _residual(shown, fit, known) if structure.disk_number else np.full(shown.shape, np.nan)
     most = float(np.nanpercentile(np.abs(residual), 99.5)) if np.isfinite(residual).any() else 1.0
     image = difference.imshow(residual, vmin=-(most or 1.0), vmax=most or 1.0, cmap="RdBu_r")
     difference.set_facecolor(NO_VALUE)

@@ -95,6 +95,12 @@ def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
         )
     if evidence.remaining > evidence.worth:
         return Certificate.UNDECIDED, f"a further disk would gain {evidence.remaining:.0f}"
+    if model.number == 1:
+        return (
+            Certificate.UNDECIDED,
+            "one disk explains the frame, but nothing interferes in it: disks that scatter incoherently, or "
+            "the mean of many frames, look the same",
+        )
     smallest = evidence.smallest or SMALLEST_PART * float(model.radii.mean())
     if evidence.hidden > smallest:
         return (

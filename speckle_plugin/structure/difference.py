@@ -9,7 +9,7 @@ Source: Cochran, Acta Cryst. 4, 408 (1951); the gain is that of a score test (Ra
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -59,7 +59,12 @@ class Candidate:
 
 
 def difference_peaks(
-    lattice: Lattice, weight: NDArray[np.float64], model: Model, most: int, threshold: float
+    lattice: Lattice,
+    weight: NDArray[np.float64],
+    model: Model,
+    most: int,
+    threshold: float,
+    point_spread: float = 0.0,
 ) -> NDArray[np.float64]:
     """Find where density is missing.
 
@@ -72,6 +77,8 @@ def difference_peaks(
     model : Model
     most, threshold
         As for :func:`speckle_plugin.structure.peaks.find_peaks`.
+    point_spread : float
+        Standard deviation of the blur, in points of the lattice.
 
     Returns
     -------
@@ -85,7 +92,11 @@ def difference_peaks(
     waves = amplitude_at(pixels, model.positions, model.radii, coarse=True)
     size = np.maximum(np.abs(waves), 1e-30)
     measured = np.sqrt(lattice.intensity[i, j])
-    expected = math.exp(0.5 * model.log_scale) * size * weight[i, j]
+    if point_spread > 0:
+        told = replace(model, center=(0.0, 0.0), background=0.0)
+        expected = np.sqrt(calculate(told, pixels, np.ones(len(i)), point_spread, True)) * weight[i, j]
+    else:
+        expected = math.exp(0.5 * model.log_scale) * size * weight[i, j]
     missing = np.zeros((n, n), complex)
     missing[i, j] = (measured - expected) * waves / size
     density = upsample(scipy.fft.ifft2(missing).real)

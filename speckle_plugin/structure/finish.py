@@ -26,8 +26,8 @@ LAST_PIXELS = 8000
 EXACT = 1e-6
 """A residual below which nothing is missing."""
 
-PERHAPS = 9.0
-"""Gain for which it is worth fitting centre or background, to see whether it holds up."""
+IMPATIENT_Z = 15.0
+"""Deviance beyond that of the noise, in standard deviations, at which the impatient give a start up."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def finish(
     allowed: Refinement,
     sample: Sample,
     promising: bool,
+    patient: bool = True,
 ) -> Found:
     """March to all pixels, then settle the number of disks.
 
@@ -116,6 +117,9 @@ def finish(
     sample : Sample
     promising : bool
         Whether the model explains the frame at low resolution. If not, it is only fitted.
+    patient : bool
+        Whether to go on where more pixels show that it does not. Where no disks are missing but beam centre
+        or background are wrong, that is right; through a point spread it takes many seconds.
     """
     k_most = float(observation.k[observation.known].max())
     notes: list[str] = []
@@ -130,11 +134,19 @@ def finish(
         target = target_at(k, most, refinement)
         return sample.selection(observation, target, refinement)
 
+    def wrong(selection: Selection, model: Model) -> bool:
+        return not patient and _z_score(selection, model) > IMPATIENT_Z
+
     for factor in (1.5, 2.2, 3.2):
-        if factor * resolution < 0.8 * k_most:
-            model, _ = selection_at(factor * resolution, FIT_PIXELS).fit(model, 8, 1.0)
+        if factor * resolution < 0.8 * k_most and (promising or patient):
+            selection = selection_at(factor * resolution, FIT_PIXELS)
+            model, _ = selection.fit(model, 8, 1.0)
+            promising = promising and not wrong(selection, model)
     selection = selection_at(k_most, LAST_PIXELS)
-    model, loss = selection.fit(model, 12)
+    model, loss = selection.fit(model, 12 if promising or patient else 1)
+    promising = promising and not wrong(selection, model)
+    if promising and not patient:
+        model, loss = selection.drop_insignificant(model, loss, 12.0)
     if promising and not _exact(selection.target, loss):
         refinement, why = _with_nuisances(model, selection, observation, allowed)
         if why:

@@ -20,13 +20,13 @@ from speckle_plugin.structure.guinier import normalized_form
 from speckle_plugin.structure.lattice import Lattice
 from speckle_plugin.structure.observation import Observation
 
-__all__ = ["complete", "find_center", "find_extent", "normalize", "sharpen"]
+__all__ = ["complete", "find_center", "find_extent", "normalize", "restore"]
 
 LEAN = 0.01
 """Of two beam centres the nearer one is taken: one pair of disks tells only one direction of it."""
 
-SMALLEST_TRANSFER = 0.08
-"""Where a point spread leaves less of the Patterson map than this, no more is restored."""
+RESTORING = 0.3
+"""The first threshold of restoring, in standard deviations of the blurred map."""
 
 
 def normalize(
@@ -71,10 +71,7 @@ def complete(lattice: Lattice, rounds: int) -> Lattice:
     unknown = lattice.inside & ~lattice.known
     if not unknown.any():
         return lattice
-    # The peak at the origin, as high as all others together, is taken off: it is the mean of the intensities.
-    resolution = lattice.k[lattice.inside].max()
-    origin = np.exp(-2.0 * (lattice.k / resolution) ** 2) * lattice.inside
-    origin *= lattice.intensity[lattice.known].sum() / origin[lattice.known].sum()
+    origin = _origin_peak(lattice)
     n = len(lattice.k)
     half = np.s_[:, : n // 2 + 1]
     fixed = np.where(lattice.known, lattice.intensity - origin, 0.0)[half].astype(np.float32)
@@ -92,14 +89,54 @@ def complete(lattice: Lattice, rounds: int) -> Lattice:
     )
 
 
-def sharpen(lattice: Lattice, k_step: float, point_spread: float) -> Lattice:
-    """Undo a Gaussian point spread, which multiplies the Patterson map, as far as it left something."""
-    x = np.fft.fftfreq(len(lattice.k), 1.0 / len(lattice.k)) * lattice.spacing
-    width = point_spread * k_step
-    transfer = np.exp(-0.5 * (width * x) ** 2)
-    plane = scipy.fft.ifft2(lattice.intensity).real
-    plane /= np.maximum(transfer[:, None] * transfer[None, :], SMALLEST_TRANSFER)
-    return lattice.with_intensity(np.maximum(scipy.fft.fft2(plane).real, 0.0), lattice.inside)
+def restore(lattice: Lattice, rounds: int, width: float) -> Lattice:
+    """Fill in what is not known and undo a Gaussian point spread, both at once.
+
+    A point spread multiplies the Patterson map by a Gaussian. Of positive maps the one is sought that gives
+    the measured intensities where they are known, by gradient steps with momentum; what is left of the peaks
+    of far pairs comes back by being positive, where a division would only raise the noise.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Normalized and tapered.
+    rounds : int
+        Of steps, with a threshold that falls to 0 halfway.
+    width : float
+        Standard deviation of the point spread, in k.
+
+    Notes
+    -----
+    Source: Beck and Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), section 4, for the steps.
+    """
+    origin = _origin_peak(lattice)
+    n = len(lattice.k)
+    half = np.s_[:, : n // 2 + 1]
+    x = np.fft.fftfreq(n, 1.0 / n) * lattice.spacing
+    along = np.exp(-0.5 * (width * x) ** 2).astype(np.float32)
+    transfer = along[:, None] * along[None, :]
+    told = (lattice.known | ~lattice.inside)[half]
+    measured = np.where(lattice.known, lattice.intensity - origin, 0.0)[half].astype(np.float32)
+    threshold = RESTORING * scipy.fft.irfft2(measured, s=(n, n)).std()
+    plane = np.zeros((n, n), np.float32)
+    ahead, momentum = plane, 1.0
+    for turn in range(rounds):
+        off = np.where(told, scipy.fft.rfft2(transfer * ahead) - measured, 0.0)
+        step = transfer * scipy.fft.irfft2(off, s=(n, n))
+        stepped = np.maximum(ahead - step - threshold * max(1.0 - 2.0 * turn / rounds, 0.0), 0.0)
+        faster = (1.0 + math.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        ahead = stepped + np.float32((momentum - 1.0) / faster) * (stepped - plane)
+        plane, momentum = stepped, faster
+    filled = scipy.fft.fft2(plane).real + origin
+    return lattice.with_intensity(np.maximum(filled, 0.0), lattice.inside)
+
+
+def _origin_peak(lattice: Lattice) -> NDArray[np.float64]:
+    """Give the mean of the intensities: the peak at the origin, as high as all others together."""
+    resolution = lattice.k[lattice.inside].max()
+    origin = np.exp(-2.0 * (lattice.k / resolution) ** 2) * lattice.inside
+    origin *= lattice.intensity[lattice.known].sum() / origin[lattice.known].sum()
+    return np.asarray(origin)
 
 
 def _plane(observation: Observation, resolution: float) -> tuple[NDArray[np.complex128], float]:

@@ -40,6 +40,11 @@ OFF_CENTER = 1.1
 """Where the Patterson map of a moved centre is so many times as skew, that centre is tried first."""
 
 STARTS = 12
+
+RESTORING_ROUNDS = (300, 1000)
+"""Rounds of restoring what a point spread blurred: few for many disks; far pairs, which matter most if there
+are few disks, take longer."""
+
 FIT_PIXELS, QUICK_PIXELS = 3000, 1500
 
 MOST_POINTS = 150
@@ -109,6 +114,7 @@ class Search:
         """Search until a start explains the frame, or none is left."""
         best: tuple[float, Start, Candidate] | None = None
         found: Found | None = None
+        patient = self.settings.point_spread == 0  # with one, many starts are tried before any is laboured
         for candidate in self._candidates():
             start = self._polished(candidate)
             rank, model = self._rank(start, candidate)
@@ -117,7 +123,7 @@ class Search:
                 best = (rank, start, candidate)
             good = GOOD_START if candidate.observation.noise == "none" else PROMISING_Z
             if rank < good:
-                new = self._finish(start, candidate, promising=True)
+                new = self._finish(start, candidate, True, patient)
                 if found is None or _better(new, found):
                     found = new
                 if self._explained(found):
@@ -125,8 +131,9 @@ class Search:
             if self._stop():
                 self.out_of_time = True
                 break
-        if found is None and best is not None:
-            found = self._finish(best[1], best[2], promising=False)
+        if best is not None and (found is None or not (patient or self.out_of_time)):
+            new = self._finish(best[1], best[2], promising=found is not None)
+            found = new if found is None or _better(new, found) else found
         return found
 
     def _stop(self) -> bool:
@@ -137,11 +144,10 @@ class Search:
             return found.residual < EXPLAINED or (self.starts >= 3 and found.residual < NEARLY)
         return found.z_score < GOOD_Z
 
-    def _finish(self, start: Start, candidate: Candidate, promising: bool) -> Found:
+    def _finish(self, start: Start, candidate: Candidate, promising: bool, patient: bool = True) -> Found:
         fine = replace(candidate.refinement, coarse=False)
-        return finish(
-            start.model, start.resolution, candidate.observation, fine, self.allowed, self.sample, promising
-        )
+        how = fine, self.allowed, self.sample, promising, patient
+        return finish(start.model, start.resolution, candidate.observation, *how)
 
     def _rank(self, start: Start, candidate: Candidate) -> tuple[float, Model]:
         """Tell how far a start is from explaining what it was fitted to; less is better."""
@@ -177,7 +183,8 @@ class Search:
         if self.allowed.fit_center:
             off, gain = find_center(self.told, min(2.0 * SHARP / radius, k_most), radius, 1.0)
         elsewhere = 0.03 < np.abs(off).max() < 1.05
-        moved_first = gain > OFF_CENTER
+        # What a point spread leaves of the Patterson map tells little of the centre.
+        moved_first = gain > OFF_CENTER and self.settings.point_spread == 0
         for turn in range(STARTS):
             sharp = SHARP * (1.0, 0.8, 1.25)[turn % 3]
             one = None
@@ -193,7 +200,10 @@ class Search:
             threshold = (0.9, 1.1, 0.8)[turn % 3]
             resolution = min(sharp / radius, k_most, MOST_POINTS * stride * self.told.k_step)
             batch = 4 if resolution < MOST_POINTS * stride * self.told.k_step / 2.0 else 2
-            recipe = Recipe(resolution, stride, radius, extent, one, threshold, 250, batch, self._stop)
+            restoring = RESTORING_ROUNDS[turn // 3 % 2]
+            recipe = Recipe(
+                resolution, stride, radius, extent, one, threshold, 250, batch, restoring, self._stop
+            )
             yield observation, recipe, refinement
 
     def _started(self) -> Iterator[list[Candidate]]:

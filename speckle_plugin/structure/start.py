@@ -14,7 +14,7 @@ from speckle_plugin.structure.flipping import flip_charges
 from speckle_plugin.structure.lattice import Lattice, lattice_of
 from speckle_plugin.structure.model import Model
 from speckle_plugin.structure.observation import Observation
-from speckle_plugin.structure.patterson import complete, normalize, sharpen
+from speckle_plugin.structure.patterson import complete, normalize, restore
 from speckle_plugin.structure.peaks import disks_from_density
 from speckle_plugin.structure.refinement import Refinement
 from speckle_plugin.structure.targets import Amplitudes
@@ -40,6 +40,8 @@ class Recipe:
         Of charge flipping, in standard deviations of the density.
     rounds, batch : int
         Of charge flipping.
+    restoring : int
+        Rounds of undoing a point spread.
     stop : callable
         Whether there is no time left.
     """
@@ -52,6 +54,7 @@ class Recipe:
     threshold: float
     rounds: int
     batch: int
+    restoring: int = 300
     stop: Callable[[], bool] = lambda: False
 
 
@@ -118,10 +121,10 @@ def densities(
     """Solve the phases from random starts, and give the disks that each shows, rows of (x, y, r)."""
     lattice = lattice_of(observation, recipe.resolution, recipe.stride)
     lattice, _ = normalize(lattice, observation, 1.0, recipe.common)
-    rounds = 300 if lattice.known.sum() < 0.7 * lattice.inside.sum() else 100
-    full = complete(lattice, rounds)
     if point_spread > 0:
-        full = sharpen(full, observation.k_step, point_spread)
+        full = restore(lattice, recipe.restoring, point_spread * observation.k_step)
+    else:
+        full = complete(lattice, 300 if lattice.known.sum() < 0.7 * lattice.inside.sum() else 100)
     density, _ = flip_charges(
         np.sqrt(full.intensity),
         full.known,
@@ -208,7 +211,7 @@ def polish(
         moved, loss = refinement.refine(trial, target, steps)
         return moved, target.residual(loss)
 
-    radius = recipe.radius
+    radius, blur = recipe.radius, refinement.point_spread / recipe.stride
     model, residual = fit(scaled(model, target, refinement), 15)
     model, residual = fit(tidied(model, 0.08 * radius), 4)
     before, failed, too_many = math.inf, False, 2 * model.number + 6
@@ -222,7 +225,7 @@ def polish(
         if recipe.stop() or (model.number > too_many and excess > 0.5 * floor):
             break
         before = residual
-        places = difference_peaks(*maps, model, 4 if residual > 0.08 else 2, 0.55)
+        places = difference_peaks(*maps, model, 4 if residual > 0.08 else 2, 0.55, blur)
         size = radius * min(0.6, max(0.15, 1.2 * math.sqrt(residual)))
         wider = model.and_disks(np.column_stack([places, np.full(len(places), size)]))
         wider = wider.with_disks(wider.positions[: most_disks + 4], wider.radii[: most_disks + 4])

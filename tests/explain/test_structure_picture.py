@@ -46,7 +46,8 @@ def test_disks_lie_on_the_true_ones(tmp_path: Path) -> None:
 
 def test_frames_without_an_answer_are_drawn_too(tmp_path: Path) -> None:
     geometry = FrameGeometry(GRID.shape)
-    for name, frame in (("empty", np.zeros(GRID.shape)), ("nan", np.full(GRID.shape, np.nan))):
+    flat = np.full(GRID.shape, 7.0)  # with nothing to compare with, its residual was infinite
+    for name, frame in (("empty", 0.0 * flat), ("constant", flat), ("nan", np.nan * flat)):
         structure = solve(frame, geometry, GRID.pitch, SolveSettings(budget=1.0))
         figure = structure_picture(structure, frame, geometry)
         assert figure.get_suptitle().startswith("0 disks, undecided")

@@ -134,12 +134,24 @@ def test_what_a_point_spread_hides_depends_on_the_place(number: int) -> None:
 
 def test_a_disk_that_noise_may_have_made_is_not_certified() -> None:
     """It was: a twelfth disk of r = 2.2 that gained 36.3, at 10^6 photons."""
-    model = Model(np.zeros((1, 2)), np.ones(1), 0.0, (0.0, 0.0))
+    model = Model(np.array([[0.0, 0.0], [5.0, 0.0]]), np.ones(2), 0.0, (0.0, 0.0))
     evidence = Evidence(0.5, 0.3, 36.0, 36.3, 20.0, 2.2, False, 2e-6, 3.6)
     certificate, reason = certify(model, evidence)
     assert certificate is Certificate.UNDECIDED
     assert "gains 36 only (45 asked)" in reason
     assert certify(model, replace(evidence, weakest=50.0))[0] is Certificate.SOLVED
+
+
+def test_disks_that_do_not_interfere_are_not_certified_as_one() -> None:
+    """They were: two nearly equal ones, 10^5 photons; their frame is that of a single disk, but for noise."""
+    rng = np.random.default_rng(9)
+    grid = grid_by_name("centered", 257)
+    first, second = (intensity(DiskSystem(np.zeros((1, 2)), np.array([r])), grid) for r in (89.0, 91.0))
+    frame = DetectorResponse(photons=1e5).respond(first + second, rng)
+    structure = solve(frame, FrameGeometry(frame.shape, grid.beam_center), grid.pitch)
+    assert structure.disk_number == 1
+    assert structure.certificate is Certificate.UNDECIDED
+    assert "nothing interferes" in structure.reason
 
 
 def test_a_structure_survives_json() -> None:

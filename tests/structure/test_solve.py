@@ -162,6 +162,8 @@ def test_one_disk() -> None:
     structure = solve(frame.astype(np.float32), FrameGeometry(frame.shape), np.pi / 2000.0)
     assert structure.disk_number == 1, structure.reason
     assert structure.r[0] == pytest.approx(60.0, abs=0.01)
+    assert structure.certificate is Certificate.UNDECIDED
+    assert "nothing interferes" in structure.reason
 
 
 def test_the_calculated_frame_is_the_measured_one() -> None:
