@@ -12,7 +12,7 @@ import pytest
 from speckle_plugin.network import find_bundle, save_bundle
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.structure import SolveSettings
-from training.evaluation import oddness, studies, unknowns
+from training.evaluation import confidence, oddness, studies, unknowns
 
 
 def test_it_measures_the_shipped_weights(speckle, tmp_path) -> None:
@@ -75,6 +75,8 @@ def test_every_study_is_measured_and_reported(
     if values == "few":
         for name, few in FEW_VALUES.items():
             monkeypatch.setattr(studies, name, few)
+        monkeypatch.setattr(confidence, "SIZES", (257,))
+        monkeypatch.setattr(confidence, "PHOTONS", {"10^4 photons": 1e4})
         monkeypatch.setattr(oddness, "UNKNOWNS", ("one disk", "flat Poisson noise", *unknowns.FAULTS))
     monkeypatch.setattr(studies, "SIZES_TAKEN_WHOLE", (97,))  # 513 takes half a minute
     monkeypatch.setattr(oddness, "UNKNOWN_FRAMES", 19)
