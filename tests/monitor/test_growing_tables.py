@@ -33,11 +33,11 @@ def test_events_are_looked_for_as_soon_as_results_are_there(monkeypatch: pytest.
     """Else a run would be drawn without its positions, for as long as a missing table is not looked for."""
     monkeypatch.setattr(growing_tables, "SILENCE", 0.4)
     tables, run = GrowingTables(), Run()
-    assert tables.read(run, "classification", ["seq_num"]) is None  # type: ignore[arg-type]
+    assert tables.read(run, "classification", ["seq_num"]) is None
     time.sleep(0.3)
-    assert tables.read(run, "primary", ["seq_num"]) is None  # type: ignore[arg-type]
+    assert tables.read(run, "primary", ["seq_num"]) is None
     run.base = {f"{stream}/internal": Node() for stream in ("classification", "primary")}
     time.sleep(0.2)  # the results may be looked for again, the events not yet
     for stream in ("classification", "primary"):
-        found = tables.read(run, stream, ["seq_num"])  # type: ignore[arg-type]
+        found = tables.read(run, stream, ["seq_num"])
         assert found is not None and list(found["seq_num"]) == [1]
