@@ -62,8 +62,15 @@ def open_runs(uri: str, api_key: str | None = None, *, trust_env: bool = True) -
     from tiled.client.constructors import from_context
     from tiled.client.context import Context
 
-    api_key = api_key or httpx.URL(uri).params.get("api_key")
-    bare = str(httpx.URL(uri).copy_with(query=None))  # for messages: without the key
+    try:
+        address = httpx.URL(uri)
+    except httpx.InvalidURL as error:
+        raise StorageError(
+            "expected the address of a Tiled server, such as https://tiled.facility.org, "
+            f"not {uri.partition('?')[0]!r}: {error}"
+        ) from error
+    api_key = api_key or address.params.get("api_key")
+    bare = str(address.copy_with(query=None))  # for messages: without the key
     try:
         # A plain request first, since Tiled's client retries for long.
         httpx.get(bare, timeout=_PROBE_TIMEOUT, trust_env=trust_env)

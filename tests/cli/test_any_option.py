@@ -47,7 +47,8 @@ NASTY = ("", " ", "ä" * 300, *"""
 frames=5 steps=1e3
 preprocessing.crop=nan ../..
 . / /dev/null /proc/none/x.h5 nothing frames.h5 text.h5 ~ * %s #? 1,1 1e9,1e9 nan,1 1;2
-http:// http://127.0.0.1:1 http://[ http://127.0.0.1:99999999 ftp://x new.png new.npz new.csv new.h5 new.json
+http:// http://127.0.0.1:1 http://[ http://127.0.0.1:99999999 http://256.1.1.1 ftp://x
+new.png new.npz new.csv new.h5 new.json
 """.split())  # fmt: skip
 
 

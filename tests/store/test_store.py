@@ -115,6 +115,11 @@ def test_connect(store: TiledStore) -> None:
     ("uri", "key", "message"),
     [
         ("http://127.0.0.1:9/api/v1", "k", "no Tiled server answers at http://127.0.0.1:9"),
+        (
+            "http://256.1.1.1/?api_key=k",
+            None,
+            "expected the address of .* not 'http://256.1.1.1/': Invalid IPv4",
+        ),
         ("no-such-profile", None, "there is no Tiled profile 'no-such-profile'"),
     ],
 )
