@@ -27,6 +27,7 @@ __all__ = [
     "FLATS",
     "GIVEN_K_STEP",
     "IMAGE_KEYS",
+    "K_STEP_NAMES",
     "LABELS",
     "LEAVE_OUT",
     "LEFT_OUT",
@@ -113,6 +114,10 @@ CLASSIFIED_HERE = "classified_by_session"
 
 GIVEN_K_STEP = "given_k_step"
 """In the classifier's configuration: the k step of detectors that do not state theirs; 0 for none."""
+
+K_STEP_NAMES = "k_step_names"
+"""In the classifier's configuration: by which names detectors state wavelength, distance and size of a pixel;
+none for `NAME_pitch` alone."""
 
 BEAM_CENTER_NAMES = "beam_center_names"
 """In the classifier's configuration: by which names detectors state row and column of the beam; none for
@@ -487,7 +492,7 @@ def configuration_keys() -> dict[str, dict[str, Any]]:
 
 
 def _frame_settings_keys() -> dict[str, dict[str, Any]]:
-    lists = (IMAGE_KEYS, BEAM_CENTER_NAMES, MASKS, LEAVE_OUT, DARKS, FLATS)
+    lists = (IMAGE_KEYS, BEAM_CENTER_NAMES, K_STEP_NAMES, MASKS, LEAVE_OUT, DARKS, FLATS)
     keys = {name: _key("array", "|S128", (None,)) for name in lists}
     keys[BEAM_CENTER] = _key("array", "<f8", (None,))
     keys[GIVEN_K_STEP] = _key("number", "<f8")

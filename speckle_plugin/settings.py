@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     beam_center_names : (str, str) or None
         Configuration attributes of detectors that hold row and column of the beam, where there is no
         `NAME_beam_center`; `*` stands for anything.
+    k_step_names : (str, str, str) or None
+        Configuration attributes of detectors that hold wavelength, distance from the sample, and size of a
+        pixel, where there is no `NAME_pitch`: the k step is worked out from them, in 1/nm.
     k_step : float or None
         Wave number per pixel, in the inverse of the unit of the sample's lengths, for detectors that do not
         state it.
@@ -141,6 +144,7 @@ class Settings(BaseSettings):
     image_keys: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)] = None
     beam_center: Annotated[tuple[float, float] | None, NoDecode, BeforeValidator(_split)] = None
     beam_center_names: Annotated[tuple[str, str] | None, NoDecode, BeforeValidator(_split)] = None
+    k_step_names: Annotated[tuple[str, str, str] | None, NoDecode, BeforeValidator(_split)] = None
     k_step: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     geometry: Path | None = None
     mask: Annotated[Path | dict[str, Path] | None, NoDecode, BeforeValidator(_masks)] = None
@@ -246,6 +250,7 @@ class Settings(BaseSettings):
             self.orientation,
             k_step,
             self.beam_center_names,
+            self.k_step_names,
         )
 
     def read_beam(self) -> tuple[tuple[float, float] | None, float | None]:
@@ -410,6 +415,8 @@ def _line(problem: pydantic_core.ErrorDetails, given: Mapping[str, Any]) -> str:
     wanted = {
         "beam_center": "ROW,COLUMN in pixels, such as 256,255.5",
         "beam_center_names": "two names, of row and column, such as *_cam_beam_y,*_cam_beam_x",
+        "k_step_names": "three names, of wavelength, distance and pixel size, such as *_wavelength,"
+        "*_det_distance,*_x_pixel_size",
         "image_keys": "a list of data keys, such as det_image",
         "leave_out": "a list of streams or data keys, such as baseline",
         "darks": "a list of streams or data keys, such as dark",

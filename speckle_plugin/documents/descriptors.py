@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.documents.roles import Role, matches, role_by_name
 from speckle_plugin.documents.shapes import count_frames, is_array, why_no_frames
-from speckle_plugin.documents.stated_values import center_by_names, number, stated_value
+from speckle_plugin.documents.stated_values import center_by_names, k_step_by_names, number, stated_value
 from speckle_plugin.preprocessing import FrameGeometry, hash_mask
 from speckle_plugin.preprocessing.orientation import ORIENTATIONS, Orientation
 from speckle_plugin.schema import (
@@ -29,6 +29,7 @@ from speckle_plugin.schema import (
     FLATS,
     GIVEN_K_STEP,
     IMAGE_KEYS,
+    K_STEP_NAMES,
     LEAVE_OUT,
     MASKS,
     ORIENTATION,
@@ -81,6 +82,10 @@ class FrameSettings:
     beam_center_names : (str, str), optional
         Configuration attributes with row and column of the beam, for detectors without `NAME_beam_center`;
         `*` stands for anything: ("*_cam_beam_y", "*_cam_beam_x").
+    k_step_names : (str, str, str), optional
+        Configuration attributes with wavelength, distance from the sample, and size of a square pixel, from
+        which the k step is worked out in 1/nm, for detectors without `NAME_pitch`. Units are those of their
+        data keys, or else angstrom, m and m.
     """
 
     image_keys: tuple[str, ...] | None = None
@@ -94,6 +99,7 @@ class FrameSettings:
     orientation: str = AS_STORED
     k_step: float | None = None
     beam_center_names: tuple[str, str] | None = None
+    k_step_names: tuple[str, str, str] | None = None
 
     def role_of(self, stream: str, data_key: str) -> Role:
         """Tell what the images of a stream are."""
@@ -138,13 +144,14 @@ class FrameSettings:
             ORIENTATION: self.orientation,
             GIVEN_K_STEP: number(self.k_step) or 0.0,
             BEAM_CENTER_NAMES: list(self.beam_center_names or ()),
+            K_STEP_NAMES: list(self.k_step_names or ()),
         }
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> FrameSettings:
         """Give the settings that stand in the configuration of results, all but the masks."""
         image_keys, center = configuration.get(IMAGE_KEYS), configuration.get(BEAM_CENTER)
-        names = configuration.get(BEAM_CENTER_NAMES)
+        names, k_names = (configuration.get(key) for key in (BEAM_CENTER_NAMES, K_STEP_NAMES))
         darks = tuple(configuration.get(DARKS, (BY_NAME,)))
         # Versions that knew of no flat fields gave such images labels.
         flats = tuple(configuration.get(FLATS, () if DARKS in configuration else (BY_NAME,)))
@@ -159,6 +166,7 @@ class FrameSettings:
             orientation=configuration.get(ORIENTATION) or AS_STORED,
             k_step=configuration.get(GIVEN_K_STEP) or None,
             beam_center_names=(names[0], names[1]) if names else None,
+            k_step_names=(k_names[0], k_names[1], k_names[2]) if k_names else None,
         )
 
 
@@ -212,12 +220,15 @@ def describe_detector(
     name = data_key.get("object_name") or next(
         (obj for obj, keys in descriptor.get("object_keys", {}).items() if key in keys), ""
     )
-    configuration = descriptor.get("configuration", {}).get(name, {}).get("data", {})
+    configured = descriptor.get("configuration", {}).get(name, {})
+    configuration = configured.get("data", {})
     stated = stated_value(configuration, name, BEAM_CENTER_SUFFIX)
     if stated is None and settings.beam_center_names is not None:
         stated = center_by_names(configuration, settings.beam_center_names)
     center = settings.beam_center if stated is None else stated
     k_step = number(stated_value(configuration, name, PITCH_SUFFIX))
+    if k_step is None and settings.k_step_names is not None:
+        k_step = k_step_by_names(configuration, configured.get("data_keys", {}), settings.k_step_names)
     shape = tuple(data_key["shape"])
     geometry, problem, orientation = None, "", Orientation()
     try:
@@ -257,12 +268,13 @@ def is_configured_anew(
 ) -> bool:
     """Tell whether a detector got another beam centre, k step or saturation level during a stored run.
 
-    Of the settings only the names by which it states its beam centre are of interest.
+    Of the settings only the names by which it states its beam centre and k step are of interest.
 
     Live, each frame is classified with the configuration of its time. The descriptor of a stored stream
     is the first one; `bluesky_tiled_plugins` keeps what later ones changed beside it.
     """
-    names = FrameSettings(beam_center_names=None if settings is None else settings.beam_center_names)
+    given = settings or FrameSettings()
+    names = FrameSettings(beam_center_names=given.beam_center_names, k_step_names=given.k_step_names)
     before = _stated(key, descriptor, stream, names)
     for update in descriptor.get("_config_updates", ()):
         configuration = {**descriptor.get("configuration", {}), **update.get("configuration", {})}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.frames.library_logs import captured_log
 from speckle_plugin.frames.source import FrameFileError, FrameSource, Statements, frames_shape
-from speckle_plugin.frames.units import k_step_of
+from speckle_plugin.scattering.units import k_step_of
 
 __all__ = ["open_cbf", "open_edf", "open_fit2d_mask"]
 

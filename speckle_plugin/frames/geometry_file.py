@@ -11,7 +11,7 @@ import h5py
 from speckle_plugin.frames.hdf5_files import HDF5Files
 from speckle_plugin.frames.nexus import read_statements
 from speckle_plugin.frames.source import FrameFileError, Statements
-from speckle_plugin.frames.units import k_step_of
+from speckle_plugin.scattering.units import k_step_of
 
 __all__ = ["read_geometry"]
 

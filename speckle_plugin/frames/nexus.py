@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from speckle_plugin.frames.hdf5_files import HDF5Files
 from speckle_plugin.frames.source import FrameFileError, Statements
 from speckle_plugin.frames.truth import checked_truth, stated_pair
-from speckle_plugin.frames.units import k_step_of, to_meters
+from speckle_plugin.scattering.units import k_step_of, to_meters
 
 __all__ = ["find_detector_mask", "read_statements"]
 

@@ -204,6 +204,37 @@ def test_a_beam_centre_under_other_names(
     assert again.beam_center_names == settings.beam_center_names
 
 
+@pytest.mark.parametrize(
+    ("stated", "units", "k_step"),
+    [
+        ({"det_wavelength": 1.5, "det_distance": 5.0, "det_pixel": 75e-6}, {}, 2 * np.pi * 1e-4),
+        (
+            {"det_wavelength": 0.15, "det_distance": 5000, "det_pixel": 75.0},
+            {"det_wavelength": "nm", "det_distance": "mm", "det_pixel": "um"},
+            2 * np.pi * 1e-4,
+        ),
+        ({"det_wavelength": 1.5, "det_distance": 5.0, "det_pixel": 75e-6, "det_pitch": 0.5}, {}, 0.5),
+        ({"det_wavelength": 1.5, "det_distance": 0.0, "det_pixel": 75e-6}, {}, 0.7),
+        ({"det_wavelength": 1.5, "det_pixel": 75e-6}, {}, 0.7),
+        ({"det_wavelength": "1.5", "det_distance": 5.0, "det_pixel": 75e-6}, {}, 0.7),
+        (
+            {"det_wavelength": 8.0, "det_distance": 5.0, "det_pixel": 75e-6},
+            {"det_wavelength": "keV"},
+            0.7,
+        ),
+    ],
+)
+def test_a_k_step_that_is_worked_out(stated: dict[str, Any], units: dict[str, str], k_step: float) -> None:
+    names = ("*_wavelength", "*_distance", "*_pixel")
+    settings = FrameSettings(k_step=0.7, k_step_names=names)
+    configured = descriptor([40, 50], **stated)
+    configured["configuration"]["det"]["data_keys"] = {key: {"units": unit} for key, unit in units.items()}
+    (reference,) = find([("descriptor", configured), event(1, "x")], settings)
+    assert reference.detector.k_step == pytest.approx(k_step)
+    assert reference.detector.k_step_stated is (k_step != 0.7)
+    assert FrameSettings.from_configuration(settings.to_configuration()).k_step_names == names
+
+
 def test_a_beam_centre_under_other_names_that_moved_during_the_run() -> None:
     settings = FrameSettings(beam_center_names=("*_beam_y", "*_beam_x"))
     before = descriptor([40, 50], det_beam_x=4.0, det_beam_y=3.5)
