@@ -33,8 +33,12 @@ WORTH_OF_RESIDUAL = 2.0
 HOPELESS_Z, HOPELESS_RESIDUAL = 60.0, 0.15
 """Of all pixels, after three disks were added or taken away; then the start was wrong."""
 
-TRIAL_RADII = (0.1, 0.25, 0.45)
-"""Radii of further disks that are tried, over the effective one."""
+TRIAL_RADII = (0.02, 0.1, 0.25, 0.45)
+"""Radii of further disks that are tried, over the effective one. The least stands for all that are
+smaller: up to the largest k of a frame they scatter like points."""
+
+SMALLEST_START = 0.003
+"""Radius from which a further disk is refined at least, over the effective one."""
 
 
 def covariance(matrix: NDArray[np.float64], free: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -155,8 +159,8 @@ class Selection:
         """Give disks that could be added, with their expected gains."""
         radii = tuple(part * self.radius for part in TRIAL_RADII)
         found = best_further_disks(self.observation, model, radii, self.extent, self.refinement.point_spread)
-        largest = 0.6 * self.radius
-        return [(c.gain, np.array([[c.x, c.y, min(max(c.r, 0.5), largest)]])) for c in found]
+        least, largest = SMALLEST_START * self.radius, 0.6 * self.radius
+        return [(c.gain, np.array([[c.x, c.y, min(max(c.r, least), largest)]])) for c in found]
 
     def add(self, model: Model, loss: float) -> tuple[Model, float, float]:
         """Add the best further disk if it is worth it.

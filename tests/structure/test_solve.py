@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,19 @@ def test_frames_without_noise(family: str, number: int, grid: str) -> None:
     assert structure.disk_number == number
     assert largest_difference(disks_of(structure), truth_of(system)) < 0.01
     assert structure.residual < 2e-6
+
+
+@pytest.mark.parametrize("radius", [0.2, 0.8])
+@pytest.mark.parametrize("grid", ["quadrant", "centered"])
+def test_a_disk_that_scatters_like_a_point_beside_large_ones(radius: float, grid: str) -> None:
+    system = draw_system("poly", 10, np.random.default_rng([SEED, 10]))
+    radii = system.radii.copy()
+    radii[radii.argmin()] = radius
+    system, pixels = replace(system, radii=radii), grid_by_name(grid, 257)
+    frame = intensity(system, pixels)
+    structure = solve(frame, FrameGeometry(pixels.shape, pixels.beam_center), pixels.pitch)
+    assert structure.certificate is Certificate.SOLVED, structure.reason
+    assert largest_difference(disks_of(structure), truth_of(system)) < 0.01
 
 
 @pytest.mark.parametrize("grid", ["quadrant", "centered", "published"])
