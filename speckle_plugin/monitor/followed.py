@@ -160,7 +160,16 @@ class FollowedRun:
             ):
                 self._tables.look_again()
             state = _state_of(StoredRun(run, self._tables.read))
-            told = (len(state.table), dict(state.counts), state.stop, state.latency, state.has_structures)
+            told = (
+                len(state.table),
+                dict(state.counts),
+                state.stop,
+                state.latency,
+                state.has_structures,
+                state.layout,
+                # Results may be there before the events that say where their frames were taken.
+                int(np.isfinite(state.table[state.layout.x].to_numpy(float)).sum()),
+            )
             same = before is not None and told == self._told
             version = before.version if before is not None and same else next(_VERSIONS)
             self.state, self._told = replace(state, version=version), told

@@ -21,7 +21,8 @@ from bluesky import plans as bp
 from speckle_plugin.live import SecondOpinion
 from speckle_plugin.monitor import growing_tables, model, run_list
 from speckle_plugin.monitor.explaining import Asked, explain_asked
-from speckle_plugin.monitor.followed import WAITING, RunState
+from speckle_plugin.monitor.followed import WAITING, FollowedRun, RunState
+from speckle_plugin.monitor.growing_tables import GrowingTables
 from speckle_plugin.monitor.model import Monitor
 from speckle_plugin.monitor.region_means import MOST_POINTS, RegionMeans
 from speckle_plugin.monitor.run_list import PAGE, RunPage
@@ -347,3 +348,27 @@ def test_saliency_comes_from_a_process_of_its_own(
         assert found.strength.shape == (257, 257) and found.strength.max() > 0
         assert found.disk_number == session.catalog[uid].metadata["stop"]["classification"]["labels"][0]
         monitor.close()
+
+
+def test_a_run_whose_events_come_after_its_results(
+    run_engine: RunEngine, store: TiledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames are placed when the events are there, though nothing else has changed."""
+    hidden = ["primary"]
+    read = GrowingTables.read
+
+    def read_late(tables: GrowingTables, run: Any, stream: str, columns: Any) -> Any:
+        return None if stream in hidden else read(tables, run, stream, columns)
+
+    monkeypatch.setattr(GrowingTables, "read", read_late)
+    followed = FollowedRun(store.runs, measure(run_engine, store, 4))
+    seen = []
+    for _ in range(3):
+        followed.look()
+        assert followed.state is not None
+        seen.append((followed.state.version, followed.state.layout.kind, len(followed.state.table)))
+        hidden.clear()
+    followed.close()
+    (first, kind, _), (second, placed, frames), (third, *_) = seen
+    assert kind == "time" and placed == "line" and frames == 4
+    assert first != second and second == third
