@@ -81,7 +81,7 @@ class FrameSettings:
         not say it either.
     beam_center_names : (str, str), optional
         Configuration attributes with row and column of the beam, for detectors without `NAME_beam_center`;
-        `*` stands for anything: ("*_cam_beam_y", "*_cam_beam_x").
+        `*` stands for anything: `("*_cam_beam_y", "*_cam_beam_x")`.
     k_step_names : (str, str, str), optional
         Configuration attributes with wavelength, distance from the sample, and size of a square pixel, from
         which the k step is worked out in 1/nm, for detectors without `NAME_pitch`. Units are those of their
