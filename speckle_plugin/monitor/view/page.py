@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -147,7 +149,7 @@ class Page:
     def _choose_run(self, uid: str) -> None:
         if uid == self._uid:
             return
-        with pn.io.hold(self._document):
+        with _one_message(self._document):
             self._begin(uid)
             self._draw_or_say()
 
@@ -227,7 +229,7 @@ class Page:
     def _tick(self) -> None:
         # As one message: else people see the words of one run above the figure of another, for as long as
         # a busy browser takes from the one to the other.
-        with pn.io.hold(self._document):
+        with _one_message(self._document):
             self._draw_or_say()
 
     def _draw_or_say(self) -> None:
@@ -388,3 +390,20 @@ def _pane(holder: Any) -> Any:
 def _with_margin(card: Any) -> Any:
     card.margin = (0, 4)
     return card
+
+
+@contextmanager
+def _one_message(document: Any) -> Iterator[None]:
+    """Have a browser get all changes of a block together, in their order.
+
+    Panel's own `hold` combines and sends beside the document's lock: changes of a page that was just opened
+    were lost.
+    """
+    if document.callbacks.hold_value:  # a block within a block
+        yield
+        return
+    document.hold("collect")
+    try:
+        yield
+    finally:
+        document.unhold()
