@@ -26,11 +26,11 @@ from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.scattering import PixelGrid
 from speckle_plugin.structure import SolveSettings, Structure, expected_gains, solve
 from speckle_plugin.structure.matching import largest_difference
+from speckle_plugin.structure.selection import WORTH
 
 FAMILIES = ("poly", "mono", "constant_radius", "poly_published")
 GRIDS = ("quadrant", "centered", "published")
 NUMBERS = range(2, 21)
-WORTH = 36.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import functools
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar, get_type_hints
 
@@ -43,11 +42,11 @@ def is_server_error(error: Exception) -> bool:
 def _refusal(error: Exception) -> str:
     """Give the reason that the Tiled server gives for a client error; empty if there is none."""
     response = getattr(error, "response", None)
-    if not is_server_error(error) or response is None or response.status_code >= 500:
+    if not is_server_error(error) or response is None:
         return ""
-    with suppress(ValueError, KeyError, TypeError):
-        return " ".join(str(response.json()["detail"]).split())
-    return ""
+    from speckle_plugin.store.read.read_errors import reason_given
+
+    return reason_given(response)
 
 
 def name_options(text: str, command: Callable[..., object]) -> str:

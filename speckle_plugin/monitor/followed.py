@@ -170,8 +170,7 @@ class FollowedRun:
                 # Results may be there before the events that say where their frames were taken.
                 int(np.isfinite(state.table[state.layout.x].to_numpy(float)).sum()),
             )
-            same = before is not None and told == self._told
-            version = before.version if before is not None and same else next(_VERSIONS)
+            version = before.version if before is not None and told == self._told else next(_VERSIONS)
             self.state, self._told = replace(state, version=version), told
             took = time.monotonic() - began
             shortest = SHORTEST_INTERVAL if state.is_open else QUIET_INTERVAL

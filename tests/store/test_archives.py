@@ -20,6 +20,7 @@ from speckle_plugin.session import start_session
 from speckle_plugin.store import StorageError, StoredRun, TiledStore, find_frames
 from speckle_plugin.store.lock import DirectoryLock
 from tests.testing.disks import mounted_read_only
+from tests.testing.processes import without_rights_of_root
 from tests.testing.stored_runs import measure
 
 FRAMES = 3
@@ -150,14 +151,7 @@ def test_a_copy_without_the_right_to_write(data_directory: Path, measured: str, 
     shutil.copytree(data_directory, copy)
     for path in [*copy.rglob("*"), copy]:
         path.chmod(path.stat().st_mode & ~0o222)
-    command = [sys.executable, "-c", READ, str(copy)]
-    if os.geteuid() == 0:
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            pytest.skip(
-                "root may write everywhere, and setpriv (util-linux) is not here to take that right away"
-            )
-        command = [setpriv, "--bounding-set=-dac_override,-dac_read_search", *command]
+    command = without_rights_of_root([sys.executable, "-c", READ, str(copy)])
     environment = os.environ | {"PYTHONPATH": os.getcwd(), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     for path in [copy, *copy.rglob("*")]:  # so that it can be removed

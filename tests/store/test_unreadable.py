@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from speckle_plugin.store import RunSaver, StoredRun, TiledStore, find_frames
 from speckle_plugin.store.server.join import wait_until_ended
 from tests.testing import FakeClassifier, documents_of, good
 from tests.testing.camera import GivenCamera
+from tests.testing.processes import without_rights_of_root
 
 DATASET = "/entry/data/data"
 
@@ -138,14 +138,7 @@ with TiledStore(sys.argv[1]) as store:
 
 
 def test_a_file_that_may_not_be_read(data_directory: Path) -> None:
-    command = [sys.executable, "-c", NOT_READABLE, str(data_directory)]
-    if os.geteuid() == 0:
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            pytest.skip(
-                "root may read every file, and setpriv (util-linux) is not here to take that right away"
-            )
-        command = [setpriv, "--bounding-set=-dac_override,-dac_read_search", *command]
+    command = without_rights_of_root([sys.executable, "-c", NOT_READABLE, str(data_directory)])
     ended = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": os.getcwd()}
     )

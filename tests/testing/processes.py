@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections.abc import Sequence
 
-__all__ = ["solving_processes"]
+import pytest
+
+__all__ = ["solving_processes", "without_rights_of_root"]
 
 
 def solving_processes() -> list[int]:
@@ -14,3 +18,16 @@ def solving_processes() -> list[int]:
         ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True, check=False
     )
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if "solving.worker" in line]
+
+
+def without_rights_of_root(command: Sequence[str]) -> list[str]:
+    """Give a command that may read and write files only as their modes say, whoever starts it.
+
+    Root's right to all files is taken away by setpriv; where that is not there, the test is skipped.
+    """
+    if os.geteuid() != 0:
+        return list(command)
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may use every file, and setpriv (util-linux) is not here to take that right away")
+    return [setpriv, "--bounding-set=-dac_override,-dac_read_search", *command]

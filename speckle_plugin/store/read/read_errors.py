@@ -8,7 +8,7 @@ from typing import Any
 
 from speckle_plugin.frames.reader import FrameReadError
 
-__all__ = ["frame_errors"]
+__all__ = ["frame_errors", "reason_given"]
 
 NOT_OF_THE_FRAME = frozenset({401, 429, 502, 503, 504})
 """Answers of a server that say nothing of the frame that was asked for."""
@@ -40,7 +40,7 @@ def frame_errors(array: Any, image_key: str, indices: Sequence[int]) -> Iterator
         if status in NOT_OF_THE_FRAME:
             raise
         frames = f"frame {indices[0]}" if len(indices) == 1 else f"frames {indices[0]} to {indices[-1]}"
-        why = _detail(error.response) if status < 500 else ""
+        why = reason_given(error.response)
         if not why:
             why = (
                 f"it answers {status} without a reason. Is {_first_file(array)} still there, and in a folder "
@@ -49,9 +49,11 @@ def frame_errors(array: Any, image_key: str, indices: Sequence[int]) -> Iterator
         raise FrameReadError(f"the Tiled server can't give {frames} of {image_key}: {why}") from error
 
 
-def _detail(response: Any) -> str:
-    with suppress(ValueError, AttributeError):
-        return " ".join(str(response.json()["detail"]).split())
+def reason_given(response: Any) -> str:
+    """Give the reason by which the server refuses, from its answer, a httpx.Response; empty without one."""
+    if response.status_code < 500:
+        with suppress(ValueError, KeyError, TypeError):  # no JSON, or another server's
+            return " ".join(str(response.json()["detail"]).split())
     return ""
 
 
