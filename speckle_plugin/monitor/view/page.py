@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlencode
 
 import panel as pn
+from bokeh.events import DocumentReady
 
 from speckle_plugin.monitor.connection import one_line
 from speckle_plugin.monitor.explaining import Saliency
@@ -67,6 +67,8 @@ class Page:
         self._ticks, self._failed = 0, ""
         self._make()
         self._read_address()
+        self._is_ready = False
+        document.on_event(DocumentReady, self._ready)
         document.add_periodic_callback(self._tick, TICK)
         self._draw_or_say()
 
@@ -149,7 +151,7 @@ class Page:
     def _choose_run(self, uid: str) -> None:
         if uid == self._uid:
             return
-        with _one_message(self._document):
+        with self._as_one_message():
             self._begin(uid)
             self._draw_or_say()
 
@@ -226,10 +228,20 @@ class Page:
     def _state(self) -> RunState | None:
         return self._monitor.follow(self._uid).state if self._uid else None
 
+    def _ready(self, event: DocumentReady) -> None:
+        self._is_ready = True
+
+    def _as_one_message(self) -> AbstractContextManager[None]:
+        """Have the browser get all changes of a block at once.
+
+        Else people see the words of one run above the figure of another, for as long as a busy browser takes
+        from the one to the other. Panel sends such a message at once, though the page may still be being
+        fetched: it would be lost.
+        """
+        return pn.io.hold(self._document) if self._is_ready else nullcontext()
+
     def _tick(self) -> None:
-        # As one message: else people see the words of one run above the figure of another, for as long as
-        # a busy browser takes from the one to the other.
-        with _one_message(self._document):
+        with self._as_one_message():
             self._draw_or_say()
 
     def _draw_or_say(self) -> None:
@@ -390,20 +402,3 @@ def _pane(holder: Any) -> Any:
 def _with_margin(card: Any) -> Any:
     card.margin = (0, 4)
     return card
-
-
-@contextmanager
-def _one_message(document: Any) -> Iterator[None]:
-    """Have a browser get all changes of a block together, in their order.
-
-    Panel's own `hold` combines and sends beside the document's lock: changes of a page that was just opened
-    were lost.
-    """
-    if document.callbacks.hold_value:  # a block within a block
-        yield
-        return
-    document.hold("collect")
-    try:
-        yield
-    finally:
-        document.unhold()
