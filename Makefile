@@ -25,7 +25,7 @@ demo: setup ## scan a simulated sample, classify live, store, query, draw demo.p
 
 test: setup ## run the tests and measure their coverage, in WORKERS=2 processes
 	@.ci/install-debian
-	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -m "not slow and not documentation" -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered
 
 test-slow: setup ## run all tests, those that take minutes as well
 	@.ci/install-debian
@@ -46,7 +46,8 @@ lint: setup ## check style, types and the import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-docs: setup ## build the site into docs/_build/html; its notebooks are run, warnings are errors
+docs: setup ## run the code of the documentation, build the site into docs/_build/html; warnings are errors
+	@$(BIN)/python -m pytest -q -m documentation
 	@rm -rf docs/reference/generated  # a page of a module that has moved would be an error
 	@$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"

@@ -91,6 +91,7 @@ def run(block: Block, given: dict[str, Any]) -> None:
         names["session"].close()
 
 
+@pytest.mark.documentation
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_code_runs(
     block: Block, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +150,7 @@ def _modules_with_examples() -> Iterator[str]:
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+@pytest.mark.documentation
 @pytest.mark.parametrize("name", list(_modules_with_examples()))
 def test_examples_of_docstrings_run(
     name: str, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
