@@ -52,6 +52,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--frames", type=int, default=2000, help="of the burst")
+    parser.add_argument(
+        "--no-judging", action="store_true", help="burst: frames are not looked at for oddness"
+    )
     parser.add_argument("--memory-frames", type=int, default=20000)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("latest.json"))
     parser.add_argument(
@@ -110,6 +113,8 @@ def _start(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 def _engine_and_burst(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, _session(folder) as session:
         classifier = session.live.classifier
+        if options.no_judging:
+            classifier.trust = None
         detector = make_ready_detector(session.store.frames_directory, "det")
         speeds.live_burst(session, detector, 4)
         batch = session.live.settings.batch
