@@ -47,7 +47,7 @@ lint: setup ## check style, types and the import contracts
 	@$(BIN)/lint-imports
 
 docs: setup ## run the code of the documentation, build the site into docs/_build/html; warnings are errors
-	@$(BIN)/python -m pytest -q -m documentation
+	@$(BIN)/python -m pytest -q -m documentation tests/docs
 	@rm -rf docs/reference/generated  # a page of a module that has moved would be an error
 	@$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"

@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--frames", type=int, default=2000, help="of the burst")
     parser.add_argument(
-        "--no-judging", action="store_true", help="burst: frames are not looked at for oddness"
+        "--no-judging", action="store_true", help="burst: no statistics of odd frames; with another --out"
     )
     parser.add_argument("--memory-frames", type=int, default=20000)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("latest.json"))

@@ -9,9 +9,9 @@ is there: by a session that starts the server, and by one that joins it.
     python benchmarks/server_process.py --old ../old [--rounds 3] [--only prompt] [--without lighter_requests]
 
 `--without` leaves out one of what makes the server quicker (lighter_requests, new_files, frozen, priority),
-to see what it is good for; `--without judging`, in the burst, the statistics by which odd frames are told,
-which the version before did not have. Run it on an idle machine; a round takes about ten minutes on two
-cores.
+to see what it is good for. `--no-judging` leaves out, in the burst, the statistics by which odd frames are
+told, which the version before did not have. Run it on an idle machine; a round takes about ten minutes on
+two cores.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ METRICS = {
 STEPS = {"burst": "engine_and_burst", "paced": "paced", "stored": "stored", "overhead": "overhead"}
 OLD, NEW = "embedded", "process"
 PARTS = ["lighter_requests", "new_files", "frozen", "priority"]
-JUDGING = "judging"
 
 
 def main() -> None:
@@ -51,7 +50,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=2000, help="of the burst")
     parser.add_argument("--only", action="append", choices=[*STEPS, "prompt"])
-    parser.add_argument("--without", action="append", choices=[*PARTS, JUDGING])
+    parser.add_argument("--without", action="append", choices=PARTS)
+    parser.add_argument("--no-judging", action="store_true")
     parser.add_argument("--out", type=Path, help="write the numbers of each round into a JSON file")
     options = parser.parse_args()
     checkouts = {OLD: options.old.resolve(), NEW: HERE}
@@ -75,8 +75,8 @@ def main() -> None:
 def _measure(checkout: Path, name: str, options: argparse.Namespace) -> dict[str, float]:
     wanted = options.only or [*STEPS, "prompt"]
     environment = os.environ | {"PYTHONPATH": str(checkout), "SPECKLE_SERVER_IDLE": "0"}
-    if parts := [part for part in options.without or () if part != JUDGING]:
-        environment["SPECKLE_SERVER_WITHOUT"] = ",".join(parts)
+    if options.without:
+        environment["SPECKLE_SERVER_WITHOUT"] = ",".join(options.without)
     numbers: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         steps = [step for key, step in STEPS.items() if key in wanted]
@@ -85,7 +85,7 @@ def _measure(checkout: Path, name: str, options: argparse.Namespace) -> dict[str
             out.write_text((checkout / "benchmarks" / "latest.json").read_text())
             command = [sys.executable, str(checkout / "benchmarks" / "live.py"), "--out", str(out)]
             command += ["--frames", str(options.frames), *(f"--only={step}" for step in steps)]
-            if name == NEW and JUDGING in (options.without or ()):
+            if name == NEW and options.no_judging:
                 command.append("--no-judging")
             subprocess.run(command, check=True, cwd=checkout, env=environment, stdout=subprocess.DEVNULL)
             measured: dict[str, Any] = json.loads(out.read_text())

@@ -68,8 +68,7 @@ FEW_VALUES: dict[str, Any] = {
 """Of each study; all of them take minutes."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("values", ["few", "all"])
+@pytest.mark.parametrize("values", ["few", pytest.param("all", marks=pytest.mark.slow)])
 def test_every_study_is_measured_and_reported(
     speckle, bundle_of_small_frames, tmp_path, monkeypatch, values
 ) -> None:

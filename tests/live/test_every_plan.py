@@ -227,7 +227,7 @@ def parts(store: TiledStore) -> Parts:
 @pytest.fixture
 def live(run_engine: RunEngine, make_live: Callable[..., LiveClassifier]) -> Iterator[LiveClassifier]:
     """Subscribe the pipeline and BestEffortCallback."""
-    mpl.use("template")  # draws nothing: pictures of BestEffortCallback are bluesky's
+    mpl.use("Agg")
     live = make_live()
     run_engine.subscribe(live)
     run_engine.subscribe(BestEffortCallback())

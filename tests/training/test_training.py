@@ -402,7 +402,6 @@ class FakeModel:
         path.write_text(path.name)
 
 
-@pytest.mark.slow
 def test_training_stops_where_the_validation_loss_falls_no_more(tmp_path: Path) -> None:
     state: dict[str, Any] = {"epoch": 0, "curves": [], "best": float("inf"), "waited": 0}
     model = FakeModel()

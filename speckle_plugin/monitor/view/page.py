@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import panel as pn
-from bokeh.events import DocumentReady
 
 from speckle_plugin.monitor.connection import one_line
 from speckle_plugin.monitor.explaining import Saliency
@@ -67,8 +66,6 @@ class Page:
         self._ticks, self._failed = 0, ""
         self._make()
         self._read_address()
-        self._is_ready = False
-        document.on_event(DocumentReady, self._ready)
         document.add_periodic_callback(self._tick, TICK)
         self._draw_or_say()
 
@@ -228,9 +225,6 @@ class Page:
     def _state(self) -> RunState | None:
         return self._monitor.follow(self._uid).state if self._uid else None
 
-    def _ready(self, event: DocumentReady) -> None:
-        self._is_ready = True
-
     def _as_one_message(self) -> AbstractContextManager[None]:
         """Have the browser get all changes of a block at once.
 
@@ -238,7 +232,7 @@ class Page:
         from the one to the other. Panel sends such a message at once, though the page may still be being
         fetched: it would be lost.
         """
-        return pn.io.hold(self._document) if self._is_ready else nullcontext()
+        return pn.io.hold(self._document) if pn.state.loaded else nullcontext()
 
     def _tick(self) -> None:
         with self._as_one_message():

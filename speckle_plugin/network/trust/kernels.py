@@ -8,15 +8,7 @@ import numpy as np
 
 from speckle_plugin.scattering import compiled
 
-__all__ = [
-    "beam_likelihoods",
-    "map_sums",
-    "neighbour_outliers",
-    "pixel_sums",
-    "ring_sums",
-    "root_sums",
-    "zone_sums",
-]
+__all__ = ["beam_likelihoods", "map_sums", "neighbour_outliers", "pixel_sums", "ring_sums", "zone_sums"]
 
 MOST = 12.0
 """Intensities above so many times the mean of their ring count as that many times it."""
@@ -154,21 +146,6 @@ def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
             found[side, 3] += difference > 4.0
             found[side, 4] += difference > 8.0
     return found
-
-
-@compiled(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def root_sums(values, first):  # type: ignore[no-untyped-def]
-    """Sum the square roots of the rows and of the columns, negative values as 0, from a row and column on."""
-    rows, columns = values.shape
-    of_rows, of_columns = np.zeros(rows - first, np.float32), np.zeros(columns - first, np.float32)
-    for i in range(rows - first):
-        total = np.float32(0.0)
-        for j in range(columns - first):
-            root = math.sqrt(max(values[first + i, first + j], np.float32(0.0)))
-            total += root
-            of_columns[j] += root
-        of_rows[i] = total
-    return of_rows, of_columns
 
 
 @compiled(error_model="numpy")

@@ -227,10 +227,12 @@ def _smooth_slope(logs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _lines(values: NDArray[np.float32], view: View) -> NDArray[np.float64]:
     """Tell how rows and columns stand out: steps, and single lines brighter or darker than those beside."""
+    roots = np.sqrt(np.maximum(values[FIRST_LINE:, FIRST_LINE:], 0.0))
     found = []
-    for sums, counts in zip(kernels.root_sums(values, FIRST_LINE), view.line_counts, strict=True):
+    for axis in (0, 1):
+        counts = view.line_counts[axis]
         good = counts > 0.25 * counts.max()
-        means = sums[good] / counts[good]
+        means = roots.sum(axis=1 - axis)[good] / counts[good]
         logs = np.log(means + 1e-3 * means.mean() + 1e-30)
         steps = np.diff(logs)
         around = np.convolve(steps, [0.25, 0.25, 0.0, 0.25, 0.25], mode="same")
