@@ -14,6 +14,7 @@ import pytest
 
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, replay
 from speckle_plugin.store.write.journal import read_journal
+from speckle_plugin.store.write.keeper import JournalKeeper
 from tests.testing import documents_of, good
 
 
@@ -242,6 +243,25 @@ def test_rows_are_not_doubled_when_an_answer_is_lost(
     assert "ReadTimeout" in saver.failures[uid]
     assert replay(store.journal_directory, store.runs) == {uid: "replayed"}
     assert store.runs[uid]["primary/internal"].read()["seq_num"].tolist() == [1, 2, 3]
+
+
+def test_an_outage_is_over_when_a_journal_was_replayed(store: TiledStore) -> None:
+    """The next run goes to Tiled, though it is not yet time to look again."""
+    import httpx
+
+    saver = RunSaver(store.runs, store.journal_directory)
+    keeper = JournalKeeper(saver, store.runs, store.journal_directory)
+    saver.outage.note(httpx.ConnectError("refused"))
+    uids = [str(uuid.uuid4()) for _ in range(3)]
+    for uid in uids[:2]:
+        for name, doc in documents_of(uid, [1, 2], store.frames_directory):
+            saver(name, doc)
+    assert saver.failures.keys() == set(uids[:2]), "it is not asked for each run"
+    keeper.look(at_rest=0.0)
+    for name, doc in documents_of(uids[2], [1, 2], store.frames_directory):
+        saver(name, doc)
+    assert not saver.failures and set(uids) <= set(store.runs)
+    keeper.close()
 
 
 def test_a_run_that_is_lost_does_not_cost_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from speckle_plugin.store.lock import StorageError
 from speckle_plugin.store.write.journal import held_journal
-from speckle_plugin.store.write.outage import answers
 from speckle_plugin.store.write.replay import replay
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class JournalKeeper:
         self._closed.set()
         self._thread.join()
         end = time.monotonic() + self._patience
-        while self._saver.failures and not answers(self._runs) and time.monotonic() < end:
+        while self._saver.failures and not self._saver.outage.answers() and time.monotonic() < end:
             time.sleep(0.2)
         if self._saver.failures:
             self.look(at_rest=0.0)
@@ -77,7 +76,7 @@ class JournalKeeper:
         """Replay what is left now, if the server answers."""
         with self._lock:
             left = [path for path in self._directory.glob("*.jsonl") if self._is_left(path, at_rest)]
-            if not left or not answers(self._runs):
+            if not left or not self._saver.outage.answers():
                 return
             for path in left:
                 self._replay(path)
@@ -96,7 +95,7 @@ class JournalKeeper:
             outcome = replay(path, self._runs)[path.stem]
         except (StorageError, OSError):  # somebody else has replayed it
             return
-        if outcome.startswith("failed") and answers(self._runs):
+        if outcome.startswith("failed") and self._saver.outage.answers():
             self._given_up.add(path.stem)  # the log says why; `speckle replay` tries again
         elif not outcome.startswith(("failed", "still")):
             logger.warning("the run %s was left in its journal: %s", path.stem, outcome)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import CatalogOfBlueskyRuns
 
-__all__ = ["Outage", "answers"]
+__all__ = ["Outage"]
 
 LOOK_INTERVAL = 5.0
 """Seconds between looking whether the server is back."""
@@ -58,23 +58,24 @@ class Outage:
         if self.error is None:
             return False
         if self._clock() >= self._next_look:
-            if self._answers():
-                self.error = None
-                return False
             self._next_look = self._clock() + LOOK_INTERVAL
+            return not self.answers()
         return True
 
+    def answers(self) -> bool:
+        """Ask the server now whether it is there; when it is, the outage is over for everybody."""
+        there = self._answers()
+        if there:
+            self.error = None
+        return there
+
     def _answers(self) -> bool:
-        return answers(self._runs)
+        """Ask once: Tiled's own client would try again and again."""
+        import httpx
 
-
-def answers(runs: CatalogOfBlueskyRuns) -> bool:
-    """Tell whether a catalog's server is there, at once: Tiled's own client would try again and again."""
-    import httpx
-
-    context = runs.context
-    try:
-        response = context.http_client.get(str(context.api_uri), timeout=LOOK_TIMEOUT)
-    except httpx.HTTPError:
-        return False
-    return bool(response.status_code < 500)
+        context = self._runs.context
+        try:
+            response = context.http_client.get(str(context.api_uri), timeout=LOOK_TIMEOUT)
+        except httpx.HTTPError:
+            return False
+        return bool(response.status_code < 500)
