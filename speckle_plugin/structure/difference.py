@@ -209,8 +209,11 @@ class _Score:
                 i, j = np.unravel_index(slopes.argmax(), slopes.shape)
                 place = np.array([x[i], y[j]])
             information *= float(self.kept(place[:1], place[1:])[0, 0])
-            found.append((max(float(slopes[i, j]), 0.0) ** 2 / information, radius, place))
-        gain, near, place = max(found, key=lambda f: f[0])
+            slope = max(float(slopes[i, j]), 0.0)
+            found.append((slope**2 / information, radius, place, slope / information))
+        gain, near, place, share = max(found, key=lambda f: f[0])
+        if 0.0 < share < RADIUS_STEPS[0] ** 2:  # a point: all radii have the same form, and gain alike
+            near *= math.sqrt(share)
         best = (-math.inf, near)
         kept = float(self.kept(place[:1], place[1:])[0, 0])
         for radius in near * RADIUS_STEPS:

@@ -63,6 +63,17 @@ def test_a_disk_that_scatters_like_a_point_beside_large_ones(radius: float, grid
     assert largest_difference(disks_of(structure), truth_of(system)) < 0.01
 
 
+def test_a_point_whose_radius_does_not_show() -> None:
+    """The map of each radius finds it, and gains alike: its amplitude tells where the radius begins."""
+    system = draw_system("poly", 16, np.random.default_rng([16, 0, 0, 2, 16]))
+    assert system.radii.min() < 1.3
+    pixels = grid_by_name("published", 257)
+    frame = intensity(system, pixels)
+    structure = solve(frame, FrameGeometry(pixels.shape, pixels.beam_center), pixels.pitch)
+    assert structure.certificate is Certificate.SOLVED, structure.reason
+    assert largest_difference(disks_of(structure), truth_of(system)) < 0.01
+
+
 @pytest.mark.parametrize("grid", ["quadrant", "centered", "published"])
 @pytest.mark.parametrize("photons", [1e6, 1e5])
 def test_counts(photons: float, grid: str) -> None:

@@ -40,6 +40,13 @@ LOOKS: dict[str, Any] = {
 }
 
 
+WRAPPED = ".tabulator-cell { height: auto !important; white-space: normal !important; }"
+"""Style of a table whose cells take as many lines as they need."""
+
+SAMPLE_WIDTH = 40
+"""Characters of a sample's name in the list of runs."""
+
+
 class _Pages:
     """Two buttons and what stands between them."""
 
@@ -83,13 +90,14 @@ class RunTable:
         self.narrowed.param.watch(lambda event: setattr(self._pages, "number", 0), "value")
         self._table = pn.widgets.Tabulator(
             pd.DataFrame(columns=["scan", "started", "plan", "frames", "lowest"]),
-            widths={"scan": "13%", "started": "20%", "plan": "27%", "frames": "19%", "lowest": "21%"},
+            widths={"scan": "12%", "started": "17%", "plan": "32%", "frames": "19%", "lowest": "20%"},
+            formatters={"plan": {"type": "textarea"}, "started": {"type": "textarea"}},
             text_align={"frames": "right", "lowest": "right", "scan": "right"},
             header_tooltips={
                 "frames": "results so far; * marks runs with flagged frames, + runs in progress",
                 "lowest": "the lowest confidence of the run's labels",
             },
-            **LOOKS,
+            **LOOKS | {"stylesheets": [*LOOKS["stylesheets"], WRAPPED]},
         )
         self._table.on_click(self._clicked)
         self.panel = pn.Column(self.narrowed, self._table, self._pages.row, sizing_mode="stretch_width")
@@ -127,10 +135,15 @@ def _run_cells(row: RunRow) -> tuple[str, str, str, str, str]:
     return (
         "" if row.scan_id is None else str(row.scan_id),
         time.strftime("%H:%M" if today else "%b %d %H:%M", started),
-        row.plan + (f", {row.sample}" if row.sample else ""),
+        _plan_and_sample(row).replace("_", "_\u200b"),  # where the line may break
         frames,
         "" if row.min_confidence is None else f"{row.min_confidence:.0%}",
     )
+
+
+def _plan_and_sample(row: RunRow) -> str:
+    sample = row.sample if len(row.sample) <= SAMPLE_WIDTH else f"{row.sample[: SAMPLE_WIDTH - 1]}…"
+    return ", ".join(filter(None, (row.plan, sample)))
 
 
 class FrameTable:
