@@ -20,6 +20,7 @@ from ophyd import Signal
 
 from speckle_plugin.store import RunSaver, TiledStore
 from speckle_plugin.store.write.journal import read_journal
+from tests.testing import documents_of
 
 FRAMES = np.arange(9 * 40 * 50, dtype=np.uint16).reshape(9, 40, 50)
 
@@ -292,3 +293,31 @@ def test_arrays_of_odd_shapes_in_events(
     assert list(run["primary/internal"].read()["seq_num"]) == [1]
     if 0 not in shape:
         np.testing.assert_array_equal(run["primary/det"].read()[0], value)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq_num": "two"},
+        {"timestamps": None},
+        {"data": None},
+        {"data": {"y": 1.0}, "timestamps": {"y": 1.0}},
+    ],
+)
+def test_an_event_that_is_malformed(
+    store: TiledStore, saver: RunSaver, at: int, change: dict[str, Any]
+) -> None:
+    """The first of a stream is held against its schema, a later one fails in the writer: both are told."""
+    uid, events = str(uuid.uuid4()), 0
+    for name, doc in documents_of(uid, [1, 2, 3]):
+        if name == "event":
+            if events == at:
+                doc |= change
+            events += 1
+        saver(name, doc)
+        saver.flush()
+    assert f"the run {uid} could not be saved in Tiled" in saver.failures[uid]
+    journal = store.journal_directory / f"{uid}.jsonl"
+    assert [name for name, _ in read_journal(journal)].count("event") == 3
+    journal.unlink()  # the store is shared with other tests

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
-from bluesky_tiled_plugins.writing.tiled_writer import RunNormalizer
 
 from speckle_plugin.schema import STRUCTURE_SUMMARY, SUMMARY
 from speckle_plugin.store.server.upstream.batched_run_writer import BatchedRunWriter, column_types
+from speckle_plugin.store.server.upstream.checked_documents import FirstsChecked
 from speckle_plugin.store.write.storable import Storable
 
 __all__ = ["ResultStreamWriter", "TiledRunWriter"]
@@ -33,7 +33,7 @@ class TiledRunWriter:
     def __init__(self, runs: CatalogOfBlueskyRuns) -> None:
         self._writer = BatchedRunWriter(runs.include_data_sources())
         self._storable = Storable()
-        self._normalizer = RunNormalizer()
+        self._normalizer = FirstsChecked()
         self._normalizer.subscribe(self._writer)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class ResultStreamWriter:
         self._run = run
         self._writer = BatchedRunWriter(run.base)
         self._writer.root_node = run.base
-        self._normalizer = RunNormalizer()
+        self._normalizer = FirstsChecked()
         self._normalizer.subscribe(self._writer)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
