@@ -175,6 +175,34 @@ def test_words_and_figure_of_another_run_come_together(
     assert set(seen) <= {("old", FRAMES), ("none", 0), ("new", 0), ("new", 3)}, seen
 
 
+FRAMES_SAMPLED = f"""() => {{
+  const text = {TEXT}
+  window.frames_seen = []
+  setInterval(() => {{
+    const said = text()
+    const drawn = Bokeh.documents[0].get_model_by_name("frame").title.text.match(/Frame (\\d+)/)
+    const line = said.match(/det_image, frame (\\d+)/)
+    if (drawn && line) window.frames_seen.push([drawn[1], line[1]].map(Number))
+  }}, 5)
+}}"""
+
+
+def test_line_and_figure_of_another_frame_come_together(
+    store: TiledStore, run_engine: RunEngine, shown: Shown, open_page: Callable[..., Any]
+) -> None:
+    uid = measure(run_engine, store, FRAMES)
+    page = open_page(f"{shown.url}&run={uid}")
+    wait_for(page, rf"Frame {FRAMES - 1} ")
+    page.evaluate(FRAMES_SAMPLED)
+    for frame in range(3):
+        place = page.evaluate(PLACE_OF, ["run", -1 + 2 * frame / (FRAMES - 1), 7])
+        page.mouse.click(*place)
+        wait_for(page, rf"Frame {frame} \(")
+        page.wait_for_timeout(300)
+    seen = {tuple(pair) for pair in page.evaluate("() => window.frames_seen")}
+    assert {(n, n) for n in (0, 1, 2, FRAMES - 1)} == seen
+
+
 def page_length(page: Any) -> int:
     return int(page.evaluate(DATA_OF, "run")["length"])
 

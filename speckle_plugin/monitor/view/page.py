@@ -316,7 +316,11 @@ class Page:
         """Draw at once what another thread has ready, if the page is still open."""
         context = self._document.session_context
         if context is not None and not context.destroyed:
-            self._document.add_next_tick_callback(self._take_frame)
+            self._document.add_next_tick_callback(self._draw_frame)
+
+    def _draw_frame(self) -> None:
+        with self._as_one_message():
+            self._take_frame()
 
     def _take_frame(self) -> None:
         if self._reading is None or not self._reading.done():

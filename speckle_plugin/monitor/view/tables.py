@@ -89,9 +89,9 @@ class RunTable:
         self.narrowed = pn.widgets.Select(options=list(FILTERS), margin=(2, 2), sizing_mode="stretch_width")
         self.narrowed.param.watch(lambda event: setattr(self._pages, "number", 0), "value")
         self._table = pn.widgets.Tabulator(
-            pd.DataFrame(columns=["scan", "started", "plan", "frames", "lowest"]),
-            widths={"scan": "12%", "started": "17%", "plan": "32%", "frames": "19%", "lowest": "20%"},
-            formatters={"plan": {"type": "textarea"}, "started": {"type": "textarea"}},
+            pd.DataFrame(columns=["scan", "start", "plan", "frames", "lowest"]),
+            widths={"scan": "13%", "start": "17%", "plan": "31%", "frames": "19%", "lowest": "20%"},
+            formatters={"plan": {"type": "textarea"}, "start": {"type": "textarea"}},
             text_align={"frames": "right", "lowest": "right", "scan": "right"},
             header_tooltips={
                 "frames": "results so far; * marks runs with flagged frames, + runs in progress",
@@ -113,7 +113,7 @@ class RunTable:
             self._page = page
             self._table.value = pd.DataFrame(
                 [_run_cells(row) for row in page.rows],
-                columns=["scan", "started", "plan", "frames", "lowest"],
+                columns=["scan", "start", "plan", "frames", "lowest"],
             )
             self._pages.tell(page.number, PAGE, page.total, "runs")
             self._chosen = ""
