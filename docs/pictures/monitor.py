@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
     parser.add_argument("--only", choices=["map", "line", "time"], help="one picture only")
     parser.add_argument("--points", type=int, default=12, help="positions along each side of the map")
+    parser.add_argument("--exposure", type=float, default=0.1, help="seconds; more where the network is slow")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, session_in(Path(folder) / "data") as session:
         with monitor_of(Path(folder) / "data") as url, sync_playwright() as driver:
@@ -50,7 +51,7 @@ def main() -> None:
             browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
             for name in PICTURES if options.only is None else [options.only]:
                 pages = {width: open_page(browser, url, width) for width in HEIGHTS}
-                running = PICTURES[name](session, list(pages.values()), options.points)
+                running = PICTURES[name](session, list(pages.values()), options.points, options.exposure)
                 for width, page in pages.items():
                     save(
                         page,
@@ -96,7 +97,7 @@ def monitor_of(data: Path) -> Iterator[str]:
             running.terminate()
 
 
-def detector_in(session: Session, photons: float | None = 1e6, **settings: Any) -> Any:
+def detector_in(session: Session, exposure: float) -> Any:
     """Make a detector with photon noise over a sample of patches."""
     sample_map = SampleMap("patches", seed=SEED, parts=12)
     sample = SpeckleSample(name="sample", sample_map=sample_map, family="poly", seed=SEED)
@@ -104,24 +105,23 @@ def detector_in(session: Session, photons: float | None = 1e6, **settings: Any) 
         name="det",
         sample=sample,
         data_directory=session.store.frames_directory,
-        exposure_time=0.1,
-        response=DetectorResponse(photons=photons),
+        exposure_time=exposure,
+        response=DetectorResponse(photons=1e6),
         seed=SEED,
-        **settings,
     )
 
 
-def on_map(session: Session, pages: list[Page], points: int) -> threading.Thread:
+def on_map(session: Session, pages: list[Page], points: int, exposure: float) -> threading.Thread:
     """Have the pages show a grid scan that is two thirds through."""
-    det = detector_in(session)
+    det = detector_in(session, exposure)
     axes = (det.sample.y, -1, 1, points, det.sample.x, -1, 1, points)
     plan = classify_grid_scan([det], *axes, snake_axes=True, md={"sample": "patches of disks", "user": "ada"})
     return measure(session, plan, pages, points * points * 2 // 3)
 
 
-def on_line(session: Session, pages: list[Page], points: int) -> threading.Thread:
+def on_line(session: Session, pages: list[Page], points: int, exposure: float) -> threading.Thread:
     """Have the pages show a scan along x that has ended."""
-    det = detector_in(session)
+    det = detector_in(session, exposure)
     plan = bp.scan([det], det.sample.x, -1, 1, 2 * points, md={"sample": "wedge"})
     running = measure(session, plan, pages, 2 * points)
     running.join()
@@ -130,9 +130,9 @@ def on_line(session: Session, pages: list[Page], points: int) -> threading.Threa
     return running
 
 
-def in_time(session: Session, pages: list[Page], points: int) -> threading.Thread:
+def in_time(session: Session, pages: list[Page], points: int, exposure: float) -> threading.Thread:
     """Have the pages show frames without a position, the last of them explained."""
-    det = detector_in(session)
+    det = detector_in(session, exposure)
     running = measure(session, bp.count([det], points, delay=0.2), pages, points)
     running.join()
     for page in pages:
@@ -193,7 +193,7 @@ EXPLAINED = """() => {
 }"""
 
 
-PICTURES: dict[str, Callable[[Session, list[Page], int], threading.Thread]] = {
+PICTURES: dict[str, Callable[[Session, list[Page], int, float], threading.Thread]] = {
     "map": on_map,
     "line": on_line,
     "time": in_time,
