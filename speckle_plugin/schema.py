@@ -256,6 +256,8 @@ class Flag(StrEnum):
     """Other noise than that of photons, a background, or saturation."""
     ODD_SHAPE = "odd_shape"
     """No disks, or disks of other radii."""
+    ODD_MASK = "odd_mask"
+    """A beam stop or mask hides more around the beam than the network can miss."""
     CENTER_DISAGREES = "center_disagrees"
     """The detector's frames show the beam elsewhere than where it was taken."""
     HOT_PIXELS = "hot_pixels"
@@ -277,6 +279,7 @@ ODD_IN: dict[Flag, str] = {
     Flag.ODD_CONTRAST: "less contrast than coherent light gives: blur, motion, or partial coherence",
     Flag.ODD_NOISE: "other noise than that of photons, a background, or saturation",
     Flag.ODD_SHAPE: "no disks, or disks of radii that the network does not know",
+    Flag.ODD_MASK: "a beam stop or mask hides more around the beam than the network can miss",
 }
 """Flags beside `out_of_distribution`: in what a frame is odd; the first two say that a distance spoke."""
 

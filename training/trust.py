@@ -28,6 +28,7 @@ from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
+    LEAST_DEVIATION,
     STEEPNESS,
     group_of,
     inputs_of,
@@ -68,7 +69,6 @@ LAYERS = (128, 64)
 DECAY = 0.3
 EPOCHS = 30
 RANK = 32
-LEAST_DEVIATION = 1e-3
 LEAST_SPAN = 1e-3
 LEAST_FOR_LIMITS = 100
 """Known frames for limits of their own."""
@@ -295,8 +295,9 @@ def _scale(statistics: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
     groups = [statistics[counted == kind] for kind in (False, True)]
     if min(len(group) for group in groups) < 2 * HELD_OUT:  # a recipe without photon noise
         groups = [statistics, statistics]
-    means = np.stack([group.mean(axis=0) for group in groups])
-    return means, np.stack([group.std(axis=0) + LEAST_DEVIATION for group in groups])
+    seen = [np.ma.masked_invalid(group) for group in groups]  # NaN where a mask leaves no pixels
+    means = np.stack([group.mean(axis=0).filled(0.0) for group in seen])
+    return means, np.stack([group.std(axis=0).filled(0.0) + LEAST_DEVIATION for group in seen])
 
 
 def _limits(scores: NDArray[np.float64], middles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -53,6 +53,7 @@ REMEDIES = {
     Flag.ODD_CONTRAST: "does the sample or the beam move, is the beam less coherent than thought?",
     Flag.ODD_NOISE: "look at background, exposure and dark frames",
     Flag.ODD_SHAPE: "these may be no disks: have the frame solved (speckle solve)",
+    Flag.ODD_MASK: "take a smaller beam stop, or have the frame solved (speckle solve)",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from simulated_devices import (
+    DetectorResponse,
     DiskSystem,
     World,
+    centered,
     draw_intensity,
     draw_system,
     grid_by_name,
@@ -37,6 +40,7 @@ from speckle_plugin.network.trust.calibration import possible_classes
 from speckle_plugin.network.trust.kernels import neighbour_outliers, zone_sums
 from speckle_plugin.network.trust.statistics import NO_COUNTS, STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
+from speckle_plugin.scattering import PixelGrid
 from speckle_plugin.schema import Flag
 from training.evaluation.unknowns import unknown_frames
 from training.frames import balanced_set
@@ -154,7 +158,10 @@ def test_a_masked_defect_does_not_count() -> None:
 def test_statistics_are_numbers_whatever_stands_outside_of_the_crop(value: float) -> None:
     broken = frame(1e6).copy()
     broken[200, 210] = value
-    assert all(np.isfinite(part).all() for part in statistics(broken).values())
+    found, whole = statistics(broken), statistics(frame(1e6))
+    for name, part in found.items():  # no number is where the centre is blocked, in any frame
+        np.testing.assert_array_equal(np.isfinite(part), np.isfinite(whole[name]))
+        assert np.isfinite(part).sum() >= part.size - 6
 
 
 @pytest.mark.parametrize(
@@ -201,6 +208,40 @@ def test_known_frames_pass(name: str) -> None:
     drawn = list(balanced_set(recipe, 2, SEED, "test"))
     flagged = [classifier(name).label([d.frame], d.geometry)[0].flags for d in drawn]
     assert sum(Flag.OUT_OF_DISTRIBUTION in flags for flags in flagged) <= 3  # of 38; 1 % are expected
+
+
+def beam_stop(grid: PixelGrid, half: int) -> FrameGeometry:
+    mask = np.zeros(grid.shape, bool)
+    row, column = (round(place) for place in grid.beam_center)
+    mask[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1] = True
+    return FrameGeometry(grid.shape, grid.beam_center, mask)
+
+
+@pytest.mark.parametrize("photons", [None, 1e6, 1e5])
+@pytest.mark.parametrize("half", [0, 6, 9])
+def test_a_whole_frame_with_a_beam_stop_passes(photons: float | None, half: int) -> None:
+    """The network misses so much of the centre without harm; both quadrants are judged as one frame."""
+    grid = centered()
+    assert share_flagged(grid, beam_stop(grid, half), photons) <= 0.1
+
+
+@pytest.mark.parametrize("make_grid", [quadrant, centered])
+def test_a_beam_stop_that_hides_too_much_is_named(make_grid: Callable[[], PixelGrid]) -> None:
+    grid = make_grid()
+    assert share_flagged(grid, beam_stop(grid, 10), 1e6, Flag.ODD_MASK) == 1.0
+    assert share_flagged(grid, beam_stop(grid, 9), 1e6, Flag.ODD_MASK) == 0.0
+
+
+def share_flagged(
+    grid: PixelGrid, geometry: FrameGeometry, photons: float | None, flag: Flag = Flag.OUT_OF_DISTRIBUTION
+) -> float:
+    rng = np.random.default_rng(SEED)
+    flagged = []
+    for number in range(2, 21):
+        ideal = intensity(draw_system("poly", number, rng), grid)
+        seen = DetectorResponse(photons=photons).respond(ideal, rng)
+        flagged.append(flag in classifier("quadrant").label([seen], geometry)[0].flags)
+    return float(np.mean(flagged))
 
 
 @pytest.mark.parametrize(

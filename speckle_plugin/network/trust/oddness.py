@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network.feature_statistics import FeatureStatistics
+from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.schema import Flag
 
 __all__ = ["Look", "Oddness", "Verdict", "log_probabilities"]
@@ -27,11 +28,25 @@ FARTHEST = 6.0
 STEEPNESS = np.array([4.0, 4.0, 1.0])
 """Of the scores of features, statistics and perceptron, beside that from the middle to the limit."""
 
+LEAST_DEVIATION = 1e-3
+"""Added to all deviations of statistics; those that are the same for all known frames have no other."""
+
 FEWEST = 2
 """Classes that have limits of their own."""
 
+MOST_UNSEEN = 8
+"""Statistics that known frames have and a mask may leave no pixels for: two bands and a zone about the beam.
+Where it hides more, labels are worse (docs/how-to/masks-and-center.md)."""
+
+HIDDEN = 2.0
+"""Score of a frame of which more is hidden."""
+
 COUNTED = 1
 """Place, among the statistics, of whether a frame is one of counts: such frames are standardized apart."""
+
+
+SYMMETRY = slice(sum(STATISTICS.values()) - STATISTICS["symmetry"], sum(STATISTICS.values()))
+"""Places of the last group of the statistics: how alike the two copies of pixels are."""
 
 
 class Look(NamedTuple):
@@ -113,7 +128,15 @@ class Oddness:
             kind if of[2] > 1 else (Flag.ODD_FEATURES, Flag.ODD_STATISTICS, kind)[int(of.argmax())]
             for kind, of in zip(named, detectors, strict=True)
         )
-        return Verdict(detectors.max(axis=1), flags, detectors, inputs)
+        hidden = self._unseen(look.statistics) > MOST_UNSEEN
+        score = np.where(hidden, np.maximum(detectors.max(axis=1), HIDDEN), detectors.max(axis=1))
+        flags = tuple(Flag.ODD_MASK if of_mask else flag for of_mask, flag in zip(hidden, flags, strict=True))
+        return Verdict(score, flags, detectors, inputs)
+
+    def _unseen(self, statistics: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Count the statistics that frames lack and known frames have, shape (N,)."""
+        varies = self.deviations.max(axis=0) > 2.0 * LEAST_DEVIATION
+        return np.asarray((np.isnan(statistics) & varies).sum(axis=1))
 
 
 def scale(
@@ -140,9 +163,16 @@ def group_of(logits: NDArray[np.floating]) -> NDArray[np.intp]:
 def standardize(
     statistics: NDArray[np.float32], means: NDArray[np.float32], deviations: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Give statistics in standard deviations of known frames of their kind, with counts or without."""
+    """Give statistics in standard deviations of known frames of their kind, with counts or without.
+
+    What a frame has no pixels for says nothing: it is in the middle. So is the symmetry, if the known frames
+    had one copy of each pixel only.
+    """
     kind = (statistics[:, COUNTED] > 0.5).astype(np.intp)
-    return np.clip((statistics - means[kind]) / deviations[kind], -FARTHEST, FARTHEST).astype(np.float32)
+    standardized = np.nan_to_num((statistics - means[kind]) / deviations[kind], nan=0.0)
+    if deviations[:, SYMMETRY].max() < 2.0 * LEAST_DEVIATION:
+        standardized[:, SYMMETRY] = 0.0
+    return np.clip(standardized, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 def novelty(look: Look, features: FeatureStatistics | None) -> NDArray[np.float64]:

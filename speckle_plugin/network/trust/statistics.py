@@ -2,7 +2,7 @@
 
 They are taken from the quadrants that the network sees, but of a larger range of k where the frame has it.
 None depends on the scale of the intensity. Counts of photons are known by their steps, whatever the gain:
-then photon noise is allowed for.
+then photon noise is allowed for. What a mask leaves no pixel for, as a beam stop does near the beam, is NaN.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class View:
         Rings about other places of the beam.
     line_counts : tuple of two arrays, shape (rows,)
         Pixels of each row and column that are compared.
+    unseen : array of bool, shape (sum of `STATISTICS`,)
+        Statistics of bands and zones without a pixel.
     """
 
     quadrant: Quadrant
@@ -90,6 +92,7 @@ class View:
     sine: NDArray[np.float32]
     candidates: NDArray[np.int16]
     line_counts: tuple[NDArray[np.float64], ...]
+    unseen: NDArray[np.bool_]
 
 
 def range_of(geometry: FrameGeometry, settings: Preprocessing) -> int | None:
@@ -139,6 +142,21 @@ def _view(quadrant: Quadrant) -> View:
         np.sin(angle).astype(np.float32),
         np.rint(candidates).astype(np.int16),
         tuple(quadrant.valid[FIRST_LINE:, FIRST_LINE:].sum(axis=1 - axis, dtype=float) for axis in (0, 1)),
+        _unseen(np.bincount(band, counts, BANDS), np.bincount(of_pixels[quadrant.valid], minlength=ZONES)),
+    )
+
+
+def _unseen(per_band: NDArray[Any], per_zone: NDArray[Any]) -> NDArray[np.bool_]:
+    of_zones = {"contrast": 3, "angles": 3, "slopes": 2}
+    return np.concatenate(
+        [
+            per_band == 0
+            if name == "profile"
+            else np.repeat(per_zone == 0, of_zones[name])
+            if name in of_zones
+            else np.zeros(count, bool)
+            for name, count in STATISTICS.items()
+        ]
     )
 
 
@@ -157,25 +175,45 @@ def frame_statistics(
     Returns
     -------
     array, shape (sum of `STATISTICS`,), float32
+        NaN where a view has no pixel for it.
     """
     # Pixels that the network does not see may hold anything.
     with np.errstate(all="ignore"):
-        found = [_of_view(frame, given, view) for given, view in zip(inputs, views, strict=False)]
-        mean = np.asarray(np.mean(found, axis=0, dtype=np.float64))
-        return np.nan_to_num(mean, nan=0.0, posinf=LARGEST, neginf=-LARGEST).astype(np.float32)
+        values = [_values(frame, view) for view in views]
+        sums = [kernels.pixel_sums(v, view.ring) for v, view in zip(values, views, strict=True)]
+        # One answer for all views: by chance a frame without noise looks like counts in one of them.
+        counted = all(
+            of_view[-1] < 0.002 * view.places.size for of_view, view in zip(sums, views, strict=True)
+        )
+        found = [
+            _of_view(frame, given, view, of_view, its_sums, counted)
+            for given, view, of_view, its_sums in zip(inputs, views, values, sums, strict=False)
+        ]
+        mean = np.nan_to_num(np.mean(found, axis=0), nan=0.0, posinf=LARGEST, neginf=-LARGEST)
+        mean[np.any([view.unseen for view in views], axis=0)] = np.nan
+        return mean.astype(np.float32)
 
 
-def _of_view(frame: NDArray[Any], given: NDArray[np.float32], view: View) -> NDArray[np.float64]:
-    ring = view.ring
-    values = np.zeros(ring.shape, np.float32)
+def _values(frame: NDArray[Any], view: View) -> NDArray[np.float32]:
+    values = np.zeros(view.ring.shape, np.float32)
     pixels = view.quadrant.average(frame)
     if pixels.size == values.size:
-        values = pixels.reshape(ring.shape)
-    else:
-        values.reshape(-1)[view.places] = pixels
-    total = float(pixels.size)
-    least, most, negative, zero, largest, fractions = kernels.pixel_sums(values, ring)
-    counted = fractions < 0.002 * total
+        return pixels.reshape(view.ring.shape)
+    values.reshape(-1)[view.places] = pixels
+    return values
+
+
+def _of_view(
+    frame: NDArray[Any],
+    given: NDArray[np.float32],
+    view: View,
+    values: NDArray[np.float32],
+    pixel_sums: tuple[float, float, int, int, int, int],
+    counted: bool,
+) -> NDArray[np.float64]:
+    ring = view.ring
+    total = float(view.places.size)
+    least, most, negative, zero, largest, fractions = pixel_sums
     unit = float(least) if counted else 0.0
     rings = view.counts.size
     sums = kernels.ring_sums(values, ring, rings)
