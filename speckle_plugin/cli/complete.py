@@ -207,4 +207,6 @@ def _tell(outcomes: list[Completion], without_label: dict[str, int]) -> None:
                 "and keep their label"
             )
         if outcome.problem:
-            remark(f"why, of the first such frame of the run {outcome.run_uid[:8]}: {outcome.problem}")
+            uid = outcome.run_uid[:8]
+            remark(f"why, of the first such frame of the run {uid}: {outcome.problem}")
+            remark(f"when that is mended, have these frames tried again: speckle complete {uid}")

@@ -60,7 +60,9 @@ def explain(
     run: Annotated[
         str | None,
         typer.Option(
-            metavar="UID", help="A stored run, instead of a file; see: speckle query.", show_default=False
+            metavar="RUN",
+            help="A stored run, instead of a file: its uid or its beginning, scan id, or last.",
+            show_default=False,
         ),
     ] = None,
     data: DataOption = DEFAULT_DATA,
@@ -102,7 +104,7 @@ def explain(
     if out is None and arrays is None:
         raise ValueError("nothing to make: give --out PICTURE.png, --arrays FILE.npz, or both")
     if (file is None) == (run is None):
-        raise ValueError("give either a file of frames or --run UID with --data or --server")
+        raise ValueError("give either a file of frames or --run RUN with --data or --server")
     from speckle_plugin.network import find_bundle
     from speckle_plugin.network.choosing import bundle_for
     from speckle_plugin.preprocessing import FrameGeometry, view_shape
@@ -202,7 +204,7 @@ def _from_run(
     from speckle_plugin.cli.stored_frame import read_stored_frame
 
     with open_store(data, server) as store:
-        stored = read_stored_frame(store.runs, run, frame_index, image_key)
+        stored = read_stored_frame(store, run, frame_index, image_key)
     as_stored = (stored.pixels.shape[0], stored.pixels.shape[1])
     turned_shape = stored.orientation.turn_shape(as_stored)
     center, k_step = replace(beam, orientation="as-stored").stated(turned_shape)

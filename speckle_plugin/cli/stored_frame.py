@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from speckle_plugin.cli.console import remark
+from speckle_plugin.cli.named_runs import named_runs
 from speckle_plugin.preprocessing import Correction
 from speckle_plugin.preprocessing.orientation import Orientation
 from speckle_plugin.store import StoredRun
 
 if TYPE_CHECKING:
-    from bluesky_tiled_plugins import CatalogOfBlueskyRuns
-
+    from speckle_plugin.store import Store
     from speckle_plugin.store.read.images import StoredImages
 
 __all__ = ["StoredFrame", "read_stored_frame"]
@@ -46,16 +46,14 @@ class StoredFrame:
     correction: Correction | None = None
 
 
-def read_stored_frame(
-    runs: CatalogOfBlueskyRuns, uid: str, frame_index: int, image_key: str | None = None
-) -> StoredFrame:
+def read_stored_frame(store: Store, name: str, frame_index: int, image_key: str | None = None) -> StoredFrame:
     """Read a frame of a run, classified or not.
 
     Parameters
     ----------
-    runs : CatalogOfBlueskyRuns
-    uid : str
-        Of the run, or as much of its beginning as tells it from others.
+    store : Store
+    name : str
+        Of the run: its uid or as much of its beginning as tells it from others, its scan id, or ``last``.
     frame_index : int
         Counted from 0 over all frames of the image key.
     image_key : str, optional
@@ -66,10 +64,8 @@ def read_stored_frame(
     ValueError
         If there is no such run, key or frame.
     """
-    try:
-        stored = StoredRun(runs[uid])
-    except KeyError as error:
-        raise ValueError(f"no stored run has the uid {uid}: speckle query lists the runs") from error
+    (run,) = named_runs(store, [name])
+    stored = StoredRun(run)
     images = stored.choose_images(image_key)
     detector = images.describe(stored.settings)
     (pixels,) = images.read([frame_index])

@@ -68,10 +68,13 @@ def test_a_frame_of_a_stored_run(data_directory: Path, tmp_path: Path) -> None:
             ((uid, 99), "there are 4 frames, none with index 99"),
             ((uid, 0, "other"), "no image key 'other': choose by `image_key` among det_image"),
             (("nowhere", 0), "no stored run has the uid nowhere"),
+            (("99", 0), "no stored run has the scan id 99"),
         ]
+        for name in (uid, "1", "last"):
+            assert read_stored_frame(session.store, name, 2).run_uid == uid
         for arguments, message in wrong:
             with pytest.raises(ValueError, match=message):
-                read_stored_frame(session.catalog, *arguments)
+                read_stored_frame(session.store, *arguments)
 
 
 @pytest.mark.parametrize("kind", ["npz", "compressed", "single", "h5"])

@@ -182,7 +182,7 @@ def test_dark_frames_are_subtracted(
     assert list(raw["disk_number"]) != list(NUMBERS)
     assert_labels_are_right(run, classifier)
     # What `speckle explain --run` shows is what was labelled.
-    stored = read_stored_frame(store.runs, run.start["uid"], 1)
+    stored = read_stored_frame(store, run.start["uid"], 1)
     assert stored.correction is not None
     np.testing.assert_allclose(stored.correction(stored.pixels), frames[1])
     monitor = Monitor(store)

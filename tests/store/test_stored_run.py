@@ -250,7 +250,7 @@ def test_all_who_read_a_run_see_the_same_frames(
 
     # The command line.
     for key, count in counts.items():
-        chosen = read_stored_frame(store.runs, stored.uid, count - 1, key)
+        chosen = read_stored_frame(store, stored.uid, count - 1, key)
         assert chosen.pixels.tobytes() == pixels[key][-1].tobytes()
         assert chosen.beam_center == (0.0, 0.0)  # the session's, or the detector's own
 

@@ -216,6 +216,8 @@ def test_a_folder_that_is_not_served(
             shown = CliRunner().invoke(app, [*command, "--data", str(data_directory)])
             assert "in the setting frame_folders" in " ".join(shown.output.split()), command
             assert "Traceback" not in shown.output and "http" not in shown.output, command
+            tried_again = f"tried again: speckle complete {uid[:8]}" in shown.output
+            assert tried_again == (command[0] == "complete")
     assert wait_until_ended(data_directory, 60)
     monkeypatch.setenv("SPECKLE_FRAME_FOLDERS", str(tmp_path / "elsewhere"))
     out = tmp_path / "sevens.h5"
