@@ -60,7 +60,10 @@ def replay(path: str | os.PathLike[str], runs: CatalogOfBlueskyRuns) -> dict[str
             try:
                 outcome[file.stem] = _replay_one(file, runs)
             except Exception as error:
-                logger.exception("the journal %s could not be replayed", file)
+                why = f"{type(error).__name__}: {error}"
+                # The traceback is for a bug report: who replays is told the outcome.
+                told = error if logger.isEnabledFor(logging.DEBUG) else None
+                logger.error("the journal %s could not be replayed: %s", file, why, exc_info=told)
                 outcome[file.stem] = f"failed: {error}"
             else:
                 file.unlink()
