@@ -321,3 +321,38 @@ def test_an_event_that_is_malformed(
     journal = store.journal_directory / f"{uid}.jsonl"
     assert [name for name, _ in read_journal(journal)].count("event") == 3
     journal.unlink()  # the store is shared with other tests
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_frames_of_no_stated_shape_do_not_cost_the_run(
+    store: TiledStore, saver: RunSaver, caplog: pytest.LogCaptureFixture, streamed: bool
+) -> None:
+    uid = str(uuid.uuid4())
+    resource = {
+        "uid": f"sr-{uid}",
+        "data_key": "det_image",
+        "mimetype": "application/x-hdf5",
+        "parameters": {},
+    }
+    for name, doc in documents_of(uid, [1, 2], store.frames_directory):
+        if name == "descriptor":
+            doc["data_keys"]["det_image"]["shape"] = [None, None]
+        if streamed and name in ("resource", "datum"):
+            continue
+        if streamed and name == "event":
+            del doc["data"]["det_image"], doc["timestamps"]["det_image"], doc["filled"]["det_image"]
+        saver(name, doc)
+        if streamed and name == "descriptor":
+            saver("stream_resource", {**resource, "run_start": uid, "uri": "file://localhost/nowhere.h5"})
+            datum = {
+                "uid": f"{resource['uid']}/0",
+                "stream_resource": resource["uid"],
+                "descriptor": doc["uid"],
+            }
+            ranges = {"indices": {"start": 0, "stop": 2}, "seq_nums": {"start": 1, "stop": 3}}
+            saver("stream_datum", datum | ranges)
+    assert not saver.failures
+    run = store.runs[uid]
+    assert list(run["primary/internal"].read()["x"]) == [0, 1]
+    assert run.metadata["stop"]["exit_status"] == "success"
+    assert [r.message for r in caplog.records if "det_image are not saved in Tiled" in r.message] != []

@@ -6,6 +6,7 @@ documents as they came, so that a later version may do better.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ import event_model
 from speckle_plugin.store.write.eiger import EigerSeries
 
 __all__ = ["Storable"]
+
+logger = logging.getLogger(__name__)
 
 Document = tuple[str, dict[str, Any]]
 
@@ -34,6 +37,8 @@ class Storable:
       regardless of case. `DET` beside `det` becomes `DET_2`.
     - A leading dimension of 0, as cameras describe that were not told their number of images, becomes 1.
     - Values without any element, of a shape such as (64, 64, 0), are left out.
+    - So are references to frames whose data key does not state their shape, such as (None, None): Tiled can't
+      hold them. The log says so, and the files stay.
     """
 
     def __init__(self) -> None:
@@ -41,7 +46,9 @@ class Storable:
         self._datums: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._named: dict[str, set[str]] = {}
         self._external: dict[str, set[str]] = {}
-        self._empty: dict[str, set[str]] = {}
+        self._left_out: dict[str, set[str]] = {}
+        self._unsized_keys: set[str] = set()
+        self._unsized_resources: set[str] = set()
         self._names: dict[str, dict[str, str]] = {}
 
     def __call__(self, name: str, doc: Any) -> Iterator[Document]:
@@ -62,6 +69,10 @@ class Storable:
             case "event_page":
                 for event in event_model.unpack_event_page(doc):
                     yield from self._event(event)
+            case "stream_resource" if doc["data_key"] in self._unsized_keys:
+                self._unsized_resources.add(doc["uid"])
+            case "stream_datum" if doc["stream_resource"] in self._unsized_resources:
+                pass
             case _:
                 yield name, dict(doc)
 
@@ -80,28 +91,40 @@ class Storable:
     def _descriptor(self, doc: Mapping[str, Any]) -> dict[str, Any]:
         uid, data_keys = doc["uid"], doc["data_keys"]
         self._external[uid] = {key for key, spec in data_keys.items() if "external" in spec}
-        self._empty[uid] = {
+        empty = {
             key
             for key, spec in data_keys.items()
             if key not in self._external[uid] and spec["dtype"] == "array" and 0 in (spec.get("shape") or ())
         }
+        unsized = {key for key in self._external[uid] if None in (data_keys[key].get("shape") or ())}
+        for key in unsized - self._unsized_keys:
+            logger.warning(
+                "the frames of %s are not saved in Tiled, since their data key states the shape %s: have the "
+                "detector state numbers. Their files stay, and all else of the run is saved",
+                key,
+                data_keys[key]["shape"],
+            )
+        self._unsized_keys |= unsized
+        self._left_out[uid] = empty | unsized
         self._names[uid] = names = _tell_apart(key for key in data_keys if key not in self._external[uid])
         described = {
             names.get(key, key): _of_one_frame(spec) if key in self._external[uid] else spec
             for key, spec in data_keys.items()
-            if key not in self._empty[uid]
+            if key not in self._left_out[uid]
         }
         objects = {
-            owner: [names.get(key, key) for key in keys if key not in self._empty[uid]]
+            owner: [names.get(key, key) for key in keys if key not in self._left_out[uid]]
             for owner, keys in doc.get("object_keys", {}).items()
         }
         return {**doc, "data_keys": described, **({"object_keys": objects} if "object_keys" in doc else {})}
 
     def _event(self, doc: Mapping[str, Any]) -> Iterator[Document]:
         uid, filled = doc["descriptor"], doc.get("filled", {})
-        left_out = set(self._empty.get(uid, ()))
+        left_out = set(self._left_out.get(uid, ()))
         for key in self._external.get(uid, set()) & doc["data"].keys():
             datum_id = doc["data"][key]
+            if key in left_out:
+                continue
             if filled.get(key) is True or not isinstance(datum_id, str):
                 continue
             named = self._named.setdefault(datum_id, set())
