@@ -129,7 +129,7 @@ class Oddness:
             for kind, of in zip(named, detectors, strict=True)
         )
         hidden = self._unseen(look.statistics) > MOST_UNSEEN
-        score = np.where(hidden, np.maximum(detectors.max(axis=1), HIDDEN), detectors.max(axis=1))
+        score = np.maximum(detectors.max(axis=1), np.where(hidden, HIDDEN, -np.inf))
         flags = tuple(Flag.ODD_MASK if of_mask else flag for of_mask, flag in zip(hidden, flags, strict=True))
         return Verdict(score, flags, detectors, inputs)
 

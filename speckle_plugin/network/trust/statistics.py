@@ -147,17 +147,10 @@ def _view(quadrant: Quadrant) -> View:
 
 
 def _unseen(per_band: NDArray[Any], per_zone: NDArray[Any]) -> NDArray[np.bool_]:
-    of_zones = {"contrast": 3, "angles": 3, "slopes": 2}
-    return np.concatenate(
-        [
-            per_band == 0
-            if name == "profile"
-            else np.repeat(per_zone == 0, of_zones[name])
-            if name in of_zones
-            else np.zeros(count, bool)
-            for name, count in STATISTICS.items()
-        ]
-    )
+    empty = {"profile": per_band == 0}
+    for name in ("contrast", "angles", "slopes"):
+        empty[name] = np.repeat(per_zone == 0, STATISTICS[name] // ZONES)
+    return np.concatenate([empty.get(name, np.zeros(count, bool)) for name, count in STATISTICS.items()])
 
 
 def frame_statistics(

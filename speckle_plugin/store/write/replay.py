@@ -62,8 +62,8 @@ def replay(path: str | os.PathLike[str], runs: CatalogOfBlueskyRuns) -> dict[str
             except Exception as error:
                 why = f"{type(error).__name__}: {error}"
                 # The traceback is for a bug report: who replays is told the outcome.
-                told = error if logger.isEnabledFor(logging.DEBUG) else None
-                logger.error("the journal %s could not be replayed: %s", file, why, exc_info=told)
+                wanted = logger.isEnabledFor(logging.DEBUG)
+                logger.error("the journal %s could not be replayed: %s", file, why, exc_info=wanted)
                 outcome[file.stem] = f"failed: {error}"
             else:
                 file.unlink()

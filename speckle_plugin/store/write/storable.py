@@ -47,8 +47,7 @@ class Storable:
         self._named: dict[str, set[str]] = {}
         self._external: dict[str, set[str]] = {}
         self._left_out: dict[str, set[str]] = {}
-        self._unsized_keys: set[str] = set()
-        self._unsized_resources: set[str] = set()
+        self._resource_keys: dict[str, str] = {}
         self._names: dict[str, dict[str, str]] = {}
 
     def __call__(self, name: str, doc: Any) -> Iterator[Document]:
@@ -69,10 +68,13 @@ class Storable:
             case "event_page":
                 for event in event_model.unpack_event_page(doc):
                     yield from self._event(event)
-            case "stream_resource" if doc["data_key"] in self._unsized_keys:
-                self._unsized_resources.add(doc["uid"])
-            case "stream_datum" if doc["stream_resource"] in self._unsized_resources:
-                pass
+            case "stream_resource":
+                self._resource_keys[doc["uid"]] = doc["data_key"]
+                yield name, dict(doc)
+            case "stream_datum":
+                key = self._resource_keys.get(doc["stream_resource"])
+                if key not in self._left_out.get(doc["descriptor"], ()):
+                    yield name, dict(doc)
             case _:
                 yield name, dict(doc)
 
@@ -97,14 +99,13 @@ class Storable:
             if key not in self._external[uid] and spec["dtype"] == "array" and 0 in (spec.get("shape") or ())
         }
         unsized = {key for key in self._external[uid] if None in (data_keys[key].get("shape") or ())}
-        for key in unsized - self._unsized_keys:
+        for key in unsized:
             logger.warning(
                 "the frames of %s are not saved in Tiled, since their data key states the shape %s: have the "
                 "detector state numbers. Their files stay, and all else of the run is saved",
                 key,
                 data_keys[key]["shape"],
             )
-        self._unsized_keys |= unsized
         self._left_out[uid] = empty | unsized
         self._names[uid] = names = _tell_apart(key for key in data_keys if key not in self._external[uid])
         described = {
@@ -121,10 +122,8 @@ class Storable:
     def _event(self, doc: Mapping[str, Any]) -> Iterator[Document]:
         uid, filled = doc["descriptor"], doc.get("filled", {})
         left_out = set(self._left_out.get(uid, ()))
-        for key in self._external.get(uid, set()) & doc["data"].keys():
+        for key in (self._external.get(uid, set()) - left_out) & doc["data"].keys():
             datum_id = doc["data"][key]
-            if key in left_out:
-                continue
             if filled.get(key) is True or not isinstance(datum_id, str):
                 continue
             named = self._named.setdefault(datum_id, set())

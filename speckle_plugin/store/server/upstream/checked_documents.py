@@ -1,9 +1,9 @@
 """The normalizer of bluesky-tiled-plugins, with fewer checks.
 
-That normalizer (2.0) holds each document against its JSON schema, in Python: 0.4 ms for an event and 0.2 ms
-for a reference to a frame, about a millisecond a frame in the process that measures. Documents of one stream
-have one maker: here the first event of a stream is checked, and the first reference to each file, and all
-other documents. It would end when that normalizer has an option for it.
+That normalizer (2.0) holds each document against its JSON schema, in Python and in the process that measures,
+some of them for each frame. Documents of one stream have one maker: here the first event of a stream is
+checked, and the first reference to each file, and all other documents. It would end when that normalizer has
+an option for it.
 
 Importing this module imports Tiled.
 """
