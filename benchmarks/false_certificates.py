@@ -1,8 +1,8 @@
 """Is a frame that is not of disks ever certified? Frames of many other kinds, and wrong geometries.
 
 Run it with ``python benchmarks/false_certificates.py --frames 2000 --out runs/structure``. Each frame becomes
-a line of JSON in ``false_certificates.jsonl``; a study that was interrupted goes on where it ended. Half of
-the frames are without noise, half have 10^5 photons.
+a line of JSON in ``false_certificates.jsonl``; a study that was interrupted goes on where it ended, and
+``--first`` divides one among several processes. Half of the frames are without noise, half have 10^5 photons.
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="frame to begin with; with an --out of its own")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--budget", type=float, default=2.0, help="seconds of processor time a frame")
     parser.add_argument("--out", type=Path, default=Path("runs/structure"))
@@ -164,7 +165,7 @@ def main() -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     names = list(KINDS)
     with path.open("a") as out:
-        for index in range(len(lines), options.frames):
+        for index in range(options.first + len(lines), options.first + options.frames):
             rng = np.random.default_rng([options.seed, index])
             kind = names[index % len(names)]
             grid_name = ("quadrant", "centered", "published")[index // len(names) % 3]

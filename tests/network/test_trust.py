@@ -37,7 +37,13 @@ from speckle_plugin.network.trust import (
     views_of,
 )
 from speckle_plugin.network.trust.calibration import possible_classes
-from speckle_plugin.network.trust.kernels import neighbour_outliers, zone_sums
+from speckle_plugin.network.trust.kernels import (
+    line_sums,
+    neighbour_outliers,
+    pixel_sums,
+    ring_sums,
+    zone_sums,
+)
 from speckle_plugin.network.trust.statistics import NO_COUNTS, STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from speckle_plugin.scattering import PixelGrid
@@ -123,17 +129,16 @@ def test_neighbours_are_compared_as_in_plain_words() -> None:
 
 def test_zones_are_summed_as_in_plain_words() -> None:
     rng = np.random.default_rng(1)
-    values = rng.exponential(2.0, (20, 20)).astype(np.float32)
-    ring = np.sort(rng.integers(0, 6, (20, 20)), axis=1).astype(np.int16)
-    zone = np.arange(6) // 2
-    starts = np.stack([np.searchsorted(zone[row], np.arange(4)) for row in ring])
-    ring[rng.random(ring.shape) < 0.2] = -1
+    values = rng.exponential(2.0, 320).astype(np.float32)
+    ring = np.sort(rng.integers(0, 6, values.size))
+    starts, zones = np.searchsorted(ring, np.arange(7)), np.array([0, 2, 4, 6])
     mean, slope = rng.uniform(1, 3, 6), rng.normal(size=6)
-    angle = rng.uniform(0, 1.5, (20, 20))
+    angle = rng.uniform(0, 1.5, values.size)
     cosine, sine = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-    found = zone_sums(values, ring, starts, mean, slope, cosine, sine, 0.5, 3)
+    found = zone_sums(values, starts, zones, cosine, sine, mean, slope, 0.5)
+    np.testing.assert_allclose(ring_sums(values, starts), np.bincount(ring, values), rtol=1e-6)
     for z in range(3):
-        chosen = (ring >= 0) & (zone[np.maximum(ring, 0)] == z)
+        chosen = ring // 2 == z
         r, a = ring[chosen], angle[chosen]
         y = np.minimum(values[chosen] / mean[r], 12.0)
         parts = (
@@ -142,6 +147,24 @@ def test_zones_are_summed_as_in_plain_words() -> None:
             (y - 1) * slope[r] * np.sin(a),
         )  # fmt: skip
         np.testing.assert_allclose(found[z], [p.sum() for p in parts], rtol=1e-4, atol=1e-4)
+
+
+def test_pixels_are_counted_as_in_plain_words() -> None:
+    rng = np.random.default_rng(2)
+    values = 3.0 * rng.poisson(1.0, (40, 30)).astype(np.float32)
+    values[2:5, 3] = -1.0
+    values[7, 7:9] = 100.0
+    values[0, :4] = 0.0  # left out
+    found = pixel_sums(values, values.size - 4)
+    assert found == (3.0, 100.0, 3, (values == 0.0).sum() - 4, 2, 5)
+
+
+def test_lines_are_summed_as_in_plain_words() -> None:
+    values = np.random.default_rng(3).normal(1.0, 1.0, (40, 30)).astype(np.float32)
+    roots = np.sqrt(np.maximum(values, 0.0))[4:, 4:]
+    rows, columns = line_sums(values, 4)
+    np.testing.assert_allclose(rows, roots.sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(columns, roots.sum(axis=0), rtol=1e-5)
 
 
 def test_a_masked_defect_does_not_count() -> None:

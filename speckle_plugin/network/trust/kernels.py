@@ -8,99 +8,129 @@ import numpy as np
 
 from speckle_plugin.scattering import compiled
 
-__all__ = ["beam_likelihoods", "map_sums", "neighbour_outliers", "pixel_sums", "ring_sums", "zone_sums"]
+__all__ = [
+    "beam_likelihoods",
+    "line_sums",
+    "map_sums",
+    "neighbour_outliers",
+    "pixel_sums",
+    "ring_sums",
+    "zone_sums",
+]
+
+REORDERED = {"contract", "reassoc", "nsz", "nnan", "arcp"}
+"""What is allowed with sums of floating point numbers, so that they are of vectors."""
 
 MOST = 12.0
 """Intensities above so many times the mean of their ring count as that many times it."""
 
 
-@compiled(error_model="numpy")
-def pixel_sums(values, ring):  # type: ignore[no-untyped-def]
-    """Give least positive value, largest one, and the numbers of negative, of zero and of largest ones."""
-    least, most = np.inf, 0.0
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            if ring[i, j] >= 0:
-                v = values[i, j]
-                most = max(most, v)
-                if v > 0.0:
-                    least = min(least, v)
-    negative = zero = largest = fractions = 0
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            if ring[i, j] >= 0:
-                v = values[i, j]
-                negative += v < 0.0
-                zero += v == 0.0
-                largest += v == most
-                u = v / least
-                fractions += abs(u - np.rint(u)) > 1e-3 * max(1.0, u)
-    return least, most, negative, zero, largest, fractions
+@compiled()
+def _larger(a, b):  # type: ignore[no-untyped-def]
+    return a if a > b else b  # which numba compiles to vectors, unlike Python's `max`
 
 
-@compiled(error_model="numpy")
-def ring_sums(values, ring, rings):  # type: ignore[no-untyped-def]
-    """Sum the values of each ring, negative ones as 0."""
-    sums = np.zeros(rings)
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            if ring[i, j] >= 0:
-                sums[ring[i, j]] += max(values[i, j], 0.0)
+@compiled()
+def _smaller(a, b):  # type: ignore[no-untyped-def]
+    return a if a < b else b
+
+
+@compiled(error_model="numpy", fastmath=REORDERED)
+def pixel_sums(values, pixels):  # type: ignore[no-untyped-def]
+    """Give least positive value, largest one, and the numbers of negative, of zero and of largest ones.
+
+    And of those that are no multiple of the least. But for so many `pixels` the values are left out, and 0.
+    """
+    flat = values.reshape(-1)
+    # As integers positive floating point numbers have the same order, and the least of vectors is quick.
+    bits = flat.view(np.int32)
+    largest_int = np.int32(0x7F800000)  # infinity
+    least_bits, most_bits = largest_int, np.int32(0)
+    for i in range(bits.size):
+        b = bits[i]
+        most_bits = b if b > most_bits else most_bits
+        b = b if b > 0 else largest_int
+        least_bits = b if b < least_bits else least_bits
+    found = np.array([least_bits, most_bits], np.int32).view(np.float32)
+    least, most = found[0], found[1]
+    nothing, one, thousandth = np.float32(0.0), np.float32(1.0), np.float32(1e-3)
+    share = one / least
+    negative = zero = largest = fractions = nothing  # exact up to 1.7e7 pixels
+    for i in range(flat.size):
+        v = flat[i]
+        negative += one if v < nothing else nothing
+        zero += one if v == nothing else nothing
+        largest += one if v == most else nothing
+        u = v * share
+        allowed = thousandth * (u if u > one else one)
+        fractions += one if abs(u - np.rint(u)) > allowed else nothing
+    left_out = flat.size - pixels
+    zero -= left_out
+    largest -= left_out if most == nothing else 0
+    return least, most, int(negative), int(zero), int(largest), int(fractions)
+
+
+@compiled(error_model="numpy", fastmath=REORDERED)
+def ring_sums(values, starts):  # type: ignore[no-untyped-def]
+    """Sum the values of each ring, negative ones as 0; they are sorted, and each begins at its `starts`."""
+    sums, nothing = np.zeros(starts.size - 1), np.float32(0.0)
+    for r in range(sums.size):
+        inside = values[starts[r] : starts[r + 1]]  # counted from 0, or numba does not take vectors
+        total = np.float64(0.0)
+        for p in range(inside.size):
+            total += inside[p] if inside[p] > nothing else nothing
+        sums[r] = total
     return sums
 
 
-@compiled(error_model="numpy", fastmath={"contract", "reassoc", "nsz", "nnan", "ninf", "arcp"})
-def zone_sums(values, ring, starts, mean, slope, cosine, sine, unit, zones):  # type: ignore[no-untyped-def]
+@compiled(error_model="numpy", fastmath=REORDERED)
+def zone_sums(values, starts, zones, cosine, sine, mean, slope, unit):  # type: ignore[no-untyped-def]
     """Sum, over zones of rings, moments and angular harmonics of the intensity over its ring's mean.
 
-    Columns: pixels, y^2 less what photons add, y / (1 + y), 1 / (1 + 8 y), (y - 1) times cos 2p, sin 2p and
-    cos 4p of the angle p, and (y - 1) times the slope of the logarithm of the mean times cos p and sin p.
+    `starts` says where the pixels of each ring begin, `zones` where the rings of each zone. Columns: pixels,
+    y^2 less what photons add, y / (1 + y), 1 / (1 + 8 y), (y - 1) times cos 2p, sin 2p and cos 4p of the
+    angle p, and (y - 1) times the slope of the logarithm of the mean times cos p and sin p.
     """
-    sums = np.zeros((zones, 9))
-    # A pixel that is left out has the ring -1, whose weight is the last.
-    inverse, steep = np.zeros(mean.size + 1, np.float32), np.zeros(mean.size + 1, np.float32)
-    for r in range(mean.size):
-        steep[r] = slope[r]
-        if mean[r] > 0.0:
-            inverse[r] = 1.0 / mean[r]
-    unit = np.float32(unit)
-    one, eight, most = np.float32(1.0), np.float32(8.0), np.float32(MOST)
-    for i in range(values.shape[0]):
-        for z in range(zones):
-            n = m2 = low = dark = c2s = s2s = c4s = along = across = np.float32(0.0)
-            for j in range(starts[i, z], starts[i, z + 1]):  # without branches, for vectors of pixels
-                r = ring[i, j] if ring[i, j] >= 0 else mean.size
-                share = inverse[r]
-                here = one if share > 0.0 else np.float32(0.0)
-                y = values[i, j] * share
-                y = y if y > 0.0 else np.float32(0.0)
+    sums = np.zeros((zones.size - 1, 9))
+    nothing, one, eight, most = np.float32(0.0), np.float32(1.0), np.float32(8.0), np.float32(MOST)
+    for z in range(zones.size - 1):
+        for r in range(zones[z], zones[z + 1]):
+            if mean[r] <= 0.0:
+                continue
+            share = np.float32(1.0 / mean[r])
+            m2 = low = dark = c2s = s2s = c4s = along = across = nothing
+            first, end = starts[r], starts[r + 1]
+            inside, cosines, sines = values[first:end], cosine[first:end], sine[first:end]
+            for p in range(inside.size):
+                y = inside[p] * share
+                y = y if y > nothing else nothing
                 y = y if y < most else most
-                c, s, over = cosine[i, j], sine[i, j], (y - one) * here
+                c, s, over = cosines[p], sines[p], y - one
                 c2, s2 = c * c - s * s, (s + s) * c
                 wide = one + eight * y
-                both = here / ((one + y) * wide)
-                n += here
-                m2 += y * y - unit * share
+                both = one / ((one + y) * wide)
+                m2 += y * y
                 low += y * wide * both
                 dark += (one + y) * both
                 c2s += over * c2
                 s2s += over * s2
                 c4s += over * (c2 * c2 - s2 * s2)
-                along += over * steep[r] * c
-                across += over * steep[r] * s
-            sums[z, 0] += n
-            sums[z, 1] += m2
+                along += over * c
+                across += over * s
+            pixels = end - first
+            sums[z, 0] += pixels
+            sums[z, 1] += m2 - pixels * unit * share
             sums[z, 2] += low
             sums[z, 3] += dark
             sums[z, 4] += c2s
             sums[z, 5] += s2s
             sums[z, 6] += c4s
-            sums[z, 7] += along
-            sums[z, 8] += across
+            sums[z, 7] += along * slope[r]
+            sums[z, 8] += across * slope[r]
     return sums
 
 
-@compiled(error_model="numpy", fastmath={"nnan", "nsz"})
+@compiled(error_model="numpy", fastmath=REORDERED)
 def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     """Compare pixels with the largest and the smallest of the eight around them.
 
@@ -109,42 +139,61 @@ def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     """
     rows, columns = values.shape
     found = np.zeros((2, 5))
+    nothing, one, two = np.float32(0.0), np.float32(1.0), np.float32(2.0)
+    part, tiny, add = np.float32(1.3), np.float32(1e-30), np.float32(0.375)
+    share = np.float32(1.0 / unit if unit > 0.0 else 0.0)
+    # Of logarithms: the ratio is compared, which is quicker than to take its logarithm.
+    limits = np.array([1.0, 2.0, 4.0, 8.0], np.float32)
+    if unit <= 0.0:
+        limits = np.exp(limits)
+    first, second, third, fourth = limits
     # Of three rows at a time: values, and the largest and the smallest of each three in a row. A pixel
     # that is left out lets none beside it stand out.
     top, bottom = np.empty((3, columns), np.float32), np.empty((3, columns), np.float32)
     high, low = np.empty((3, columns), np.float32), np.empty((3, columns), np.float32)
+    most = np.zeros((2, columns), np.float32)
     for new in range(rows):
         n = new % 3
         for j in range(columns):
-            out = ring[new, j] < 0
-            v = max(values[new, j], np.float32(0.0))
-            top[n, j] = np.float32(1e38) if out else v
+            v, out = values[new, j], ring[new, j] < 0
+            v = v if v > nothing else nothing
+            top[n, j] = np.float32(1e30) if out else v
             bottom[n, j] = np.float32(-1.0) if out else v
         for j in range(1, columns - 1):
-            high[n, j] = max(top[n, j - 1], max(top[n, j], top[n, j + 1]))
-            low[n, j] = min(bottom[n, j - 1], min(bottom[n, j], bottom[n, j + 1]))
+            high[n, j] = _larger(top[n, j], _larger(top[n, j - 1], top[n, j + 1]))
+            low[n, j] = _smaller(bottom[n, j], _smaller(bottom[n, j - 1], bottom[n, j + 1]))
         if new < 2:
             continue
         above, here, below = (new - 2) % 3, (new - 1) % 3, n
-        for j in range(1, columns - 1):
-            v = bottom[here, j]
-            most = max(max(high[above, j], high[below, j]), max(top[here, j - 1], top[here, j + 1]))
-            least = min(min(low[above, j], low[below, j]), min(bottom[here, j - 1], bottom[here, j + 1]))
-            if v > np.float32(1.3) * most:
-                side, bright, dark = 0, v, most
-            elif v >= 0.0 and least > np.float32(1.3) * v:
-                side, bright, dark = 1, least, v
-            else:
-                continue
-            if unit > 0.0:
-                difference = 2.0 * (math.sqrt(bright / unit + 0.375) - math.sqrt(dark / unit + 0.375))
-            else:
-                difference = math.log((bright + 1e-30) / (dark + 1e-30))
-            found[side, 0] = max(found[side, 0], difference)
-            found[side, 1] += difference > 1.0
-            found[side, 2] += difference > 2.0
-            found[side, 3] += difference > 4.0
-            found[side, 4] += difference > 8.0
+        for side in range(2):
+            n1 = n2 = n4 = n8 = nothing
+            for j in range(1, columns - 1):
+                beside = _larger(top[here, j - 1], top[here, j + 1])
+                brightest = _larger(_larger(high[above, j], high[below, j]), beside)
+                beside = _smaller(bottom[here, j - 1], bottom[here, j + 1])
+                darkest = _smaller(_smaller(low[above, j], low[below, j]), beside)
+                v = bottom[here, j]
+                bright, dark = (v, brightest) if side == 0 else (darkest, v)
+                stands_out = (dark >= nothing) & (bright > part * dark)
+                bright, dark = _larger(bright, nothing), _larger(dark, nothing)
+                if unit > 0.0:
+                    difference = two * (np.sqrt(bright * share + add) - np.sqrt(dark * share + add))
+                else:
+                    difference = (bright + tiny) / (dark + tiny)
+                difference = difference if stands_out else nothing
+                most[side, j] = _larger(difference, most[side, j])
+                n1 += one if difference > first else nothing
+                n2 += one if difference > second else nothing
+                n4 += one if difference > third else nothing
+                n8 += one if difference > fourth else nothing
+            found[side, 1] += n1
+            found[side, 2] += n2
+            found[side, 3] += n4
+            found[side, 4] += n8
+    for side in range(2):
+        found[side, 0] = most[side].max()
+        if unit <= 0.0:
+            found[side, 0] = math.log(max(found[side, 0], 1.0))
     return found
 
 
@@ -163,26 +212,39 @@ def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
 
 
 @compiled(error_model="numpy")
-def beam_likelihoods(values, ring, candidates, rings):  # type: ignore[no-untyped-def]
+def beam_likelihoods(values, candidates, counts):  # type: ignore[no-untyped-def]
     """Give the log-likelihood, a pixel, of exponential intensities in rings about candidates of the beam.
 
     Of intensities that are exponentially distributed about the means m of their rings it is -sum(log m) - 1,
-    if these are estimated from the same pixels.
+    if these are estimated from the same pixels. Values that are left out are 0, and not in `counts`.
     """
     found = np.zeros(len(candidates))
     for c in range(len(candidates)):
-        sums, counts = np.zeros(rings), np.zeros(rings)
+        sums = np.zeros(counts.shape[1])
         for i in range(candidates.shape[1]):
             for j in range(candidates.shape[2]):
-                if ring[i, j] >= 0:
-                    r = candidates[c, i, j]
-                    sums[r] += max(values[i, j], 0.0)
-                    counts[r] += 1.0
+                sums[candidates[c, i, j]] += max(values[i, j], 0.0)
         total = 0.0
         pixels = 0.0
-        for r in range(rings):
-            if counts[r] > 1.0 and sums[r] > 0.0:
-                total -= counts[r] * math.log(sums[r] / counts[r])
-                pixels += counts[r]
+        for r in range(sums.size):
+            if counts[c, r] > 1.0 and sums[r] > 0.0:
+                total -= counts[c, r] * math.log(sums[r] / counts[c, r])
+                pixels += counts[c, r]
         found[c] = total / max(pixels, 1.0)
     return found
+
+
+@compiled(error_model="numpy", fastmath=REORDERED)
+def line_sums(values, start):  # type: ignore[no-untyped-def]
+    """Sum the roots of the values along rows, and along columns, both from `start` on."""
+    nothing = np.float32(0.0)
+    rows, columns = values.shape[0] - start, values.shape[1] - start
+    in_rows, in_columns = np.zeros(rows), np.zeros(columns, np.float32)
+    for i in range(rows):
+        line, total = values[start + i, start:], nothing
+        for j in range(line.size):
+            root = np.sqrt(line[j] if line[j] > nothing else nothing)
+            total += root
+            in_columns[j] += root
+        in_rows[i] = total
+    return in_rows, in_columns

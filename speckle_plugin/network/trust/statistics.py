@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,28 @@ STATISTICS: dict[str, int] = {
 """Groups of numbers, in their order, and how many there are of each."""
 
 
+class Rings(NamedTuple):
+    """The valid pixels of a view in the order of their rings.
+
+    Parameters
+    ----------
+    places : array of int, shape (pixels,)
+        On the flattened quadrant.
+    starts : array of int, shape (rings + 1,)
+        Where each ring begins, and the last one ends.
+    zones : array of int, shape (zones + 1,)
+        The first ring of each zone, and the number of rings.
+    cosine, sine : array of float32, shape (pixels,)
+        Of the angle of each pixel.
+    """
+
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    zones: NDArray[np.intp]
+    cosine: NDArray[np.float32]
+    sine: NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """What is worked out once for a quadrant.
@@ -63,19 +85,20 @@ class View:
     Parameters
     ----------
     quadrant : Quadrant
-    places : array of int, shape (pixels,)
-        Of its valid pixels on the flattened quadrant.
+    whole : Quadrant
+        The same with a place for each pixel, any one for those that are left out.
+    left_out : array of int, shape (pixels,)
+        Places of these on the flattened quadrant.
     ring : array of int16, shape (rows, columns)
         Ring of each pixel, -1 where it is left out.
     counts : array, shape (rings,)
         Pixels of each ring.
     band : array of int, shape (rings,)
-    zone_starts : array of int, shape (rows, zones + 1)
-        Where along each row the zones begin and end.
-    cosine, sine : array of float32, shape (rows, columns)
-        Of the angle of each pixel.
+    rings : Rings
     candidates : array of int16, shape (candidates, rows, columns)
         Rings about other places of the beam.
+    candidate_counts : array, shape (candidates, rings)
+        Pixels of each.
     line_counts : tuple of two arrays, shape (rows,)
         Pixels of each row and column that are compared.
     unseen : array of bool, shape (sum of `STATISTICS`,)
@@ -83,14 +106,14 @@ class View:
     """
 
     quadrant: Quadrant
-    places: NDArray[np.intp]
+    whole: Quadrant
+    left_out: NDArray[np.intp]
     ring: NDArray[np.int16]
     counts: NDArray[np.float64]
     band: NDArray[np.intp]
-    zone_starts: NDArray[np.intp]
-    cosine: NDArray[np.float32]
-    sine: NDArray[np.float32]
+    rings: Rings
     candidates: NDArray[np.int16]
+    candidate_counts: NDArray[np.float64]
     line_counts: tuple[NDArray[np.float64], ...]
     unseen: NDArray[np.bool_]
 
@@ -126,24 +149,45 @@ def _view(quadrant: Quadrant) -> View:
     zone = np.clip((ZONES * np.log(np.maximum(k, 1e-9) / 0.02) / np.log(1.3 / 0.02)), 0, ZONES - 1).astype(
         np.intp
     )
-    of_pixels = zone[np.rint(np.hypot(i, j)).astype(np.intp)]  # rises along each row
-    starts = np.stack([np.searchsorted(row, np.arange(ZONES + 1)) for row in of_pixels])
-    angle = np.arctan2(np.broadcast_to(j, ring.shape), np.broadcast_to(i, ring.shape))
+    in_rings = _in_rings(ring, zone, np.arctan2(j, i))
     near = np.arange(min(BEAM_REGION, rows))
     candidates = np.stack([np.hypot(near[:, None] - a, near[None, :] - b) for a, b in CANDIDATES])
+    candidates = np.rint(candidates).astype(np.int16)
+    most = int(candidates.max()) + 1
+    seen = [c[quadrant.valid[: near.size, : near.size]] for c in candidates]
     return View(
         quadrant,
-        np.flatnonzero(quadrant.valid),
+        _whole(quadrant),
+        np.flatnonzero(~quadrant.valid),
         ring,
         counts,
         band,
-        starts,
-        np.cos(angle).astype(np.float32),
-        np.sin(angle).astype(np.float32),
-        np.rint(candidates).astype(np.int16),
+        in_rings,
+        candidates,
+        np.stack([np.bincount(c, minlength=most) for c in seen]).astype(float),
         tuple(quadrant.valid[FIRST_LINE:, FIRST_LINE:].sum(axis=1 - axis, dtype=float) for axis in (0, 1)),
-        _unseen(np.bincount(band, counts, BANDS), np.bincount(of_pixels[quadrant.valid], minlength=ZONES)),
+        _unseen(np.bincount(band, counts, BANDS), np.diff(in_rings.starts[in_rings.zones])),
     )
+
+
+def _in_rings(ring: NDArray[np.int16], zone: NDArray[np.intp], angle: NDArray[np.float64]) -> Rings:
+    order = np.argsort(ring, axis=None, kind="stable")
+    places = order[np.searchsorted(ring.ravel()[order], 0) :]  # those that are left out have -1
+    angles = angle.ravel()[places]
+    return Rings(
+        places,
+        np.searchsorted(ring.ravel()[places], np.arange(zone.size + 1)),
+        np.searchsorted(zone, np.arange(ZONES + 1)),
+        np.cos(angles).astype(np.float32),
+        np.sin(angles).astype(np.float32),
+    )
+
+
+def _whole(quadrant: Quadrant) -> Quadrant:
+    first, second = (np.zeros(quadrant.valid.shape, np.intp) for _ in range(2))
+    first[quadrant.valid], second[quadrant.valid] = quadrant.first, quadrant.second
+    alike = quadrant.first is quadrant.second
+    return Quadrant(np.ones_like(quadrant.valid), first, first if alike else second)
 
 
 def _unseen(per_band: NDArray[Any], per_zone: NDArray[Any]) -> NDArray[np.bool_]:
@@ -173,11 +217,10 @@ def frame_statistics(
     # Pixels that the network does not see may hold anything.
     with np.errstate(all="ignore"):
         values = [_values(frame, view) for view in views]
-        sums = [kernels.pixel_sums(v, view.ring) for v, view in zip(values, views, strict=True)]
+        pixels = [view.quadrant.first.size for view in views]
+        sums = [kernels.pixel_sums(v, count) for v, count in zip(values, pixels, strict=True)]
         # One answer for all views: by chance a frame without noise looks like counts in one of them.
-        counted = all(
-            of_view[-1] < 0.002 * view.places.size for of_view, view in zip(sums, views, strict=True)
-        )
+        counted = all(of_view[-1] < 0.002 * count for of_view, count in zip(sums, pixels, strict=True))
         found = [
             _of_view(frame, given, view, of_view, its_sums, counted)
             for given, view, of_view, its_sums in zip(inputs, views, values, sums, strict=False)
@@ -188,11 +231,8 @@ def frame_statistics(
 
 
 def _values(frame: NDArray[Any], view: View) -> NDArray[np.float32]:
-    values = np.zeros(view.ring.shape, np.float32)
-    pixels = view.quadrant.average(frame)
-    if pixels.size == values.size:
-        return pixels.reshape(view.ring.shape)
-    values.reshape(-1)[view.places] = pixels
+    values = view.whole.average(frame)
+    values.reshape(-1)[view.left_out] = 0.0
     return values
 
 
@@ -205,11 +245,11 @@ def _of_view(
     counted: bool,
 ) -> NDArray[np.float64]:
     ring = view.ring
-    total = float(view.places.size)
+    total = float(view.quadrant.first.size)
     least, most, negative, zero, largest, fractions = pixel_sums
     unit = float(least) if counted else 0.0
-    rings = view.counts.size
-    sums = kernels.ring_sums(values, ring, rings)
+    in_rings = values.reshape(-1).take(view.rings.places)
+    sums = kernels.ring_sums(in_rings, view.rings.starts)
     mean = sums / np.maximum(view.counts, 1.0)
     level = sums.sum() / total
     photons = math.log10(max(sums.sum() / unit, 1.0)) if counted else NO_COUNTS
@@ -221,14 +261,12 @@ def _of_view(
 
     logs = np.log(mean + 1e-9 * level + 0.5 * unit / np.maximum(view.counts, 1.0))
     slope = np.clip(_smooth_slope(np.where(view.counts > 0, logs, np.nan)), -1.0, 1.0)
-    zones = kernels.zone_sums(
-        values, ring, view.zone_starts, mean, slope, view.cosine, view.sine, unit, ZONES
-    )
+    zones = kernels.zone_sums(in_rings, *view.rings[1:], mean, slope, unit)
     inside = np.maximum(zones[:, :1], 1.0)
     contrast = np.clip(zones[:, 1:4] / inside, -20.0, 20.0)
     angles, slopes = (zones[:, a:b] / np.sqrt(inside) for a, b in ((4, 7), (7, 9)))
 
-    likelihoods = kernels.beam_likelihoods(values, ring, view.candidates, int(view.candidates.max()) + 1)
+    likelihoods = kernels.beam_likelihoods(values, view.candidates, view.candidate_counts)
     outliers = kernels.neighbour_outliers(values, ring, unit)
     fractions_of = np.array([negative, zero, fractions]) / total
     more = np.log1p(np.concatenate([outliers[:, 1:].ravel(), [largest]]))
@@ -258,12 +296,10 @@ def _smooth_slope(logs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _lines(values: NDArray[np.float32], view: View) -> NDArray[np.float64]:
     """Tell how rows and columns stand out: steps, and single lines brighter or darker than those beside."""
-    roots = np.sqrt(np.maximum(values[FIRST_LINE:, FIRST_LINE:], 0.0))
     found = []
-    for axis in (0, 1):
-        counts = view.line_counts[axis]
+    for sums, counts in zip(kernels.line_sums(values, FIRST_LINE), view.line_counts, strict=True):
         good = counts > 0.25 * counts.max()
-        means = roots.sum(axis=1 - axis)[good] / counts[good]
+        means = sums[good] / counts[good]
         logs = np.log(means + 1e-3 * means.mean() + 1e-30)
         steps = np.diff(logs)
         around = np.convolve(steps, [0.25, 0.25, 0.0, 0.25, 0.25], mode="same")
