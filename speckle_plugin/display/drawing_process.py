@@ -19,8 +19,12 @@ from speckle_plugin.display.answers import DRAWING, NO_WINDOW, Image, Trouble
 from speckle_plugin.display.figure import SIZE, ScanFigure
 from speckle_plugin.display.view import ScanView
 from speckle_plugin.display.wire import pack_answer, read_update
+from speckle_plugin.thread_priority import give_way_as_session
 
 __all__ = ["Inbox", "main"]
+
+NICENESS = 19
+"""Of 19: it draws with what everything else leaves of the processors."""
 
 LEAST_PAUSE = 0.1
 """Seconds between two drawings at least."""
@@ -67,7 +71,8 @@ class Inbox:
 def main() -> None:
     """Draw until the input ends. The first argument is the place, `window` or `inline`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the session
-    os.nice(19)
+    os.nice(NICENESS)
+    give_way_as_session(NICENESS)  # which is its own
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     inbox = Inbox()

@@ -244,6 +244,7 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for the session
             )
         except OSError as error:
             raise SolverError(f"no process can be started to solve frames: {error}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import sys
 import threading
 import traceback
@@ -17,14 +16,16 @@ from typing import IO
 from speckle_plugin.solving.task import Answer, SolveTask
 from speckle_plugin.solving.wire import pack_answer, read_task
 from speckle_plugin.structure import solve
+from speckle_plugin.thread_priority import give_way_as_session
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Answer tasks until the input ends. The first argument is the process's niceness."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal
-    os.nice(int(sys.argv[1]))
+    niceness = int(sys.argv[1])
+    os.nice(niceness)
+    give_way_as_session(niceness)  # which is its own
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     tasks: queue.SimpleQueue[SolveTask] = queue.SimpleQueue()

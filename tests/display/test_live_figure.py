@@ -24,6 +24,7 @@ from speckle_plugin.display import AttachedFigure, LiveFigure, NoDisplayError, P
 from speckle_plugin.display.process import drawing_command
 from speckle_plugin.live import LiveClassifier
 from speckle_plugin.plans import classify_grid_scan
+from tests.testing.processes import niceness_of_session
 
 WAIT = 60.0
 
@@ -227,6 +228,7 @@ def test_a_hundred_scans_leave_one_process_of_constant_memory(
             assert time.monotonic() < deadline, f"scan {number} was not drawn"
             time.sleep(0.02)
         processes.add(figure.process_id)
+        assert niceness_of_session(figure.process_id or 0) in (19, None)
         memory.append(memory_of(figure.process_id or 0))
     assert len(processes) == 1
     assert max(memory[90:]) < memory[20] + 8, "MiB"

@@ -16,7 +16,7 @@ from simulated_devices import draw_system, intensity, quadrant
 from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.solving import FrameError, SolverError, SolverPool, SolveTask
 from speckle_plugin.structure import SolveSettings, Structure, solve
-from tests.testing.processes import solving_processes
+from tests.testing.processes import niceness_of_session, solving_processes
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,16 @@ def test_a_process_finds_what_the_solver_finds_here(pool: SolverPool, task: Solv
     here = solve(task.frame, task.geometry, task.k_step, task.settings)
     assert (there.certificate, there.disk_number) == (here.certificate, here.disk_number)
     np.testing.assert_array_equal(there.r, here.r)
+
+
+def test_its_processes_give_way_to_other_programs(task: SolveTask) -> None:
+    before = niceness_of_session(os.getpid())
+    with SolverPool(1, niceness=19) as pool:
+        pool.submit(task).result(60)
+        # All that this one has: the pool of the module may be open.
+        found = [(os.getpriority(os.PRIO_PROCESS, p), niceness_of_session(p)) for p in solving_processes()]
+    assert (19, None if before is None else 19) in found
+    assert niceness_of_session(os.getpid()) == before
 
 
 def test_a_frame_that_is_refused_costs_the_others_nothing(pool: SolverPool, task: SolveTask) -> None:

@@ -12,6 +12,7 @@ from speckle_plugin.live.delivery import Delivery
 from speckle_plugin.store import TiledStore
 from speckle_plugin.store.server.address import read_address
 from speckle_plugin.thread_priority import NICENESS, give_way
+from tests.testing.processes import niceness_of_session
 
 
 def niceness(thread: threading.Thread) -> int:
@@ -29,6 +30,7 @@ def test_saving_gives_way_and_the_rest_does_not(store: TiledStore) -> None:
     assert niceness(threading.main_thread()) == before
     server = read_address(store.frames_directory.parent)
     assert server is not None and os.getpriority(os.PRIO_PROCESS, server.pid) == NICENESS
+    assert niceness_of_session(server.pid) in (NICENESS, None)
     ended = threading.Thread(target=lambda: None)
     give_way(ended)  # has not begun
     ended.start()

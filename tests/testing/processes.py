@@ -6,10 +6,22 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-__all__ = ["solving_processes", "without_rights_of_root"]
+__all__ = ["niceness_of_session", "solving_processes", "without_rights_of_root"]
+
+
+def niceness_of_session(process: int) -> int | None:
+    """Give the niceness of all processes of a session together; None where the kernel knows of none.
+
+    It shares the processors among sessions first, and looks only then at the priority of a thread.
+    """
+    path = Path(f"/proc/{process}/autogroup")
+    if not path.exists():
+        return None
+    return int(path.read_text().split()[-1])
 
 
 def solving_processes() -> list[int]:

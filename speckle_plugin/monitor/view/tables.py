@@ -43,6 +43,9 @@ LOOKS: dict[str, Any] = {
 WRAPPED = ".tabulator-cell { height: auto !important; white-space: normal !important; }"
 """Style of a table whose cells take as many lines as they need."""
 
+RUN_WIDTHS = {"scan": "13%", "start": "17%", "plan": "31%", "frames": "19%", "lowest": "20%"}
+"""Columns of the list of runs."""
+
 SAMPLE_WIDTH = 40
 """Characters of a sample's name in the list of runs."""
 
@@ -89,8 +92,8 @@ class RunTable:
         self.narrowed = pn.widgets.Select(options=list(FILTERS), margin=(2, 2), sizing_mode="stretch_width")
         self.narrowed.param.watch(lambda event: setattr(self._pages, "number", 0), "value")
         self._table = pn.widgets.Tabulator(
-            pd.DataFrame(columns=["scan", "start", "plan", "frames", "lowest"]),
-            widths={"scan": "13%", "start": "17%", "plan": "31%", "frames": "19%", "lowest": "20%"},
+            pd.DataFrame(columns=list(RUN_WIDTHS)),
+            widths=RUN_WIDTHS,
             formatters={"plan": {"type": "textarea"}, "start": {"type": "textarea"}},
             text_align={"frames": "right", "lowest": "right", "scan": "right"},
             header_tooltips={
@@ -111,10 +114,7 @@ class RunTable:
         """Draw a page, with one run marked."""
         if page != self._page:
             self._page = page
-            self._table.value = pd.DataFrame(
-                [_run_cells(row) for row in page.rows],
-                columns=["scan", "start", "plan", "frames", "lowest"],
-            )
+            self._table.value = pd.DataFrame([_run_cells(row) for row in page.rows], columns=list(RUN_WIDTHS))
             self._pages.tell(page.number, PAGE, page.total, "runs")
             self._chosen = ""
         if chosen != self._chosen:

@@ -28,7 +28,7 @@ from speckle_plugin.store.lock import DirectoryLock, StorageError, lock_file, un
 from speckle_plugin.store.server.address import Address, read_address, remove_address, write_address
 from speckle_plugin.store.server.location import Location
 from speckle_plugin.store.server.profiles import remove_profiles
-from speckle_plugin.thread_priority import give_way
+from speckle_plugin.thread_priority import give_way, give_way_as_session
 
 __all__ = ["main"]
 
@@ -162,6 +162,7 @@ async def _say_when_ready(server: Any, root: Path, address: Address, without: Co
         gc.freeze()
     if "priority" not in without:
         give_way(threading.main_thread())  # and the threads that it starts from now on
+        give_way_as_session()  # which is its own: `join` starts it so
     write_address(root, address)
     _tell({"serves": address.uri})
 
