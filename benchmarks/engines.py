@@ -3,7 +3,7 @@
 100 frames of each disk number, with and without photon noise. Labels may differ only where two
 disk numbers are as good as equally probable; the largest difference in probability is printed.
 
-    python benchmarks/engines.py [--model quadrant] [--per-class 100]
+    python benchmarks/engines.py [--model quadrant] [--per-class 100] [--precision bfloat16]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from simulated_devices import DetectorResponse, draw_system, intensity, quadrant
 from speckle_plugin.network import find_bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines.openvino import OpenvinoEngine
 from speckle_plugin.preprocessing import FrameGeometry
 
 BATCH = 32
@@ -30,9 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", default=None, help="name or path of a bundle")
     parser.add_argument("--per-class", type=int, default=100)
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], help="of OpenVINO; else the quicker")
     options = parser.parse_args()
     bundle = find_bundle(options.model)
     engines = {name: Classifier(bundle, name) for name in ("openvino", "tensorflow")}
+    engines["openvino"].engine = OpenvinoEngine(bundle, options.precision)
     inputs = _inputs(engines["openvino"], options.per_class)
     probabilities: dict[str, NDArray[np.float32]] = {}
     for name, classifier in engines.items():

@@ -48,9 +48,9 @@ def main() -> None:
     if options.measure is not None:
         print(_rate(VARIANTS[options.measure], options.size, options.batch, options.steps))
         return
-    from speckle_plugin.network.engines.openvino import has_quick_bfloat16
+    from speckle_plugin.network.engines.openvino import has_bfloat16
 
-    names = [n for n, v in VARIANTS.items() if v.precision == "float32" or has_quick_bfloat16()]
+    names = [n for n, v in VARIANTS.items() if v.precision == "float32" or has_bfloat16()]
     best = dict.fromkeys(names, 0.0)
     for _ in range(options.rounds):
         for name in names:

@@ -13,10 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 def supported_precision(wanted: str, backend: BackendName = "tensorflow") -> str:
-    """Give the precision of a recipe, or `float32` where this machine would only emulate it.
+    """Give the precision of a recipe, or `float32` where this machine is not quicker in it.
 
     Without instructions for bfloat16 TensorFlow falls back to code that is tens of times slower
-    than float32; weights are float32 either way, so that nothing else changes.
+    than float32, and not all processors that have them gain by them. Weights are float32 either way, so
+    that nothing else changes.
 
     Parameters
     ----------
@@ -25,5 +26,5 @@ def supported_precision(wanted: str, backend: BackendName = "tensorflow") -> str
     """
     if wanted == "float32" or count_gpus(backend) or (wanted == "mixed_bfloat16" and has_quick_bfloat16()):
         return wanted
-    logger.warning("training in float32: this machine has no instructions for %s", wanted)
+    logger.warning("training in float32: this machine has no quick instructions for %s", wanted)
     return "float32"

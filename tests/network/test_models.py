@@ -17,7 +17,7 @@ import pytest
 from speckle_plugin.network import Bundle, BundleError, find_bundle, load_bundle, save_bundle
 from speckle_plugin.network.bundle import hash_contents
 from speckle_plugin.network.bundle_checks import ARCHITECTURES
-from speckle_plugin.network.engines.openvino import OpenvinoEngine, has_quick_bfloat16
+from speckle_plugin.network.engines.openvino import OpenvinoEngine, has_quick_bfloat16, is_quick
 from speckle_plugin.network.resnet import STEMS, build_resnet50, resnet50_shapes, widened
 from speckle_plugin.preprocessing import Preprocessing
 
@@ -200,6 +200,19 @@ def test_a_wider_network_answers_like_its_parent_to_half_the_size() -> None:
     answer = OpenvinoEngine(wide).run(large).logits
     tolerance = 1e-3 if not has_quick_bfloat16() else 0.3
     np.testing.assert_allclose(answer, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "quick"),
+    [
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 avx512_fp16", False),
+        ("vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("vendor_id : AuthenticAMD\nflags : avx512f avx512_bf16", True),
+        ("", True),
+    ],
+)
+def test_bfloat16_where_it_is_quicker(cpuinfo: str, quick: bool) -> None:
+    assert is_quick(cpuinfo) is quick
 
 
 @pytest.mark.parametrize(
