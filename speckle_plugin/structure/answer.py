@@ -49,6 +49,7 @@ def answer(
         Evidence(
             found.residual,
             found.z_score,
+            found.rings_z_score,
             found.selection.worth,
             found.weakest,
             found.remaining,

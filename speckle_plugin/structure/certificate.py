@@ -36,8 +36,8 @@ class Evidence:
     ----------
     residual : float
         Of the amplitudes of all pixels.
-    z_score : float
-        Of the deviance; NaN where the noise is not known.
+    z_score, rings_z_score : float
+        Of the deviance, and of the sums over rings; NaN where the noise is not known.
     worth : float
         What a disk has to gain.
     weakest, remaining : float
@@ -53,6 +53,7 @@ class Evidence:
 
     residual: float
     z_score: float
+    rings_z_score: float
     worth: float
     weakest: float
     remaining: float
@@ -118,6 +119,11 @@ def _unexplained(evidence: Evidence) -> str:
         return ""
     if evidence.z_score > LARGEST_Z:
         return f"the deviance is {evidence.z_score:.1f} standard deviations beyond that of the noise"
+    if evidence.rings_z_score > LARGEST_Z:
+        return (
+            f"the sums of photons over rings are {evidence.rings_z_score:.1f} standard deviations from those "
+            "of disks: the intensity falls off in another way"
+        )
     return ""
 
 

@@ -65,8 +65,9 @@ class Found:
         With the target and the refinement that it was found by.
     residual : float
         Of the amplitudes of all pixels.
-    z_score : float
-        NaN where the noise is not known.
+    z_score, rings_z_score : float
+        Of the deviance of all pixels, and of the sums over rings; NaN where the noise is not known, 0 for
+        rings where it is not that of photons.
     weakest, remaining : float
         What the least significant disk gains, and what the best further one would.
     notes : tuple of str
@@ -77,6 +78,7 @@ class Found:
     selection: Selection
     residual: float
     z_score: float
+    rings_z_score: float
     weakest: float
     remaining: float
     notes: tuple[str, ...]
@@ -168,7 +170,8 @@ def finish(
         z_score = _z_score(selection, model)
     residual = _residual(model, observation, refinement)
     notes.append(f"all pixels: {model.number} disks, residual {residual:.2g}, z {z_score:.1f}")
-    return Found(model, selection, residual, z_score, weakest, remaining, tuple(notes))
+    rings = math.nan if math.isnan(z_score) else _rings_z_score(selection, model)
+    return Found(model, selection, residual, z_score, rings, weakest, remaining, tuple(notes))
 
 
 def _exact(target: Likely, loss: float) -> bool:
@@ -180,6 +183,13 @@ def _z_score(selection: Selection, model: Model) -> float:
     if not isinstance(target, Counts | Normal):
         return math.nan
     return target.z_score(selection.refinement.expected(model, target))
+
+
+def _rings_z_score(selection: Selection, model: Model) -> float:
+    target = selection.target
+    if not isinstance(target, Counts):
+        return 0.0
+    return target.rings_z_score(selection.refinement.expected(model, target))
 
 
 def _residual(model: Model, observation: Observation, refinement: Refinement) -> float:

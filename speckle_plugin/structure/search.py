@@ -142,7 +142,7 @@ class Search:
     def _explained(self, found: Found) -> bool:
         if self.told.noise == "none":
             return found.residual < EXPLAINED or (self.starts >= 3 and found.residual < NEARLY)
-        return found.z_score < GOOD_Z
+        return max(found.z_score, found.rings_z_score) < GOOD_Z
 
     def _finish(self, start: Start, candidate: Candidate, promising: bool, patient: bool = True) -> Found:
         fine = replace(candidate.refinement, coarse=False)

@@ -23,6 +23,10 @@ SMALLEST = 1e-3
 """Expected counts are at least this, lest a photon where none is expected cost infinitely much."""
 
 
+RINGS = 20
+"""Into which the pixels are divided to see whether their sums are right."""
+
+
 class Target(Protocol):
     """Pixels, their values, and a distance."""
 
@@ -142,6 +146,24 @@ class Counts:
         moments = _moments_of_the_deviance()
         of_mean, of_variance = (np.interp(np.log(mean), moments[0], m) for m in moments[1:])
         return float((self.loss(expected) - of_mean.sum()) / math.sqrt(of_variance.sum()))
+
+    def rings_z_score(self, expected: NDArray[np.float64]) -> float:
+        """Give how far the sums over rings are from what is expected, in standard deviations.
+
+        Where less than one photon is expected the deviance does not tell that it is too many: pixels
+        without photons have less of it than usual. Their sums do, of :data:`RINGS` rings with as many photons
+        each; chi squared is given as a normal variable (Wilson and Hilferty 1931).
+        """
+        mean = np.maximum(expected, SMALLEST) + self._shift
+        order = np.argsort(np.hypot(self.pixels.k_rows, self.pixels.k_columns), kind="stable")
+        summed = np.cumsum(mean[order])
+        ends = np.unique(np.searchsorted(summed, np.linspace(0.0, summed[-1], RINGS + 1)[1:-1]))
+        starts = np.concatenate([[0], ends[(ends > 0) & (ends < len(mean))]])
+        differences = np.add.reduceat((self.values + self._shift - mean)[order], starts)
+        count = len(starts)
+        chi_squared = (differences**2 / np.add.reduceat(mean[order], starts)).sum()
+        spread = 2.0 / (9.0 * count)
+        return float(((chi_squared / count) ** (1.0 / 3.0) - 1.0 + spread) / math.sqrt(spread))
 
 
 @dataclass(frozen=True, eq=False)
