@@ -92,7 +92,7 @@ def test_other_frames_are_not_certified(kind: str, photons: float | None) -> Non
 def test_spheres_of_few_photons_are_not_certified() -> None:
     """They were: 14 of them, the deviance 4.3 standard deviations *below* that of the noise.
 
-    At large k disks have five times as many photons, still far below one a pixel. It is the 690th frame of
+    At large k disks have many more photons, still less than one a pixel. It is the 690th frame of
     `benchmarks/false_certificates.py --seed 5`.
     """
     rng = np.random.default_rng([5, 689])
