@@ -41,7 +41,7 @@ def classify_count(
     detectors : sequence of Readable
         Every image they read is classified.
     num : int or None
-        Number of exposures; None for until stopped.
+        Number of exposures, 1 or more; None for until stopped.
     delay : float or iterable of float
         Seconds between exposures.
     when_full : {"wait", "defer"}
@@ -53,7 +53,14 @@ def classify_count(
         Metadata of the run.
     **kwargs
         As for :func:`bluesky.plans.count`.
+
+    Raises
+    ------
+    ValueError
+        If `num` is less than 1; bluesky would make a run without frames of it.
     """
+    if num is not None and num < 1:
+        raise ValueError(f"num is {num}: give the number of exposures, 1 or more, or None for until stopped")
     return (
         yield from bp.count(
             detectors, num, delay, md=_metadata("classify_count", when_full, second_opinion, md), **kwargs

@@ -4,10 +4,15 @@ from dataclasses import replace as _replace
 from pathlib import Path as _Path
 
 import numpy as _np
+import pandas as _pd
 
 from simulated_devices import Family as _Family
 from speckle_plugin.frames.masks import looks_inverted as _looks_inverted
 from speckle_plugin.frames.masks import read_mask as _read_mask
+
+# Tables of frames have more columns than a terminal; pandas would leave out those in the middle, the labels.
+_pd.set_option("display.max_columns", None)
+_pd.set_option("display.width", None)
 
 
 def last(back=1):

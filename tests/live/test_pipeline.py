@@ -109,6 +109,15 @@ def test_plans_refuse_an_unknown_choice(run_engine: RunEngine, make_detector) ->
         run_engine(classify_count([make_detector()], when_full="drop"))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("num", [0, -1])
+def test_a_count_without_exposures_makes_no_run(run_engine, make_detector, num: int) -> None:
+    documents: list[str] = []
+    run_engine.subscribe(lambda name, doc: documents.append(name))
+    with pytest.raises(ValueError, match=f"num is {num}: give the number of exposures, 1 or more"):
+        run_engine(classify_count([make_detector()], num))
+    assert not documents
+
+
 def test_a_burst_has_a_row_for_each_frame(run_engine: RunEngine, make_live, make_detector, documents) -> None:
     run_engine.subscribe(make_live())
     run_engine(bp.count([make_detector(frames_per_trigger=4)], 3))
