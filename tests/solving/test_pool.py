@@ -45,7 +45,7 @@ def test_its_processes_give_way_to_other_programs(task: SolveTask) -> None:
         pool.submit(task).result(60)
         # All that this one has: the pool of the module may be open.
         found = [(os.getpriority(os.PRIO_PROCESS, p), niceness_of_session(p)) for p in solving_processes()]
-    assert (19, None if before is None else 19) in found
+    assert (19, 19) in found or (19, None) in found
     assert niceness_of_session(os.getpid()) == before
 
 

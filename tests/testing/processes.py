@@ -19,9 +19,8 @@ def niceness_of_session(process: int) -> int | None:
     It shares the processors among sessions first, and looks only then at the priority of a thread.
     """
     path = Path(f"/proc/{process}/autogroup")
-    if not path.exists():
-        return None
-    return int(path.read_text().split()[-1])
+    said = path.read_text().split() if path.exists() else []  # nothing of the first session of a machine
+    return int(said[-1]) if said else None
 
 
 def solving_processes() -> list[int]:
