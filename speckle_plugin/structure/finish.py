@@ -137,7 +137,7 @@ def finish(
         return sample.selection(observation, target, refinement)
 
     def wrong(selection: Selection, model: Model) -> bool:
-        return not patient and _z_score(selection, model) > IMPATIENT_Z
+        return not patient and _z_scores(selection, model)[0] > IMPATIENT_Z
 
     for factor in (1.5, 2.2, 3.2):
         if factor * resolution < 0.8 * k_most and (promising or patient):
@@ -156,21 +156,19 @@ def finish(
             selection = selection_at(k_most, LAST_PIXELS)
             model, loss = selection.fit(model, 15)
     if not promising:
-        weakest, remaining, z_score = math.nan, math.nan, _z_score(selection, model)
+        weakest, remaining = math.nan, math.nan
     elif isinstance(selection.target, Amplitudes):
         weakest, remaining = math.inf, 0.0
         if not _exact(selection.target, loss):
             model, loss, weakest, remaining = selection.settle(model, loss)
         else:
             model, loss, weakest = selection.take_away(model, loss)
-        z_score = math.nan
     else:
         model, loss = selection.drop_insignificant(model, loss, 12.0)
         model, loss, weakest, remaining = selection.settle(model, loss)
-        z_score = _z_score(selection, model)
+    z_score, rings = _z_scores(selection, model)
     residual = _residual(model, observation, refinement)
     notes.append(f"all pixels: {model.number} disks, residual {residual:.2g}, z {z_score:.1f}")
-    rings = math.nan if math.isnan(z_score) else _rings_z_score(selection, model)
     return Found(model, selection, residual, z_score, rings, weakest, remaining, tuple(notes))
 
 
@@ -178,18 +176,13 @@ def _exact(target: Likely, loss: float) -> bool:
     return isinstance(target, Amplitudes) and target.residual(loss) < EXACT
 
 
-def _z_score(selection: Selection, model: Model) -> float:
+def _z_scores(selection: Selection, model: Model) -> tuple[float, float]:
+    """Of the deviance and of the sums over rings, see :class:`Found`."""
     target = selection.target
     if not isinstance(target, Counts | Normal):
-        return math.nan
-    return target.z_score(selection.refinement.expected(model, target))
-
-
-def _rings_z_score(selection: Selection, model: Model) -> float:
-    target = selection.target
-    if not isinstance(target, Counts):
-        return 0.0
-    return target.rings_z_score(selection.refinement.expected(model, target))
+        return math.nan, math.nan
+    expected = selection.refinement.expected(model, target)
+    return target.z_score(expected), target.rings_z_score(expected) if isinstance(target, Counts) else 0.0
 
 
 def _residual(model: Model, observation: Observation, refinement: Refinement) -> float:
