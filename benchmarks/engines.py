@@ -34,8 +34,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=["bfloat16", "float32"], help="of OpenVINO; else the quicker")
     options = parser.parse_args()
     bundle = find_bundle(options.model)
-    engines = {name: Classifier(bundle, name) for name in ("openvino", "tensorflow")}
-    engines["openvino"].engine = OpenvinoEngine(bundle, options.precision)
+    engines = {
+        "openvino": Classifier(bundle, OpenvinoEngine(bundle, options.precision)),
+        "tensorflow": Classifier(bundle, "tensorflow"),
+    }
     inputs = _inputs(engines["openvino"], options.per_class)
     probabilities: dict[str, NDArray[np.float32]] = {}
     for name, classifier in engines.items():

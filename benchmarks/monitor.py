@@ -10,7 +10,7 @@ count of labels, early in the scan and late. It must not grow.
 
 The browsers and the scan share the machine here, which they need not do at a beamline: with
 `--browsers-last` the browsers have only what the scan leaves of the processors, so that what is left of the
-difference is the monitor's own. Run it while the machine is idle.
+difference is mostly the monitor's. Run it while the machine is idle.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def zone_sums(values, starts, zones, cosine, sine, mean, slope, unit):  # type: 
 
 
 @compiled(error_model="numpy", fastmath=REORDERED)
-def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
+def neighbour_outliers(values, valid, unit):  # type: ignore[no-untyped-def]
     """Compare pixels with the largest and the smallest of the eight around them.
 
     In counts (`unit` above 0) in deviations of photons, else in logarithms. Gives, for brighter and for
@@ -155,7 +155,7 @@ def neighbour_outliers(values, ring, unit):  # type: ignore[no-untyped-def]
     for new in range(rows):
         n = new % 3
         for j in range(columns):
-            v, out = values[new, j], ring[new, j] < 0
+            v, out = values[new, j], not valid[new, j]
             v = v if v > nothing else nothing
             top[n, j] = np.float32(1e30) if out else v
             bottom[n, j] = np.float32(-1.0) if out else v

@@ -89,8 +89,6 @@ class View:
         The same with a place for each pixel, any one for those that are left out.
     left_out : array of int, shape (pixels,)
         Places of these on the flattened quadrant.
-    ring : array of int16, shape (rows, columns)
-        Ring of each pixel, -1 where it is left out.
     counts : array, shape (rings,)
         Pixels of each ring.
     band : array of int, shape (rings,)
@@ -108,7 +106,6 @@ class View:
     quadrant: Quadrant
     whole: Quadrant
     left_out: NDArray[np.intp]
-    ring: NDArray[np.int16]
     counts: NDArray[np.float64]
     band: NDArray[np.intp]
     rings: Rings
@@ -142,7 +139,6 @@ def _view(quadrant: Quadrant) -> View:
     i, j = np.arange(rows)[:, None], np.arange(columns)[None, :]
     ring = np.where(quadrant.valid, np.rint(np.hypot(i, j)), -1).astype(np.int16)
     rings = int(np.rint(math.hypot(rows, columns))) + 1
-    counts = np.bincount(ring[quadrant.valid], minlength=rings).astype(float)
     # Narrow where the profile is steep, and the corner as one.
     k = np.arange(rings) / rows
     band = np.minimum((BANDS * np.sqrt(np.minimum(k / 1.2, 1.0))).astype(np.intp), BANDS - 1)
@@ -150,6 +146,7 @@ def _view(quadrant: Quadrant) -> View:
         np.intp
     )
     in_rings = _in_rings(ring, zone, np.arctan2(j, i))
+    counts = np.diff(in_rings.starts).astype(float)
     near = np.arange(min(BEAM_REGION, rows))
     candidates = np.stack([np.hypot(near[:, None] - a, near[None, :] - b) for a, b in CANDIDATES])
     candidates = np.rint(candidates).astype(np.int16)
@@ -159,7 +156,6 @@ def _view(quadrant: Quadrant) -> View:
         quadrant,
         _whole(quadrant),
         np.flatnonzero(~quadrant.valid),
-        ring,
         counts,
         band,
         in_rings,
@@ -244,7 +240,6 @@ def _of_view(
     pixel_sums: tuple[float, float, int, int, int, int],
     counted: bool,
 ) -> NDArray[np.float64]:
-    ring = view.ring
     total = float(view.quadrant.first.size)
     least, most, negative, zero, largest, fractions = pixel_sums
     unit = float(least) if counted else 0.0
@@ -267,7 +262,7 @@ def _of_view(
     angles, slopes = (zones[:, a:b] / np.sqrt(inside) for a, b in ((4, 7), (7, 9)))
 
     likelihoods = kernels.beam_likelihoods(values, view.candidates, view.candidate_counts)
-    outliers = kernels.neighbour_outliers(values, ring, unit)
+    outliers = kernels.neighbour_outliers(values, view.quadrant.valid, unit)
     fractions_of = np.array([negative, zero, fractions]) / total
     more = np.log1p(np.concatenate([outliers[:, 1:].ravel(), [largest]]))
     pixel = np.concatenate([np.minimum(outliers[:, 0], 50.0), more, np.log10(fractions_of + 1e-6)])
