@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -33,10 +32,10 @@ from typing import Any, cast
 import numpy as np
 from bluesky import RunEngine
 from bluesky import plans as bp
-from playwright.sync_api import Page, sync_playwright
 
 from simulated_devices.ready_detector import make_ready_detector
 from speckle_plugin.session import Session, start_session
+from speckle_plugin.thread_priority import give_way_as_session
 
 DRAWN = """() => {
   const figure = Bokeh.documents[0].get_model_by_name("run")
@@ -57,39 +56,44 @@ def main() -> None:
     )
     parser.add_argument("--points", type=int, default=600, help="frames of each scan")
     parser.add_argument("--rounds", type=int, default=2, help="scans with the monitor, and as many without")
-    parser.add_argument("--pages", type=int, default=2, help="browsers that look at once")
+    parser.add_argument(
+        "--pages", type=int, default=2, help="browser pages that look at once; 0: nobody looks"
+    )
     parser.add_argument("--rate", type=float, default=20.0, help="frames per second")
     parser.add_argument("--browsers-last", action="store_true", help="browsers give way to everything else")
     parser.add_argument("--out", type=Path, help="write the numbers into a JSON file")
+    parser.add_argument("--look-at", help=argparse.SUPPRESS)  # the process of the browser
     options = parser.parse_args()
+    if options.look_at:
+        look_at(options.look_at, options.pages, options.browsers_last)
+        return
     seconds: dict[bool, list[float]] = {False: [], True: []}
     to_label: dict[bool, list[float]] = {False: [], True: []}
     behind: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
         data = Path(folder) / "data"
-        engine = RunEngine(
-            {}, context_managers=[]
-        )  # scans run beside the main thread, which is the browser's
-        session = closing.enter_context(start_session(data, run_engine=engine, table=False, profile=""))
+        session = closing.enter_context(
+            start_session(data, run_engine=RunEngine({}), table=False, profile="")
+        )
         path = Path(session.store.frames_directory)
         detector = make_ready_detector(path, "det", exposure_time=1.0 / options.rate)
         scan(session, detector, 5)
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        if options.browsers_last:
-            program = str(giving_way(program, Path(folder)))
-        browser = closing.enter_context(sync_playwright()).chromium.launch(
-            executable_path=program, args=["--no-sandbox"]
-        )
         for number in range(2 * options.rounds):
             watched = number % 2 == 1
             with ExitStack() as of_round:
-                pages = [] if not watched else open_pages(of_round, browser, data, options.pages)
-                behind = [] if watched else behind
-                took, report = scan(session, detector, options.points, pages, behind)
+                browser = None
+                if watched:
+                    url = of_round.enter_context(monitor_of(data))
+                    if options.pages:
+                        browser = of_round.enter_context(browser_at(url, options))
+                    else:
+                        time.sleep(SETTLES)
+                took, report, labelled = scan(session, detector, options.points, browser)
                 seconds[watched].append(took)
                 to_label[watched].append(float(np.percentile(report.to_label, 99)))
+                if browser is not None:
+                    behind = lateness(json.loads(browser.communicate("stop\n")[0]), labelled)
             print(f"{'with' if watched else 'without'} the monitor: {took:.2f} s", file=sys.stderr)
-        browser.close()
     numbers = {
         "frames": options.points,
         "pages": options.pages,
@@ -105,16 +109,6 @@ def main() -> None:
         options.out.write_text(json.dumps(numbers, indent=1) + "\n")
 
 
-def giving_way(program: str | None, folder: Path) -> Path:
-    """Give a command that runs a program where others leave the processor free."""
-    if program is None:
-        raise RuntimeError("there is neither chromium nor google-chrome on the PATH")
-    path = folder / "browser"
-    path.write_text(f'#!/bin/sh\nexec nice -n 19 {shlex.quote(program)} "$@"\n')
-    path.chmod(0o755)
-    return path
-
-
 @contextmanager
 def monitor_of(data: Path) -> Iterator[str]:
     """Run the command, and give the address of its page."""
@@ -126,7 +120,10 @@ def monitor_of(data: Path) -> Iterator[str]:
         "--data",
         str(data),
     ]
-    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as running:
+    # A session of its own, as a command in another terminal has.
+    with subprocess.Popen(
+        [*command, "--port", "0"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
         try:
             if running.stdout is None:
                 raise RuntimeError("the monitor's output is not a pipe")
@@ -135,28 +132,62 @@ def monitor_of(data: Path) -> Iterator[str]:
             running.terminate()
 
 
-def open_pages(of_round: ExitStack, browser: Any, data: Path, count: int) -> list[Page]:
-    """Open pages of a monitor that is started now."""
-    url = of_round.enter_context(monitor_of(data))
-    pages = []
-    for _ in range(count):
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        of_round.callback(page.close)
-        page.goto(url)
-        page.wait_for_selector(".tabulator-row", timeout=60_000)
-        pages.append(page)
-    time.sleep(SETTLES)
-    return pages
+@contextmanager
+def browser_at(url: str, options: argparse.Namespace) -> Iterator[subprocess.Popen[str]]:
+    """Open pages in a process of its own, so that asking them costs the scan's process nothing."""
+    command = [sys.executable, __file__, "--look-at", url, "--pages", str(options.pages)]
+    if options.browsers_last:
+        command.append("--browsers-last")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        try:
+            if running.stdout is None or running.stdout.readline().strip() != "ready":
+                raise RuntimeError("the browser did not open the page")
+            yield running
+        finally:
+            running.terminate()
+
+
+def look_at(url: str, count: int, last: bool) -> None:
+    """Open pages, follow the newest run, and tell when the first page had drawn how many frames."""
+    from playwright.sync_api import sync_playwright
+
+    if last:
+        give_way_as_session(19)
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        raise RuntimeError("there is neither chromium nor google-chrome on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        pages = [browser.new_page(viewport={"width": 1280, "height": 1000}) for _ in range(count)]
+        for page in pages:
+            page.goto(url)
+            page.wait_for_selector(".tabulator-row", timeout=60_000)
+        time.sleep(SETTLES)
+        print("ready", flush=True)
+        sys.stdin.readline()  # the scan begins
+        time.sleep(SETTLES)
+        for page in pages:
+            page.locator(".tabulator-row").first.click()
+        ended = threading.Event()
+        threading.Thread(target=_end_by_input, args=(ended,), daemon=True).start()
+        seen = []
+        while not ended.wait(LOOK_INTERVAL):
+            seen.append((int(pages[0].evaluate(DRAWN)), time.monotonic()))
+        print(json.dumps(seen), flush=True)
+        browser.close()
+
+
+def _end_by_input(ended: threading.Event) -> None:
+    sys.stdin.readline()
+    ended.set()
 
 
 def scan(
-    session: Session,
-    detector: Any,
-    points: int,
-    pages: list[Page] | None = None,
-    behind: list[tuple[float, float]] | None = None,
-) -> tuple[float, Any]:
-    """Count frames; give the seconds and the session's report. Meanwhile note how late the first page is."""
+    session: Session, detector: Any, points: int, browser: subprocess.Popen[str] | None = None
+) -> tuple[float, Any, list[float]]:
+    """Count frames; give the seconds, the session's report, and when each label was told."""
     labelled: list[float] = []
 
     def note(name: str, doc: Any) -> None:
@@ -164,31 +195,24 @@ def scan(
             labelled.append(time.monotonic())
 
     token = session.live.subscribe(note)
-    took: dict[str, float] = {}
-
-    def run() -> None:
-        began = time.monotonic()
-        (uid,) = cast("tuple[str, ...]", session.RE(bp.count([detector], points)))
-        took[uid] = time.monotonic() - began
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    for page in pages or []:
-        page.wait_for_timeout(SETTLES * 1000)
-        page.locator(".tabulator-row").first.click()
-    while thread.is_alive():
-        if pages and behind is not None:
-            drawn, now = int(pages[0].evaluate(DRAWN)), time.monotonic()
-            known = len(labelled)
-            if 0 < drawn < known:
-                behind.append((now, now - labelled[drawn]))
-            elif drawn == known and drawn:
-                behind.append((now, 0.0))
-        time.sleep(LOOK_INTERVAL)
-    thread.join()
+    if browser is not None and browser.stdin is not None:
+        browser.stdin.write("scan\n")
+        browser.stdin.flush()
+    began = time.monotonic()
+    (uid,) = cast("tuple[str, ...]", session.RE(bp.count([detector], points)))
+    took = time.monotonic() - began
     session.live.unsubscribe(token)
-    ((uid, seconds),) = took.items()
-    return seconds, session.live.reports[uid]
+    return took, session.live.reports[uid], labelled
+
+
+def lateness(seen: list[tuple[int, float]], labelled: list[float]) -> list[tuple[float, float]]:
+    """Give, for each look at the page, by how much it was behind the labels, s."""
+    behind = []
+    for drawn, now in seen:
+        known = int(np.searchsorted(labelled, now))
+        if drawn and known < len(labelled):  # while the scan goes on
+            behind.append((now, now - labelled[drawn] if drawn < known else 0.0))
+    return behind
 
 
 def lags(behind: list[tuple[float, float]]) -> dict[str, float]:

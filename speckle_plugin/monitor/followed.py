@@ -129,6 +129,7 @@ class FollowedRun:
         self.state: RunState | None = None
         self.wanted = time.monotonic()
         self._tables = GrowingTables()
+        self._stored: StoredRun | None = None
         self._next_look = 0.0
         self._told: tuple[Any, ...] = ()
         self._lock = threading.Lock()
@@ -159,7 +160,8 @@ class FollowedRun:
                 before is None or before.stop != run.metadata["stop"]
             ):
                 self._tables.look_again()
-            state = _state_of(StoredRun(run, self._tables.read))
+            stored = StoredRun(run, self._tables.read)
+            state = _state_of(stored)
             told = (
                 len(state.table),
                 dict(state.counts),
@@ -171,10 +173,23 @@ class FollowedRun:
                 int(np.isfinite(state.table[state.layout.x].to_numpy(float)).sum()),
             )
             version = before.version if before is not None and told == self._told else next(_VERSIONS)
-            self.state, self._told = replace(state, version=version), told
+            self.state, self._told, self._stored = replace(state, version=version), told, stored
             took = time.monotonic() - began
             shortest = SHORTEST_INTERVAL if state.is_open else QUIET_INTERVAL
             self._next_look = time.monotonic() + max(shortest, SHARE * took)
+
+    def stored_with(self, image_key: str, frame_index: int) -> StoredRun:
+        """Give the run for reading one frame of it: as it was at the last look, if that knew the frame.
+
+        While a run grows, each request to the server is at the cost of the scan. A run that has ended is
+        read anew, since its results may have been completed.
+        """
+        stored = self._stored
+        if stored is not None and stored.stop is None and stored.model:
+            images = stored.images.get(image_key)
+            if images is not None and frame_index < len(images):
+                return stored
+        return StoredRun(self._runs[self.uid])
 
     def close(self) -> None:
         """Listen no more."""

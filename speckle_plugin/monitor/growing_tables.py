@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speckle_plugin.store.listening import Listener
+from speckle_plugin.store.read.events import read_columns
 
 if TYPE_CHECKING:
     from bluesky_tiled_plugins import BlueskyRun
@@ -32,14 +33,25 @@ LONGEST_PAUSE = 30.0
 
 
 class GrowingTables:
-    """The tables of one run; `read` is what :class:`speckle_plugin.store.StoredRun` takes to read them."""
+    """The tables of one run; `read` is what :class:`speckle_plugin.store.StoredRun` takes to read them.
+
+    Several threads may read. After `close` tables are read as for anybody, and nothing is kept.
+    """
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
         self._missing: dict[str, float] = {}
+        self._closed = False
+        self._lock = threading.RLock()
 
     def read(self, run: BlueskyRun, stream: str, columns: Sequence[str]) -> DataFrame | None:
         """Give columns of a stream's table, as :func:`speckle_plugin.store.read.events.read_columns` does."""
+        with self._lock:
+            if not self._closed:
+                return self._read(run, stream, columns)
+        return read_columns(run, stream, columns)
+
+    def _read(self, run: BlueskyRun, stream: str, columns: Sequence[str]) -> DataFrame | None:
         if stream not in self._tables:
             if time.monotonic() - self._missing.get(stream, -np.inf) < SILENCE:
                 return None
@@ -55,15 +67,18 @@ class GrowingTables:
 
     def look_again(self) -> None:
         """Have each table read anew when it is asked for next: the run has ended, or got other results."""
-        self._missing.clear()
-        for table in self._tables.values():
-            table.stale = True
+        with self._lock:
+            self._missing.clear()
+            for table in self._tables.values():
+                table.stale = True
 
     def close(self) -> None:
         """Listen no more."""
-        for table in self._tables.values():
-            table.close()
-        self._tables.clear()
+        with self._lock:
+            self._closed = True
+            for table in self._tables.values():
+                table.close()
+            self._tables.clear()
 
 
 def _is_open(run: BlueskyRun) -> bool:

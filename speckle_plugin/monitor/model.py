@@ -152,7 +152,12 @@ class Monitor:
     # What is done beside
 
     def _read(self, uid: str, image_key: str, frame_index: int, averaged: int) -> ShownFrame:
-        stored = StoredRun(self._store.runs[uid])
+        with self._lock:
+            followed = self._followed.get(uid)
+        if followed is None:
+            stored = StoredRun(self._store.runs[uid])
+        else:
+            stored = followed.stored_with(image_key, frame_index)
         return show_frame(stored, image_key, frame_index, averaged, self._masks)
 
     def _asked(self, uid: str, image_key: str, frame_index: int) -> Asked:

@@ -131,7 +131,7 @@ def test_a_run_grows_without_its_table_being_read_again(
         lambda request: asked.append(request.url.path) if request.method == "GET" else None
     )
     before = page_of(monitor).total
-    seen = [0]
+    seen, shown = [0], {}
     scan = measure_beside(store, 12, held=lambda frames: frames in (4, 8) and seen[-1] < frames)
     uid = page_of(monitor, total=before + 1).rows[0].uid
     while scan.is_alive():
@@ -139,12 +139,19 @@ def test_a_run_grows_without_its_table_being_read_again(
         if state is not None and state.is_open and state.counts["classified"] > seen[-1]:
             seen.append(state.counts["classified"])
             assert monitor.run_page(0, "all runs").rows[0].uid == uid  # type: ignore[union-attr]
+            (key,) = state.image_keys
+            shown[seen[-1] - 1] = monitor.frame(uid, key, seen[-1] - 1).result(20.0)
         time.sleep(0.05)
     reads = [path for path in asked if path.endswith("internal") and "/table/" in path]
     state = state_of(monitor, uid, lambda state: not state.is_open)
     assert state.table.equals(find_frames(store.runs[uid])) and len(state.table) == 12
     assert {4, 8} <= set(seen) and seen == sorted(seen)
     assert len([path for path in reads if uid in path]) <= 4, "each table once; the rest is told"
+    # The frames, too, are read from what the looks know.
+    for index, frame in shown.items():
+        anew = show_frame(StoredRun(store.runs[uid]), frame.image_key, index)
+        assert np.array_equal(frame.pixels, anew.pixels) and frame.beam_center == anew.beam_center
+        assert frame.probabilities == anew.probabilities != {}
 
 
 def test_it_grows_where_the_server_says_nothing(
