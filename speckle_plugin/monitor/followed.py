@@ -179,17 +179,18 @@ class FollowedRun:
             self._next_look = time.monotonic() + max(shortest, SHARE * took)
 
     def stored_with(self, image_key: str, frame_index: int) -> StoredRun:
-        """Give the run for reading one frame of it: as it was at the last look, if that knew the frame.
+        """Give the run for reading one frame: as it was at the last look, if that knew the frame.
 
         While a run grows, each request to the server is at the cost of the scan. A run that has ended is
         read anew, since its results may have been completed.
         """
         stored = self._stored
-        if stored is not None and stored.stop is None and stored.model:
-            images = stored.images.get(image_key)
-            if images is not None and frame_index < len(images):
-                return stored
-        return StoredRun(self._runs[self.uid])
+        if stored is None or stored.stop is not None:
+            return StoredRun(self._runs[self.uid])
+        images = stored.images.get(image_key)
+        if stored.model and images is not None and frame_index < len(images):
+            return stored
+        return StoredRun(self._runs[self.uid], self._tables.read)
 
     def close(self) -> None:
         """Listen no more."""
