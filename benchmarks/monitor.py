@@ -6,17 +6,21 @@ Chromium without a window has its page open and follows the newest frame. In the
 again and again how many frames it has drawn: `lag` is the time by which the page is behind the session's own
 count of labels, early in the scan and late. It must not grow.
 
-    python benchmarks/monitor.py [--points 600] [--rounds 2] [--pages 2] [--rate 20] [--browsers-last]
+    python benchmarks/monitor.py [--points 600] [--rounds 2] [--pages 2] [--rate 20]
+    python benchmarks/monitor.py --browsers-last
+    python benchmarks/monitor.py --busy
 
-The browsers and the scan share the machine here, which they need not do at a beamline: with
-`--browsers-last` the browsers have only what the scan leaves of the processors, so that what is left of the
-difference is mostly the monitor's. Run it while the machine is idle.
+The browsers and the scan share the machine here, which they need not do at a beamline. With
+`--browsers-last` the browsers have only what the scan leaves of the processors. With `--busy` there is
+neither monitor nor browser, but processors that are never idle: so much a scan is slowed by whatever runs
+beside it. Run it while the machine is idle.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -35,7 +39,6 @@ from bluesky import plans as bp
 
 from simulated_devices.ready_detector import make_ready_detector
 from speckle_plugin.session import Session, start_session
-from speckle_plugin.thread_priority import give_way_as_session
 
 DRAWN = """() => {
   const figure = Bokeh.documents[0].get_model_by_name("run")
@@ -61,11 +64,16 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=20.0, help="frames per second")
     parser.add_argument("--browsers-last", action="store_true", help="browsers give way to everything else")
+    parser.add_argument(
+        "--busy",
+        action="store_true",
+        help="no monitor: two processes that only count and give way to everything",
+    )
     parser.add_argument("--out", type=Path, help="write the numbers into a JSON file")
     parser.add_argument("--look-at", help=argparse.SUPPRESS)  # the process of the browser
     options = parser.parse_args()
     if options.look_at:
-        look_at(options.look_at, options.pages, options.browsers_last)
+        print(json.dumps(look_at(options.look_at, options.pages, options.browsers_last)), flush=True)
         return
     seconds: dict[bool, list[float]] = {False: [], True: []}
     to_label: dict[bool, list[float]] = {False: [], True: []}
@@ -82,7 +90,9 @@ def main() -> None:
             watched = number % 2 == 1
             with ExitStack() as of_round:
                 browser = None
-                if watched:
+                if watched and options.busy:
+                    of_round.enter_context(busy_processors())
+                elif watched:
                     url = of_round.enter_context(monitor_of(data))
                     if options.pages:
                         browser = of_round.enter_context(browser_at(url, options))
@@ -133,6 +143,23 @@ def monitor_of(data: Path) -> Iterator[str]:
 
 
 @contextmanager
+def busy_processors() -> Iterator[None]:
+    """Have two processes count, as long as nobody else wants the processors."""
+    code = "from speckle_plugin.thread_priority import give_way_as_session as g; g(19)\nwhile True: pass"
+    counting = [
+        subprocess.Popen(["nice", "-n", "19", sys.executable, "-c", code], start_new_session=True)
+        for _ in range(2)
+    ]
+    try:
+        time.sleep(SETTLES)
+        yield
+    finally:
+        for one in counting:
+            one.kill()
+            one.wait()
+
+
+@contextmanager
 def browser_at(url: str, options: argparse.Namespace) -> Iterator[subprocess.Popen[str]]:
     """Open pages in a process of its own, so that asking them costs the scan's process nothing."""
     command = [sys.executable, __file__, "--look-at", url, "--pages", str(options.pages)]
@@ -149,34 +176,52 @@ def browser_at(url: str, options: argparse.Namespace) -> Iterator[subprocess.Pop
             running.terminate()
 
 
-def look_at(url: str, count: int, last: bool) -> None:
-    """Open pages, follow the newest run, and tell when the first page had drawn how many frames."""
+GIVING_WAY = """#!/bin/sh
+# playwright gives the browser a session of its own, and processors are shared among sessions first
+echo 19 > /proc/self/autogroup
+exec nice -n 19 {program} "$@"
+"""
+
+
+def look_at(url: str, count: int, last: bool) -> list[tuple[int, float]]:
+    """Open pages, follow the run, and tell when the first page had drawn how many frames."""
     from playwright.sync_api import sync_playwright
 
-    if last:
-        give_way_as_session(19)
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise RuntimeError("there is neither chromium nor google-chrome on the PATH")
-    with sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        if last:
+            path = Path(folder) / "browser"
+            path.write_text(GIVING_WAY.format(program=shlex.quote(program)))
+            path.chmod(0o755)
+            program = str(path)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         pages = [browser.new_page(viewport={"width": 1280, "height": 1000}) for _ in range(count)]
         for page in pages:
             page.goto(url)
             page.wait_for_selector(".tabulator-row", timeout=60_000)
         time.sleep(SETTLES)
-        print("ready", flush=True)
-        sys.stdin.readline()  # the scan begins
-        time.sleep(SETTLES)
+        wait_for_run()
         for page in pages:
             page.locator(".tabulator-row").first.click()
-        ended = threading.Event()
-        threading.Thread(target=_end_by_input, args=(ended,), daemon=True).start()
-        seen = []
-        while not ended.wait(LOOK_INTERVAL):
-            seen.append((int(pages[0].evaluate(DRAWN)), time.monotonic()))
-        print(json.dumps(seen), flush=True)
-        browser.close()
+        return [(int(pages[0].evaluate(DRAWN)), now) for now in looks()]
+
+
+def wait_for_run() -> str:
+    """Say that all is ready, and give the run that has begun."""
+    print("ready", flush=True)
+    uid = sys.stdin.readline().strip()
+    time.sleep(SETTLES)
+    return uid
+
+
+def looks() -> Iterator[float]:
+    """Give the time again and again, until there is a word that the scan has ended."""
+    ended = threading.Event()
+    threading.Thread(target=_end_by_input, args=(ended,), daemon=True).start()
+    while not ended.wait(LOOK_INTERVAL):
+        yield time.monotonic()
 
 
 def _end_by_input(ended: threading.Event) -> None:
@@ -193,11 +238,11 @@ def scan(
     def note(name: str, doc: Any) -> None:
         if name == "event" and "disk_number" in doc["data"]:
             labelled.append(time.monotonic())
+        elif name == "start" and browser is not None and browser.stdin is not None:
+            browser.stdin.write(f"{doc['uid']}\n")
+            browser.stdin.flush()
 
     token = session.live.subscribe(note)
-    if browser is not None and browser.stdin is not None:
-        browser.stdin.write("scan\n")
-        browser.stdin.flush()
     began = time.monotonic()
     (uid,) = cast("tuple[str, ...]", session.RE(bp.count([detector], points)))
     took = time.monotonic() - began
