@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.network import Bundle
-from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import Engine
 from speckle_plugin.network.trust import Look, frame_statistics, range_of, views_of
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, frame_geometry
@@ -50,7 +50,8 @@ def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:
 
 
 def look_at(
-    classifier: Classifier,
+    bundle: Bundle,
+    engine: Engine,
     frames: Iterable[tuple[int, DrawnFrame]],
     size: int,
     report: Report | None = None,
@@ -61,7 +62,9 @@ def look_at(
 
     Parameters
     ----------
-    classifier : Classifier
+    bundle : Bundle
+    engine : Engine
+        Runs its network. What stands in a trust file is not asked for: it may be of another version.
     frames : iterable of (group, DrawnFrame)
     size : int
         Rows of the quadrants that are looked at.
@@ -70,7 +73,7 @@ def look_at(
     done, total : int
         Frames before these, and of all, for the report.
     """
-    settings = classifier.bundle.preprocessing
+    settings = bundle.preprocessing
     statistics: list[NDArray[np.float32]] = []
     features: list[NDArray[np.floating]] = []
     logits: list[NDArray[np.floating]] = []
@@ -83,7 +86,7 @@ def look_at(
             statistics.append(frame_statistics(drawn.frame, given, views))
             groups.append(group)
             numbers.append(drawn.disk_number)
-        output = classifier.engine.run(np.concatenate(inputs))
+        output = engine.run(np.concatenate(inputs))
         features.append(output.features.reshape(len(chunk), -1, output.features.shape[1]).mean(axis=1))
         logits.append(output.logits.reshape(len(chunk), -1, output.logits.shape[1]))
         if report:

@@ -24,7 +24,7 @@ from sklearn.neural_network import MLPClassifier
 from simulated_devices import grid_by_name
 from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
-from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import make_engine
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
@@ -47,10 +47,10 @@ from training.recipe import FrameRecipe, stored_frame_recipe
 
 __all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "measure", "trust_of"]
 
-KNOWN = 300
+KNOWN = 500
 """Known frames of each disk number."""
 
-ODD = 700
+ODD = 2000
 """Odd frames of each kind."""
 
 GRADED = 120
@@ -209,13 +209,13 @@ def collect(
         If the recipe's frames have too few pixels.
     """
     size = looked_range(bundle, recipe)
-    classifier = Classifier(bundle)
+    engine = make_engine(bundle)
     first = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
     total = first + graded * len(recipe.disk_numbers) * len(GROUPS)
-    seen = look_at(classifier, _frames(recipe, seed, known, odd), size, report, 0, total)
+    seen = look_at(bundle, engine, _frames(recipe, seed, known, odd), size, report, 0, total)
     if not graded:
         return Samples(seen.look, seen.groups, size)
-    more = look_at(classifier, graded_frames(recipe, seed, graded), size, report, first, total)
+    more = look_at(bundle, engine, graded_frames(recipe, seed, graded), size, report, first, total)
     return Samples(seen.look, seen.groups, size, more)
 
 

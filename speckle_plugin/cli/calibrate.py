@@ -22,8 +22,8 @@ def calibrate(
         Path | None,
         typer.Option(help="File to write, .trust.npz.", show_default="beside the network's file"),
     ] = None,
-    known: Annotated[int, typer.Option(min=20, help="Known frames of each disk number.")] = 300,
-    odd: Annotated[int, typer.Option(min=20, help="Odd frames of each kind.")] = 700,
+    known: Annotated[int, typer.Option(min=20, help="Known frames of each disk number.")] = 500,
+    odd: Annotated[int, typer.Option(min=20, help="Odd frames of each kind.")] = 2000,
     graded: Annotated[
         int,
         typer.Option(min=0, help="Frames of each disk number, family and noise; 0 for no confidences."),

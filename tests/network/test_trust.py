@@ -42,6 +42,7 @@ from speckle_plugin.network.trust.kernels import (
     neighbour_outliers,
     pixel_sums,
     ring_sums,
+    zeros_among,
     zone_sums,
 )
 from speckle_plugin.network.trust.statistics import NO_COUNTS, STATISTICS
@@ -157,6 +158,42 @@ def test_pixels_are_counted_as_in_plain_words() -> None:
     values[0, :4] = 0.0  # left out
     found = pixel_sums(values, values.size - 4)
     assert found == (3.0, 100.0, 3, (values == 0.0).sum() - 4, 2, 5)
+
+
+def test_a_frame_without_noise_is_not_of_counts_however_faint_its_faintest_pixel() -> None:
+    faint = frame().copy()
+    faint[120, 130] = faint.max() * 1e-12
+    np.testing.assert_array_equal(statistics(faint)["photons"], [NO_COUNTS, 0.0])
+    bright = frame(1e8)  # up to 700 thousand photons in a pixel
+    assert statistics(bright)["photons"][1] == 1.0
+
+
+def test_zeros_among_photons_are_counted_as_in_plain_words() -> None:
+    rng = np.random.default_rng(4)
+    values, valid = rng.poisson(1.0, (40, 30)).astype(np.float32), rng.random((40, 30)) > 0.01
+    limits = np.array([4.0, 8.0, 12.0], np.float32)
+    expected = np.zeros((3, 2))
+    for i in range(1, 39):
+        for j in range(1, 29):
+            if valid[i - 1 : i + 2, j - 1 : j + 2].all():
+                beside = values[i - 1 : i + 2, j - 1 : j + 2].sum() - values[i, j]
+                expected += (beside >= limits)[:, None] * np.array([1, values[i, j] == 0])
+    assert 0 < expected[2, 1] < expected[0, 0]
+    np.testing.assert_array_equal(zeros_among(values, valid, limits), expected)
+
+
+def test_dead_pixels_and_lines_stand_out_of_few_photons() -> None:
+    """Pixels of 0 are nothing odd in counts, but where their neighbours have many."""
+    dead, lines, stepped = frame(1e6).copy(), frame(1e5).copy(), frame(1e5).copy()
+    dead[np.random.default_rng(5).random(dead.shape) < 0.02] = 0.0
+    lines[40:43] = 0.0
+    stepped[:, 100:] *= 2.5
+    clean = statistics(frame(1e5))
+    # Among 256 photons and more, of speckle that is dark here and there as well.
+    assert (statistics(dead)["pixels"][-2:] > statistics(frame(1e6))["pixels"][-2:] + 0.2).all()
+    missing, wide = 5, 7  # places among what is told of lines
+    assert statistics(lines)["lines"][missing] > 2.0 * clean["lines"][missing]
+    assert statistics(stepped)["lines"][wide] > clean["lines"][wide] + 0.1
 
 
 def test_lines_are_summed_as_in_plain_words() -> None:

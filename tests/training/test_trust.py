@@ -115,19 +115,21 @@ BUNDLE = Bundle(
 def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "Classifier", lambda bundle: Classifier(bundle, BrightnessEngine()))
+    monkeypatch.setattr(fitting, "make_engine", lambda bundle: BrightnessEngine())
     monkeypatch.setattr(fitting, "RANK", 8)  # of few frames
     told: list[int] = []
-    trust = fitting.fit_trust(BUNDLE, 5, 50, 25, lambda what, done, total, numbers: told.append(total), 24)
+    own = replace(BUNDLE, path=tmp_path / "fake.bundle")
+    (tmp_path / "fake.trust.npz").write_bytes(b"of another version: it is made again because of that")
+    trust = fitting.fit_trust(own, 5, 50, 25, lambda what, done, total, numbers: told.append(total), 24)
     assert told[-1] == 3 * 50 + 8 * 25 + 12 * 3 * 24
     assert trust.made["known_frames"] == 150 and list(trust.oddness) == [129]
     assert trust.made["graded_frames"] == 864 and list(trust.calibration) == [129]
 
-    classifier = Classifier(replace(BUNDLE, path=tmp_path / "fake.bundle"), BrightnessEngine())
-    assert classifier.trust is None
+    (tmp_path / "fake.trust.npz").unlink()
+    assert Classifier(own, BrightnessEngine()).trust is None
     save_trust(trust, tmp_path / "fake.trust.npz")
     assert load_trust(tmp_path / "fake.trust.npz").bundle_sha256 == BUNDLE.sha256
-    classifier = Classifier(replace(BUNDLE, path=tmp_path / "fake.bundle"), BrightnessEngine())
+    classifier = Classifier(own, BrightnessEngine())
     assert classifier.trust is not None
 
     recipe = replace(SMALL, photons=())

@@ -54,6 +54,7 @@ def pixel_sums(values, pixels):  # type: ignore[no-untyped-def]
     found = np.array([least_bits, most_bits], np.int32).view(np.float32)
     least, most = found[0], found[1]
     nothing, one, thousandth = np.float32(0.0), np.float32(1.0), np.float32(1e-3)
+    rounding, most_steps = np.float32(2e-7), np.float32(1e6)
     share = one / least
     negative = zero = largest = fractions = nothing  # exact up to 1.7e7 pixels
     for i in range(flat.size):
@@ -62,8 +63,9 @@ def pixel_sums(values, pixels):  # type: ignore[no-untyped-def]
         zero += one if v == nothing else nothing
         largest += one if v == most else nothing
         u = v * share
-        allowed = thousandth * (u if u > one else one)
-        fractions += one if abs(u - np.rint(u)) > allowed else nothing
+        # Rounding leaves no fraction to see of a value that is far above the least.
+        allowed = thousandth + rounding * u
+        fractions += one if abs(u - np.rint(u)) > allowed or u > most_steps else nothing
     left_out = flat.size - pixels
     zero -= left_out
     largest -= left_out if most == nothing else 0
@@ -194,6 +196,39 @@ def neighbour_outliers(values, valid, unit):  # type: ignore[no-untyped-def]
         found[side, 0] = most[side].max()
         if unit <= 0.0:
             found[side, 0] = math.log(max(found[side, 0], 1.0))
+    return found
+
+
+@compiled(error_model="numpy", fastmath=REORDERED)
+def zeros_among(values, valid, limits):  # type: ignore[no-untyped-def]
+    """Count pixels whose eight neighbours have so much together, and those of them that are 0.
+
+    Gives an array of shape (limits, 2). Pixels with one beside them that is left out do not count.
+    """
+    rows, columns = values.shape
+    found = np.zeros((limits.size, 2))
+    nothing, one, out = np.float32(0.0), np.float32(1.0), np.float32(-1e30)
+    rest = np.empty((3, columns), np.float32)  # of three rows at a time
+    around, of_zero = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    for i in range(rows):
+        for j in range(columns):
+            v = values[i, j]
+            rest[i % 3, j] = (v if v > nothing else nothing) if valid[i, j] else out
+        if i < 2:
+            continue
+        above, here, below = rest[(i - 2) % 3], rest[(i - 1) % 3], rest[i % 3]
+        for j in range(1, columns - 1):
+            beside = here[j - 1] + here[j + 1] + above[j - 1] + above[j] + above[j + 1]
+            beside += below[j - 1] + below[j] + below[j + 1]
+            around[j] = beside if here[j] >= nothing else out
+            of_zero[j] = beside if here[j] == nothing else out
+        for n in range(limits.size):
+            limit, all_of, zeros = limits[n], nothing, nothing
+            for j in range(1, columns - 1):
+                all_of += one if around[j] >= limit else nothing
+                zeros += one if of_zero[j] >= limit else nothing
+            found[n, 0] += all_of
+            found[n, 1] += zeros
     return found
 
 
