@@ -214,6 +214,16 @@ def test_a_masked_defect_does_not_count() -> None:
     np.testing.assert_allclose(statistics(broken, geometry)["pixels"][0], clean[0], rtol=0.2)
 
 
+@pytest.mark.parametrize("left", [33, 45, 60])
+@pytest.mark.parametrize("along", ["rows", "columns"])
+def test_statistics_are_numbers_however_few_lines_a_mask_leaves(left: int, along: str) -> None:
+    mask = np.ones((129, 129), bool)  # a quarter has to be seen
+    mask[:left] = False
+    geometry = FrameGeometry((129, 129), mask=mask if along == "rows" else mask.T)
+    found = statistics(frame(1e6)[:129, :129].copy(), geometry)
+    assert np.isfinite(found["lines"]).all() and np.isfinite(found["pixels"]).all()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e38, -1e38])
 def test_statistics_are_numbers_whatever_stands_outside_of_the_crop(value: float) -> None:
     broken = frame(1e6).copy()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.network.trust import kernels
+from speckle_plugin.network.trust.lines import LINE_STATISTICS, Lines
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
 
@@ -27,15 +28,6 @@ RANGES = (257, 129)
 ZONES = 10
 BANDS = 48
 MAP_BINS = 12
-FIRST_LINE = 12
-"""Rows and columns from the beam on that are not compared, being too steep."""
-
-STEP_WIDTH = 16
-"""Lines on either side of a step of gain that are averaged."""
-
-SPECKLE_ON_LINES = 0.05
-"""By how much, in parts, speckle has the sums of lines differ from what their rings have on average."""
-
 AROUND_ZEROS = np.array([16.0, 64.0, 256.0, 1024.0], np.float32)
 """Photons that eight neighbours have together, from which on a pixel of 0 is looked at."""
 
@@ -58,7 +50,7 @@ STATISTICS: dict[str, int] = {
     "slopes": 2 * ZONES,
     "beam": len(CANDIDATES) - 1,
     "pixels": 18,
-    "lines": 18,
+    "lines": LINE_STATISTICS,
     "map": 3 * MAP_BINS,
     "symmetry": 3,
 }
@@ -106,10 +98,7 @@ class View:
         Rings about other places of the beam.
     candidate_counts : array, shape (candidates, rings)
         Pixels of each.
-    line_counts : tuple of two arrays, shape (rows,)
-        Pixels of each row and column that are compared.
-    line_rings : tuple of two arrays, shape (rows, rings), float32
-        How many of these lie on each ring.
+    lines : Lines
     unseen : array of bool, shape (sum of `STATISTICS`,)
         Statistics of bands and zones without a pixel.
     """
@@ -122,8 +111,7 @@ class View:
     rings: Rings
     candidates: NDArray[np.int16]
     candidate_counts: NDArray[np.float64]
-    line_counts: tuple[NDArray[np.float64], ...]
-    line_rings: tuple[NDArray[np.float32], ...]
+    lines: Lines
     unseen: NDArray[np.bool_]
 
 
@@ -173,17 +161,9 @@ def _view(quadrant: Quadrant) -> View:
         in_rings,
         candidates,
         np.stack([np.bincount(c, minlength=most) for c in seen]).astype(float),
-        tuple(quadrant.valid[FIRST_LINE:, FIRST_LINE:].sum(axis=1 - axis, dtype=float) for axis in (0, 1)),
-        tuple(
-            _line_rings(lines, rings)
-            for lines in (ring[FIRST_LINE:, FIRST_LINE:], ring.T[FIRST_LINE:, FIRST_LINE:])
-        ),
+        Lines.of(ring, rings),
         _unseen(np.bincount(band, counts, BANDS), np.diff(in_rings.starts[in_rings.zones])),
     )
-
-
-def _line_rings(lines: NDArray[np.int16], rings: int) -> NDArray[np.float32]:
-    return np.stack([np.bincount(line[line >= 0], minlength=rings) for line in lines]).astype(np.float32)
 
 
 def _in_rings(ring: NDArray[np.int16], zone: NDArray[np.intp], angle: NDArray[np.float64]) -> Rings:
@@ -297,7 +277,7 @@ def _of_view(
             slopes.ravel(),
             (likelihoods[1:] - likelihoods[0]) * 10.0,
             pixel,
-            _lines(values, view, in_rings, unit),
+            view.lines.compare(values, _mean_roots(in_rings, view), unit),
             _map(given),
             _symmetry(frame, view.quadrant, unit),
         ]
@@ -311,44 +291,10 @@ def _smooth_slope(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.nan_to_num(slope)
 
 
-def _lines(
-    values: NDArray[np.float32], view: View, in_rings: NDArray[np.float32], unit: float
-) -> NDArray[np.float64]:
-    """Tell how rows and columns stand out: from those beside, and from what their rings have on average."""
-    roots = kernels.ring_sums(np.sqrt(np.maximum(in_rings, 0.0)), view.rings.starts)
-    on_ring = (roots / np.maximum(view.counts, 1.0)).astype(np.float32)
-    every = zip(kernels.line_sums(values, FIRST_LINE), view.line_counts, view.line_rings, strict=True)
-    both = np.array([_of_lines(sums, counts, of_lines @ on_ring, unit) for sums, counts, of_lines in every])
-    return np.concatenate([both.max(axis=0), both.min(axis=0)])
-
-
-def _of_lines(
-    sums: NDArray[np.floating], counts: NDArray[np.float64], expected: NDArray[np.float32], unit: float
-) -> list[float]:
-    good = counts > 0.25 * counts.max()
-    sums, counts, expected = (of[good].astype(np.float64) for of in (sums, counts, expected))
-    means = sums / counts
-    logs = np.log(means + 1e-3 * means.mean() + 1e-30)
-    steps = np.diff(logs)
-    around = np.convolve(steps, [0.25, 0.25, 0.0, 0.25, 0.25], mode="same")
-    alone = logs[1:-1] - 0.5 * (logs[:-2] + logs[2:])
-    # Of roots of few photons the variance is that of the photons, of many a quarter for each pixel.
-    noise = np.minimum(math.sqrt(unit) * expected, 0.4 * unit * counts)
-    differs = (sums - expected) / np.sqrt(noise + (SPECKLE_ON_LINES * expected) ** 2 + 1e-30)
-    differs = np.clip(differs, -50.0, 50.0)
-    mean = np.convolve(np.clip(differs, -9.0, 9.0), np.full(STEP_WIDTH, 1.0 / STEP_WIDTH), mode="valid")
-    wide = np.abs(mean[STEP_WIDTH:] - mean[:-STEP_WIDTH])
-    return [
-        np.abs(steps - around).max(),
-        alone.max(),
-        -alone.min(),
-        np.abs(steps).mean(),
-        differs.max(),
-        -differs.min(),
-        math.log1p(np.count_nonzero(differs < -4.0)),
-        wide.max(),
-        math.log((wide.max() + 1e-3) / (np.median(wide) + 1e-3)),
-    ]
+def _mean_roots(in_rings: NDArray[np.float32], view: View) -> NDArray[np.float32]:
+    """Give the mean of the roots of each ring's values."""
+    sums = kernels.ring_sums(np.sqrt(np.maximum(in_rings, 0.0)), view.rings.starts)
+    return np.asarray(sums / np.maximum(view.counts, 1.0), np.float32)
 
 
 def _map(given: NDArray[np.float32]) -> NDArray[np.float64]:
