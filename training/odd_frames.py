@@ -17,7 +17,7 @@ from simulated_devices import DetectorResponse, Family, PixelGrid, Shape, World,
 from speckle_plugin.schema import Flag
 from training.recipe import FrameRecipe
 
-__all__ = ["ODD_FRAMES", "draw_odd", "family_of"]
+__all__ = ["ODD_FRAMES", "as_integers", "draw_odd", "family_of"]
 
 Frame = NDArray[np.floating]
 Draw = Callable[[FrameRecipe, PixelGrid, np.random.Generator], Frame]
@@ -144,6 +144,28 @@ def _shape(recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator) -> Fr
     return _noisy(recipe, frame, rng)
 
 
+INTEGERS = 0.3
+"""Share of frames without noise that come as integers, as simulations are often stored."""
+
+BLOCKED = 5
+"""Pixels about the beam that are brighter than integers of 16 bits hold, where the rest is well seen."""
+
+
+def as_integers(frame: Frame, grid: PixelGrid, rng: np.random.Generator) -> Frame:
+    """Give some of the frames without noise as integers of 16 bits, cut off or rounded; others as they are.
+
+    They have the steps of photons, and not their noise. Frames that have noise, or negative values, stay.
+    """
+    if rng.random() >= INTEGERS or frame.min() < 0 or np.array_equal(frame, np.rint(frame)):
+        return frame
+    rows, columns = (
+        np.abs(np.arange(n) - c) <= BLOCKED for n, c in zip(grid.shape, grid.beam_center, strict=True)
+    )
+    largest = frame[~(rows[:, None] & columns[None, :])].max()
+    scaled = frame * (_log_uniform(rng, 3e3, 65535.0) / largest)
+    return np.minimum(np.rint(scaled) if rng.random() < 0.5 else np.floor(scaled), 65535.0)
+
+
 ODD_FRAMES: dict[Flag, Draw] = {
     Flag.ODD_NUMBER: _number,
     Flag.ODD_K_STEP: _k_step,
@@ -161,4 +183,4 @@ def draw_odd(
     flag: Flag, recipe: FrameRecipe, grid: PixelGrid, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Draw a frame that is odd in one way, shape `grid.shape`."""
-    return ODD_FRAMES[flag](recipe, grid, rng).astype(np.float32)
+    return as_integers(ODD_FRAMES[flag](recipe, grid, rng), grid, rng).astype(np.float32)

@@ -1,8 +1,8 @@
 """Fit what tells odd frames from known ones, and how sure a network may be, beside a bundle.
 
-The bundle stays as it is. Known frames are those of its recipe: its families, noise, offsets and masks. Odd
-ones are of :mod:`training.odd_frames`. Thresholds are taken from known frames on which nothing else was
-fitted. How sure the network may be is fitted in :mod:`training.confidence`.
+The bundle stays as it is. Known frames are those of its recipe: its families, noise, offsets and masks, some
+of them as integers. Odd ones are of :mod:`training.odd_frames`. Thresholds are taken from known frames on
+which nothing else was fitted. How sure the network may be is fitted in :mod:`training.confidence`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from speckle_plugin.network.trust.oddness import (
 from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
 from training.looks import Seen, look_at, looked_range
-from training.odd_frames import ODD_FRAMES, draw_odd
+from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
 
@@ -224,7 +224,8 @@ def _frames(recipe: FrameRecipe, seed: int, known: int, odd: int) -> Iterator[tu
     for index in range(known * len(recipe.disk_numbers)):
         rng = generator(seed, "trust known", index)
         number = recipe.disk_numbers[index % len(recipe.disk_numbers)]
-        yield 0, draw_frame(recipe, number, rng, grid, geometry)
+        drawn = draw_frame(recipe, number, rng, grid, geometry)
+        yield 0, drawn._replace(frame=as_integers(drawn.frame, grid, rng).astype(np.float32))
     for index in range(odd * len(ODD_FRAMES)):
         kind = index % len(ODD_FRAMES)
         rng = generator(seed, "trust odd", index)

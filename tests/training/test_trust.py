@@ -20,7 +20,7 @@ from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.schema import ODD_IN, Flag
 from training.confidence import GROUPS, graded_frames, temperature_loss
 from training.frames import balanced_set, draw_frame, frame_geometry, generator
-from training.odd_frames import ODD_FRAMES, draw_odd
+from training.odd_frames import INTEGERS, ODD_FRAMES, as_integers, draw_odd
 from training.recipe import FrameRecipe
 
 NUMBERS = (2, 5, 9)
@@ -147,6 +147,22 @@ def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
     gaps = [abs(each.confidence.mean() - (each.disk_number == truth).mean()) for each in (found, bare)]
     assert gaps[0] < 0.15
     assert np.mean([n in numbers for n, numbers in zip(truth, found.possible, strict=True)]) > 0.85
+
+
+def test_some_frames_without_noise_are_known_as_integers_too() -> None:
+    grid, rng = grid_by_name("quadrant", 129), np.random.default_rng(6)
+    drawn = draw_frame(SMALL, 5, rng, grid, frame_geometry(SMALL)).frame
+    plain = np.abs(drawn) + 0.25
+    stored = [as_integers(plain, grid, rng) for _ in range(200)]
+    integers = [s for s in stored if s is not plain]
+    assert len(integers) == pytest.approx(200 * INTEGERS, abs=25)
+    for frame in integers:
+        np.testing.assert_array_equal(frame, np.rint(frame))
+        outside = np.where(np.add.outer(np.arange(129) > 5, np.arange(129) > 5), frame, 0.0)
+        assert 2999 <= outside.max() <= frame.max() <= 65535 and frame.min() >= 0
+    counts = rng.poisson(3.0, grid.shape).astype(float)
+    assert all(as_integers(counts, grid, rng) is counts for _ in range(20))
+    assert all(as_integers(-plain, grid, rng)[0, 0] < 0 for _ in range(20))
 
 
 def test_the_slope_of_the_loss_is_that_of_its_value() -> None:
