@@ -280,7 +280,7 @@ def test_known_frames_pass(name: str) -> None:
     assert sum(Flag.OUT_OF_DISTRIBUTION in flags for flags in flagged) <= 3  # of 38; 1 % are expected
 
 
-@pytest.mark.parametrize("level", [3_000, 30_000])
+@pytest.mark.parametrize("level", [10_000, 60_000])
 @pytest.mark.parametrize("cut", [np.rint, np.floor])
 @pytest.mark.parametrize("name", ["quadrant", "published"])
 def test_frames_without_noise_that_were_stored_as_integers_pass(name: str, cut: Any, level: int) -> None:
