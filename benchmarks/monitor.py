@@ -208,12 +208,11 @@ def look_at(url: str, count: int, last: bool) -> list[tuple[int, float]]:
         return [(int(pages[0].evaluate(DRAWN)), now) for now in looks()]
 
 
-def wait_for_run() -> str:
-    """Say that all is ready, and give the run that has begun."""
+def wait_for_run() -> None:
+    """Say that all is ready, and wait until a run has begun."""
     print("ready", flush=True)
-    uid = sys.stdin.readline().strip()
+    sys.stdin.readline()
     time.sleep(SETTLES)
-    return uid
 
 
 def looks() -> Iterator[float]:
@@ -239,7 +238,7 @@ def scan(
         if name == "event" and "disk_number" in doc["data"]:
             labelled.append(time.monotonic())
         elif name == "start" and browser is not None and browser.stdin is not None:
-            browser.stdin.write(f"{doc['uid']}\n")
+            browser.stdin.write("begun\n")
             browser.stdin.flush()
 
     token = session.live.subscribe(note)

@@ -166,10 +166,9 @@ def _curves(label: str, logarithmic: bool = False) -> Callable[[Mapping[str, Any
             accuracies = [s["accuracy"] for s in values.values()]
             axes.plot([float(v) for v in values], accuracies, label=family, **style)
             exact = {float(v): s["structure"]["exact"] for v, s in values.items() if "structure" in s}
-            dashed = {**style, "linestyle": "--", "markerfacecolor": "none"}
-            axes.plot(
-                list(exact), list(exact.values()), label=f"{family}, solved" if exact else None, **dashed
-            )
+            if exact:
+                dashed = {**style, "linestyle": "--", "markerfacecolor": "none"}
+                axes.plot(list(exact), list(exact.values()), label=f"{family}, solved", **dashed)
         axes.legend()
         yield from ("", _save(figure, folder, f"{label.split()[0]}.png", f"Accuracy against {label}"))
 

@@ -265,8 +265,10 @@ def _of_view(
     outliers = kernels.neighbour_outliers(values, view.quadrant.valid, unit)
     fractions_of = np.array([negative, zero, fractions]) / total
     more = np.log1p(np.concatenate([outliers[:, 1:].ravel(), [largest]]))
-    among, zeros = kernels.zeros_among(values, view.quadrant.valid, unit * AROUND_ZEROS).T
-    dark = np.log10((zeros + 0.02) / (among + 20.0)) if counted else np.zeros(len(AROUND_ZEROS))
+    dark = np.zeros(len(AROUND_ZEROS))
+    if counted:
+        among, zeros = kernels.zeros_among(values, view.quadrant.valid, unit * AROUND_ZEROS).T
+        dark = np.log10((zeros + 0.02) / (among + 20.0))
     pixel = np.concatenate([np.minimum(outliers[:, 0], 50.0), more, np.log10(fractions_of + 1e-6), dark])
     return np.concatenate(
         [
