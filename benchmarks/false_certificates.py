@@ -2,7 +2,8 @@
 
 Run it with ``python benchmarks/false_certificates.py --frames 2000 --out runs/structure``. Each frame becomes
 a line of JSON in ``false_certificates.jsonl``; a study that was interrupted goes on where it ended, and
-``--first`` divides one among several processes. Half of the frames are without noise, half have 10^5 photons.
+``--first`` divides one among several processes. Half of the frames are without noise, half have 10^5 photons;
+with ``--rounded`` all are intensities as integers, the brightest pixel at 30000 or at 300.
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="frame to begin with; with an --out of its own")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--budget", type=float, default=2.0, help="seconds of processor time a frame")
+    parser.add_argument("--rounded", action="store_true", help="integers without noise")
     parser.add_argument("--out", type=Path, default=Path("runs/structure"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,11 @@ def main() -> None:
                 family = "constant_radius"  # smaller ones are disks, as far as this grid's k range can tell
             ideal = KINDS[kind](draw_system(family, number, rng), grid, rng)
             photons = 1e5 if index // (3 * len(names)) % 2 else None
-            frame = DetectorResponse(photons=photons).respond(ideal, rng)
+            if options.rounded:
+                peak = 300.0 if photons else 30000.0
+                frame, photons = np.rint(ideal * (peak / ideal.max())).astype(np.uint16), None
+            else:
+                frame = DetectorResponse(photons=photons).respond(ideal, rng)
             started = time.process_time()
             structure = solve(
                 frame,

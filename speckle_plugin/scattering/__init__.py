@@ -10,15 +10,18 @@ from speckle_plugin.scattering.derivatives import (
 )
 from speckle_plugin.scattering.grids import BOX_LENGTH, PITCH, PixelGrid
 from speckle_plugin.scattering.intensity import intensity_of_disks, intensity_of_spheres
+from speckle_plugin.scattering.shapes import DEFORMATIONS, derivatives_by_shape
 from speckle_plugin.scattering.squares import intensity_of_squares
 
 __all__ = [
     "BOX_LENGTH",
+    "DEFORMATIONS",
     "PITCH",
     "PixelGrid",
     "Pixels",
     "amplitude_at",
     "compiled",
+    "derivatives_by_shape",
     "intensity_and_derivatives",
     "intensity_at",
     "intensity_of_disks",

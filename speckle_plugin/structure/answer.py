@@ -7,13 +7,15 @@ import math
 import numpy as np
 
 from speckle_plugin.preprocessing import FrameGeometry
-from speckle_plugin.structure.certificate import Evidence, certify
+from speckle_plugin.structure.certificate import Evidence, certify, less_noise
 from speckle_plugin.structure.difference import hidden_radius
 from speckle_plugin.structure.finish import Found
 from speckle_plugin.structure.information import standard_errors
 from speckle_plugin.structure.selection import WORTH
 from speckle_plugin.structure.settings import SolveSettings
+from speckle_plugin.structure.shapes import shapes_z_score
 from speckle_plugin.structure.structure import Certificate, Structure
+from speckle_plugin.structure.targets import Amplitudes
 
 __all__ = ["answer", "no_answer"]
 
@@ -58,6 +60,7 @@ def answer(
             settings.tolerance,
             _smallest(settings, model.number),
         ),
+        lambda: _shapes_z_score(found),
     )
     errors = standard_errors(found, observation)
     low = (model.positions - model.radii[:, None]).min(axis=0)
@@ -87,6 +90,13 @@ def answer(
         history=(*history, *found.notes),
         seed=settings.seed,
     )
+
+
+def _shapes_z_score(found: Found) -> float:
+    target = found.selection.target
+    if isinstance(target, Amplitudes):  # the residual tells more
+        return 0.0
+    return shapes_z_score(found.model, target, found.selection.refinement, less_noise(found.z_score))
 
 
 def _smallest(settings: SolveSettings, number: int) -> float | None:

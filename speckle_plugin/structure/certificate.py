@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from speckle_plugin.structure.model import Model
 from speckle_plugin.structure.structure import Certificate
 
-__all__ = ["NEARLY", "Evidence", "certify"]
+__all__ = ["NEARLY", "Evidence", "certify", "less_noise"]
 
 NEARLY = 0.012
 """Largest residual of frames of disks on a raster, or of what is nearly disks; wrong answers have 0.1."""
@@ -63,8 +64,21 @@ class Evidence:
     smallest: float | None = None
 
 
-def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
+def less_noise(z_score: float) -> bool:
+    """Whether the deviance is so small that there is less noise than the target says."""
+    return z_score < -LARGEST_Z
+
+
+def certify(model: Model, evidence: Evidence, shapes_z_score: Callable[[], float]) -> tuple[Certificate, str]:
     """Decide.
+
+    Parameters
+    ----------
+    model : Model
+    evidence : Evidence
+    shapes_z_score : callable
+        Gives what other shapes would gain, see :func:`speckle_plugin.structure.shapes.shapes_z_score`. It
+        takes time, so that it is asked last, and only where the noise is known.
 
     Returns
     -------
@@ -109,6 +123,12 @@ def certify(model: Model, evidence: Evidence) -> tuple[Certificate, str]:
             f"a disk of radius {evidence.hidden:.3g} could hide in the noise, and {smallest:.3g} is the "
             "smallest that counts (give smallest_radius or a prior if the sample has none so small)",
         )
+    if not np.isnan(evidence.z_score) and (z_score := shapes_z_score()) > LARGEST_Z:
+        return (
+            Certificate.NOT_EXPLAINED,
+            f"objects of other shapes would gain {z_score:.1f} standard deviations more than by chance: "
+            "these are nearly disks",
+        )
     return Certificate.SOLVED, _praise(evidence)
 
 
@@ -130,7 +150,7 @@ def _unexplained(evidence: Evidence) -> str:
 def _praise(evidence: Evidence) -> str:
     if np.isnan(evidence.z_score):
         return f"explained: residual {evidence.residual:.1e}"
-    quiet = "; less noise than was told" if evidence.z_score < -LARGEST_Z else ""
+    quiet = "; less noise than was told" if less_noise(evidence.z_score) else ""
     return (
         f"explained to the noise (z {evidence.z_score:.1f}{quiet}); the weakest disk gains "
         f"{evidence.weakest:.0f}, a further one {evidence.remaining:.0f}; none larger than "

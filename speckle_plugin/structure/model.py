@@ -9,9 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.scattering import Pixels, compiled, intensity_and_derivatives, intensity_at
+from speckle_plugin.scattering import (
+    Pixels,
+    compiled,
+    derivatives_by_shape,
+    intensity_and_derivatives,
+    intensity_at,
+)
 
-__all__ = ["Model", "calculate", "calculate_with_derivatives"]
+__all__ = ["Model", "calculate", "calculate_by_shape", "calculate_with_derivatives"]
 
 TRUNCATE = 4.0
 """The point spread ends after so many standard deviations."""
@@ -121,6 +127,27 @@ def calculate_with_derivatives(
     derivatives[:, : 3 * n + 3] *= (scale * multiplicity)[:, None]
     derivatives[:, 3 * n + 3] = multiplicity
     return multiplicity * (scale * intensity + model.background), derivatives
+
+
+def calculate_by_shape(
+    model: Model, pixels: Pixels, multiplicity: NDArray[np.float64], point_spread: float
+) -> NDArray[np.float64]:
+    """Compute derivatives of the expected values by deformations of the disks, which the model lacks.
+
+    Parameters as for :func:`calculate`.
+
+    Returns
+    -------
+    array, shape (m, 7 n)
+        Columns as in :func:`speckle_plugin.scattering.derivatives_by_shape`.
+    """
+    pixels, disks = pixels.moved(model.center), (model.positions, model.radii)
+    if point_spread > 0:
+        around, spread = _surrounding(pixels, point_spread)
+        by_shape = spread(derivatives_by_shape(around, *disks))
+    else:
+        by_shape = derivatives_by_shape(pixels, *disks)
+    return np.asarray(by_shape * (math.exp(model.log_scale) * multiplicity)[:, None])
 
 
 Spread = Callable[[NDArray[np.float64]], NDArray[np.float64]]

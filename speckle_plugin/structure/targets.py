@@ -17,7 +17,7 @@ from scipy.special import gammaln, xlogy  # scipy.stats takes most of a second t
 
 from speckle_plugin.scattering import Pixels
 
-__all__ = ["Amplitudes", "Counts", "Normal", "Target"]
+__all__ = ["Amplitudes", "Counts", "Normal", "Target", "z_of_chi_squared"]
 
 SMALLEST = 1e-3
 """Expected counts are at least this, lest a photon where none is expected cost infinitely much."""
@@ -152,7 +152,7 @@ class Counts:
 
         Where less than one photon is expected the deviance does not tell that it is too many: pixels
         without photons have less of it than usual. Their sums do, of :data:`RINGS` rings with as many photons
-        each; chi squared is given as a normal variable (Wilson and Hilferty 1931).
+        each.
         """
         mean = np.maximum(expected, SMALLEST) + self._shift
         order = np.argsort(np.hypot(self.pixels.k_rows, self.pixels.k_columns), kind="stable")
@@ -162,8 +162,7 @@ class Counts:
         differences = np.add.reduceat((self.values + self._shift - mean)[order], starts)
         count = len(starts)
         chi_squared = (differences**2 / np.add.reduceat(mean[order], starts)).sum()
-        spread = 2.0 / (9.0 * count)
-        return float(((chi_squared / count) ** (1.0 / 3.0) - 1.0 + spread) / math.sqrt(spread))
+        return z_of_chi_squared(float(chi_squared), count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +199,12 @@ class Normal:
     def z_score(self, expected: NDArray[np.float64]) -> float:
         """Give chi squared beyond its mean, in standard deviations."""
         return (self.loss(expected) - len(expected)) / math.sqrt(2.0 * len(expected))
+
+
+def z_of_chi_squared(chi_squared: float, degrees: int) -> float:
+    """Give chi squared of some degrees of freedom as a normal variable (Wilson and Hilferty 1931)."""
+    spread = 2.0 / (9.0 * degrees)
+    return ((chi_squared / degrees) ** (1.0 / 3.0) - 1.0 + spread) / math.sqrt(spread)
 
 
 @functools.cache

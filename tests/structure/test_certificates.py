@@ -168,10 +168,12 @@ def test_a_disk_that_noise_may_have_made_is_not_certified() -> None:
     """It was: a twelfth disk of r = 2.2 that gained 36.3, at 10^6 photons."""
     model = Model(np.array([[0.0, 0.0], [5.0, 0.0]]), np.ones(2), 0.0, (0.0, 0.0))
     evidence = Evidence(0.5, 0.3, 0.1, 36.0, 36.3, 20.0, 2.2, False, 2e-6, 3.6)
-    certificate, reason = certify(model, evidence)
+    certificate, reason = certify(model, evidence, lambda: 0.5)
     assert certificate is Certificate.UNDECIDED
     assert "gains 36 only (45 asked)" in reason
-    assert certify(model, replace(evidence, weakest=50.0))[0] is Certificate.SOLVED
+    significant = replace(evidence, weakest=50.0)
+    assert certify(model, significant, lambda: 0.5)[0] is Certificate.SOLVED
+    assert certify(model, significant, lambda: 6.0)[0] is Certificate.NOT_EXPLAINED
 
 
 def test_disks_that_do_not_interfere_are_not_certified_as_one() -> None:
