@@ -59,14 +59,6 @@ ROWS = {
 }
 
 
-def blocked(grid: PixelGrid) -> NDArray[np.bool_]:
-    """Give the pixels of the blocked centre."""
-    rows, columns = (
-        np.abs(np.arange(n) - c) <= 5.0 for n, c in zip(grid.shape, grid.beam_center, strict=True)
-    )
-    return np.asarray(rows[:, None] & columns[None, :])
-
-
 def gaps_and_pixels(shape: tuple[int, int], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Mask half of a share as gaps between modules, half as single pixels."""
     mask = rng.random(shape) < share / 2.0
@@ -102,12 +94,12 @@ def make_case(row: Row, family: str, grid_name: str, number: int, seed: tuple[in
     response = DetectorResponse(photons=row.photons, point_spread=row.point_spread)
     frame = response.respond(ideal, rng)
     settings = SolveSettings(point_spread=row.point_spread)
-    hidden = blocked(told)
+    seen = FrameGeometry(told.shape, told.beam_center).unmasked(settings.center_half_width)
     if row.rounded:
-        frame = np.minimum(np.rint(ideal * (65534.0 / ideal[~hidden].max())), 65535.0).astype(np.uint16)
+        frame = np.minimum(np.rint(ideal * (65534.0 / ideal[seen].max())), 65535.0).astype(np.uint16)
         settings = SolveSettings(noise="rounded")
     mask = gaps_and_pixels(told.shape, row.masked, rng) if row.masked else None
-    known = ~hidden if mask is None else ~hidden & ~mask
+    known = seen if mask is None else seen & ~mask
     decidable = True
     if row.photons is not None:
         gains = expected_gains(system.positions, system.radii, grid, known, row.photons, float(ideal.sum()))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulated_devices import DetectorResponse, Family, PixelGrid, Shape, World, draw_intensity
+from speckle_plugin.preprocessing import FrameGeometry
 from speckle_plugin.schema import Flag
 from training.recipe import FrameRecipe
 
@@ -158,10 +159,7 @@ def as_integers(frame: Frame, grid: PixelGrid, rng: np.random.Generator) -> Fram
     """
     if rng.random() >= INTEGERS or frame.min() < 0 or np.array_equal(frame, np.rint(frame)):
         return frame
-    rows, columns = (
-        np.abs(np.arange(n) - c) <= BLOCKED for n, c in zip(grid.shape, grid.beam_center, strict=True)
-    )
-    largest = frame[~(rows[:, None] & columns[None, :])].max()
+    largest = frame[FrameGeometry(grid.shape, grid.beam_center).unmasked(BLOCKED)].max()
     scaled = frame * (_log_uniform(rng, 3e3, 65535.0) / largest)
     return np.minimum(np.rint(scaled) if rng.random() < 0.5 else np.floor(scaled), 65535.0)
 

@@ -146,13 +146,7 @@ def _known_pixels(
     """Give the pixels that the solver looks at, but for those that are saturated."""
     with np.errstate(invalid="ignore"):
         known = np.isfinite(frame) & (frame >= 0)
-    if geometry.mask is not None:
-        known &= ~geometry.mask
-    rows, columns = (
-        np.abs(np.arange(n) - c) <= center_half_width
-        for n, c in zip(geometry.shape, geometry.beam_center, strict=True)
-    )
-    return np.asarray(known & ~(rows[:, None] & columns[None, :]))
+    return np.asarray(known & geometry.unmasked(center_half_width))
 
 
 def _residual(

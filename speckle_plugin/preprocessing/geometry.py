@@ -59,6 +59,21 @@ class FrameGeometry:
         """SHA-256 of the user's mask, in hexadecimal; empty without a mask."""
         return "" if self.mask is None else hash_mask(self.mask)
 
+    def unmasked(self, center_half_width: float) -> NDArray[np.bool_]:
+        """Tell which pixels count: those outside of the mask and of the blocked centre, shape `shape`.
+
+        Parameters
+        ----------
+        center_half_width : float
+            Half width of the blocked square around the beam, in pixels; -1 if nothing is blocked.
+        """
+        near_row, near_column = (
+            np.abs(np.arange(n) - c) <= center_half_width
+            for n, c in zip(self.shape, self.beam_center, strict=True)
+        )
+        outside = ~(near_row[:, None] & near_column[None, :])
+        return outside if self.mask is None else outside & ~self.mask
+
 
 def hash_mask(mask: ArrayLike) -> str:
     """Give the SHA-256 of a mask, in hexadecimal."""

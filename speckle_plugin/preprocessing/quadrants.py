@@ -99,21 +99,12 @@ def _used_places(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np
     return np.flatnonzero(usable_pixels(geometry, settings))
 
 
-def _unmasked(geometry: FrameGeometry, settings: Preprocessing) -> NDArray[np.bool_]:
-    """Tell which pixels are outside of the user's mask and the blocked centre."""
-    rows, columns = geometry.shape
-    near_row = np.abs(np.arange(rows) - geometry.beam_center[0]) <= settings.center_half_width
-    near_column = np.abs(np.arange(columns) - geometry.beam_center[1]) <= settings.center_half_width
-    usable = ~(near_row[:, None] & near_column[None, :])
-    return usable if geometry.mask is None else usable & ~geometry.mask
-
-
 @functools.lru_cache(maxsize=16)
 def quadrants(geometry: FrameGeometry, settings: Preprocessing) -> tuple[Quadrant, ...]:
     """Give the quadrants that the network sees as views; they are worked out once."""
     rows, columns = geometry.shape
     row, column = (math.floor(c + 0.5) for c in geometry.beam_center)
-    usable = _unmasked(geometry, settings)
+    usable = geometry.unmasked(settings.center_half_width)
     limit = settings.crop or max(rows, columns)
     height = min(limit, max(rows - row, row + 1))
     width = min(limit, max(columns - column, column + 1))

@@ -152,9 +152,9 @@ def observe(frame: ArrayLike, geometry: FrameGeometry, k_step: float, settings: 
     _check(raw, geometry, k_step, settings)
     values = raw.astype(np.float64)
     known = np.isfinite(values)
-    for left_out in (geometry.mask, marked_pixels(raw)):
-        if left_out is not None:
-            known &= ~left_out
+    marked = marked_pixels(raw)
+    if marked is not None:
+        known &= ~marked
     integers = raw.dtype.kind in "iu"
     saturation = settings.saturation_level
     if saturation is None and integers:
@@ -163,9 +163,7 @@ def observe(frame: ArrayLike, geometry: FrameGeometry, k_step: float, settings: 
         known &= values < saturation
     if settings.readout_noise == 0 or integers:
         known &= values >= 0.0
-    rows, columns = (np.arange(n) - c for n, c in zip(raw.shape, geometry.beam_center, strict=True))
-    half = settings.center_half_width
-    known &= (np.abs(rows)[:, None] > half) | (np.abs(columns)[None, :] > half)
+    known &= geometry.unmasked(settings.center_half_width)
     values = np.where(known, values - settings.dark_level, 0.0)
     if settings.point_spread > 0:  # what spreads in from beyond the frame is not known
         known &= _inner(raw.shape, math.ceil(4.0 * settings.point_spread))
