@@ -57,7 +57,7 @@ CLEAR = 0.3
 """A candidate of a smaller residual, noise aside, is polished before other starts are made."""
 
 GOOD_START = 2e-2
-"""Residual of a start of a frame without noise that is worth all pixels."""
+"""Residual of a start that is worth all pixels, whatever the noise."""
 
 EXPLAINED = 2e-6
 """Residual of all pixels at which nothing better is looked for."""
@@ -121,8 +121,8 @@ class Search:
             start = replace(start, model=model)
             if best is None or rank < best[0]:
                 best = (rank, start, candidate)
-            good = GOOD_START if candidate.observation.noise == "none" else PROMISING_Z
-            if rank < good:
+            # Where there is little noise, one small disk that is missing may be many standard deviations.
+            if start.residual < GOOD_START or (self.told.noise != "none" and rank < PROMISING_Z):
                 new = self._finish(start, candidate, True, patient)
                 if found is None or _better(new, found):
                     found = new
