@@ -23,6 +23,9 @@ Likely = Amplitudes | Counts | Normal
 
 FIT_PIXELS = 4000
 LAST_PIXELS = 8000
+CENTER_STEPS = 60
+"""A beam centre moves by a fifth of a pixel in a step at most, and may be told wrong by some pixels."""
+
 EXACT = 1e-6
 """A residual below which nothing is missing."""
 
@@ -154,7 +157,7 @@ def finish(
         if why:
             notes.append(why)
             selection = selection_at(k_most, LAST_PIXELS)
-            model, loss = selection.fit(model, 15)
+            model, loss = selection.fit(model, CENTER_STEPS if refinement.fit_center else 15)
     if not promising:
         weakest, remaining = math.nan, math.nan
     elif isinstance(selection.target, Amplitudes):

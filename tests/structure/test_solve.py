@@ -131,6 +131,23 @@ def test_a_beam_beside_the_told_place() -> None:
     np.testing.assert_allclose(structure.beam_center, (128.35, 127.7), atol=0.01)
 
 
+def test_a_beam_far_beside_the_told_place() -> None:
+    """The fit ended after three pixels of four, and was certified there.
+
+    It is the 72nd frame of `benchmarks/false_certificates.py --seed 8`.
+    """
+    rng = np.random.default_rng([8, 71])
+    rng.integers(3), rng.integers(2, 21)
+    told = grid_by_name("published", 257)
+    system = draw_system("constant_radius", 2, rng)
+    row, column = told.beam_center
+    ideal = intensity(system, PixelGrid(told.shape, told.pitch, (row + 4.0, column - 3.0)))
+    frame = DetectorResponse(photons=1e5).respond(ideal, rng)
+    structure = solve(frame, FrameGeometry(told.shape, told.beam_center), told.pitch)
+    assert structure.solved, structure.reason
+    np.testing.assert_allclose(structure.beam_center, (row + 4.0, column - 3.0), atol=0.2)
+
+
 def test_a_told_beam_between_pixels_and_a_detector_of_its_own() -> None:
     rng = np.random.default_rng(SEED)
     system = draw_system("poly", 6, rng)
