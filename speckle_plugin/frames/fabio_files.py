@@ -45,18 +45,21 @@ class _Fabio(FrameSource):
     def __init__(self, path: str | os.PathLike[str], kind: Any) -> None:
         with captured_log("fabio"):
             self._image = kind().read(os.fspath(path))
-        frames = getattr(self._image, "_frames", None) or [self._image]
-        for frame in frames:
-            if any(key.startswith("EDF_BinaryFile") for key in getattr(frame, "header", {})):
-                self.close()
-                raise FrameFileError(
-                    f"{path} keeps its pixels in another file (EDF_BinaryFileName): that is not followed"
-                )
-        data = self._image.data
-        if data is None:
-            raise FrameFileError(f"{path} holds no frame")
-        shape = frames_shape(str(path), (int(self._image.nframes), *data.shape))
-        super().__init__(str(path), shape, data.dtype, is_single=shape[0] == 1)
+        try:
+            frames = getattr(self._image, "_frames", None) or [self._image]
+            for frame in frames:
+                if any(key.startswith("EDF_BinaryFile") for key in getattr(frame, "header", {})):
+                    raise FrameFileError(
+                        f"{path} keeps its pixels in another file (EDF_BinaryFileName): that is not followed"
+                    )
+            data = self._image.data
+            if data is None:
+                raise FrameFileError(f"{path} holds no frame")
+            shape = frames_shape(str(path), (int(self._image.nframes), *data.shape))
+            super().__init__(str(path), shape, data.dtype, is_single=shape[0] == 1)
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         frames = []

@@ -118,13 +118,18 @@ class _Npz(FrameSource):
     def __init__(self, path: str | os.PathLike[str], key: str) -> None:
         self._path, self._key = path, key
         self._archive = zipfile.ZipFile(path)
-        self._member: Any = self._archive.open(f"{key}.npy")
-        stored, self._fortran, dtype = read_header(self._member)
-        self._begin = self._member.tell()
-        name = f"the dataset {key!r} of {path}"
-        self._stored = stored
-        self._all: NDArray[Any] | None = None
-        super().__init__(name, frames_shape(name, stored), dtype, is_single=len(stored) == 2)
+        self._member: Any = None
+        try:
+            self._member = self._archive.open(f"{key}.npy")
+            self._stored, self._fortran, dtype = read_header(self._member)
+            self._begin = self._member.tell()
+            self._all: NDArray[Any] | None = None
+            name = f"the dataset {key!r} of {path}"
+            shape = frames_shape(name, self._stored)
+            super().__init__(name, shape, dtype, is_single=len(self._stored) == 2)
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._fortran and len(self._stored) > 1:  # rare: then all at once
@@ -158,5 +163,6 @@ class _Npz(FrameSource):
         )
 
     def close(self) -> None:  # noqa: D102
-        self._member.close()
+        if self._member is not None:
+            self._member.close()
         self._archive.close()

@@ -164,6 +164,16 @@ def empty(folder: Path) -> Path:
     return folder / "empty.h5"
 
 
+def flat(folder: Path) -> Path:
+    np.savez(folder / "flat.npz", frames=FRAMES.ravel())
+    return folder / "flat.npz"
+
+
+def objects(folder: Path) -> Path:
+    np.savez(folder / "objects.npz", allow_pickle=True, frames=np.full((2, 40, 50), None))
+    return folder / "objects.npz"
+
+
 CASES: list[tuple[str, Callable[[Path], Path], str]] = [
     ("a link to another folder, absolute", external_link, "in another folder: that is not followed"),
     ("relative", relative_link_out, "in another folder: that is not followed"),
@@ -183,6 +193,8 @@ CASES: list[tuple[str, Callable[[Path], Path], str]] = [
     ("pages of two sizes", unlike_pages, "the pages of .* are unlike"),
     ("files of two dtypes", unlike_files, "frames read together must be alike"),
     ("EDF with a file of pixels", edf_with_pixels_elsewhere, "that is not followed"),
+    ("an array of one axis", flat, r"must have the shape \(frames, rows, columns\)"),
+    ("an array of objects", objects, "must hold real numbers"),
     ("no frames at all", text, "neither HDF5, .npy, .npz, TIFF, CBF or EDF"),
     ("nothing", empty, "is empty"),
     ("a pattern without files", lambda folder: folder / "x*.tif", "nothing is called so"),
@@ -194,9 +206,17 @@ CASES: list[tuple[str, Callable[[Path], Path], str]] = [
 def test_what_cannot_be_read_is_said(
     reason: str, write: Callable[[Path], Path], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as refused:
         frames = open_frames(write(tmp_path))
         next(frames.read_blocks(6))
+    assert open_files(tmp_path) == [], "it was refused, and left open"
+    del refused  # until here its traceback has kept what opened the file
+
+
+def open_files(folder: Path) -> list[str]:
+    """Give the files of a folder that this process has open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [path for link in links if (path := os.readlink(link)).startswith(f"{folder}{os.sep}")]
 
 
 def test_a_folder_that_was_moved_takes_its_absolute_links_with_it(tmp_path: Path) -> None:
