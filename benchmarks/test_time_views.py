@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network import find_bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.preprocessing import FrameGeometry
 from training.frames import DrawnFrame, balanced_set
 from training.recipe import FrameRecipe
@@ -66,7 +67,9 @@ def _labels(classifier: Classifier, drawn: list[DrawnFrame]) -> NDArray[np.int64
         axis=1,
     )
     classes = np.array(classifier.bundle.classes)
-    posteriors = [classifier.infer(part) for part in (inputs[:, :1], inputs[:, 1:], inputs)]
+    output = classifier.run(inputs)
+    parts = [NetworkOutput(output.logits[view::2], output.features[view::2]) for view in (0, 1)]
+    posteriors = [classifier.posterior(part, 1) for part in parts] + [classifier.posterior(output, 2)]
     found = [classes[p.probabilities.argmax(axis=1)] for p in posteriors]
     return np.stack([[d.disk_number for d in drawn], *found], axis=1)
 
