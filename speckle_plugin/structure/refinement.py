@@ -6,6 +6,7 @@ amplitudes as in Giacovazzo (ed.), Fundamentals of Crystallography, chapter 5.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from speckle_plugin.structure.model import Model, calculate, calculate_with_deri
 from speckle_plugin.structure.settings import Prior
 from speckle_plugin.structure.targets import Target
 
-__all__ = ["Refinement", "normal_matrix", "tied"]
+__all__ = ["Refinement", "blocks", "normal_matrix", "tied"]
 
 BLOCK = 4096
 """Pixels whose derivatives are held at a time, so that they stay in the processor's cache."""
@@ -181,6 +182,31 @@ def tied(matrix: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return matrix
 
 
+def blocks(
+    model: Model, target: Target, refinement: Refinement
+) -> Iterator[
+    tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], slice]
+]:
+    """Give for some pixels at a time expected values, derivatives, residuals, weights, and which they are.
+
+    See :func:`speckle_plugin.structure.model.calculate_with_derivatives` and
+    :class:`speckle_plugin.structure.targets.Target`.
+    """
+    count = len(target.values)
+    block = count if refinement.point_spread > 0 else BLOCK
+    for start in range(0, count, block):
+        which = slice(start, start + block)
+        expected, derivatives = calculate_with_derivatives(
+            model,
+            target.pixels.part(which),
+            target.multiplicity[which],
+            refinement.point_spread,
+            refinement.coarse,
+            refinement.fit_center,
+        )
+        yield expected, derivatives, *target.linearized(expected, which), which
+
+
 def normal_matrix(
     model: Model, target: Target, refinement: Refinement
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -195,21 +221,10 @@ def normal_matrix(
         Columns as in :func:`speckle_plugin.structure.model.calculate_with_derivatives`.
     gradient : array, shape (3 n + 4,)
     """
-    n, count = model.number, len(target.values)
+    n = model.number
     size = 3 * n + 4
     matrix, gradient = np.zeros((size, size)), np.zeros(size)
-    block = count if refinement.point_spread > 0 else BLOCK
-    for start in range(0, count, block):
-        which = slice(start, start + block)
-        expected, derivatives = calculate_with_derivatives(
-            model,
-            target.pixels.part(which),
-            target.multiplicity[which],
-            refinement.point_spread,
-            refinement.coarse,
-            refinement.fit_center,
-        )
-        residuals, weights = target.linearized(expected, which)
+    for _, derivatives, residuals, weights, _ in blocks(model, target, refinement):
         derivatives *= weights[:, None]
         with one_blas_thread():
             matrix += derivatives.T @ derivatives

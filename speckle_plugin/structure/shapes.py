@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.blas_threads import one_blas_thread
-from speckle_plugin.structure.model import Model, calculate_by_shape, calculate_with_derivatives
-from speckle_plugin.structure.refinement import BLOCK, Refinement
+from speckle_plugin.structure.model import Model, calculate_by_shape
+from speckle_plugin.structure.refinement import Refinement, blocks
 from speckle_plugin.structure.targets import Counts, Normal, z_of_chi_squared
 
 __all__ = ["shapes_z_score"]
@@ -80,18 +80,11 @@ def _sums(
     Columns are those of :func:`speckle_plugin.structure.model.calculate_with_derivatives`, then those of
     :func:`speckle_plugin.structure.model.calculate_by_shape`.
     """
-    count, spread = len(target.values), refinement.point_spread
-    block = count if spread > 0 else BLOCK
     sums: tuple[Array, ...] = ()
-    for start in range(0, count, block):
-        which = slice(start, start + block)
+    for expected, of_disks, residuals, weights, which in blocks(model, target, refinement):
         pixels, multiplicity = target.pixels.part(which), target.multiplicity[which]
-        fit_center = refinement.fit_center
-        expected, of_disks = calculate_with_derivatives(
-            model, pixels, multiplicity, spread, refinement.coarse, fit_center
-        )
-        residuals, weights = target.linearized(expected, which)
-        slopes = np.hstack([of_disks, calculate_by_shape(model, pixels, multiplicity, spread)])
+        by_shape = calculate_by_shape(model, pixels, multiplicity, refinement.point_spread)
+        slopes = np.hstack([of_disks, by_shape])
         if less_noise:
             weights = np.where(expected >= BRIGHT * multiplicity, weights, 0.0)
         slopes *= weights[:, None]
