@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from scipy.special import j0, j1
 
 from speckle_plugin.scattering.compilation import compiled
 
-__all__ = ["Pixels", "amplitude_at", "intensity_and_derivatives", "intensity_at"]
+__all__ = ["Pixels", "amplitude_at", "intensity_and_derivatives", "intensity_at", "lines_of"]
 
 FINE_STEP, COARSE_STEP = 0.05, 0.2
 """Steps of k r between the nodes of the form factors' tables; errors of 2e-8 and 4e-6 of f at k = 0."""
@@ -125,17 +126,22 @@ def _tables(pixels, positions, radii, coarse):  # type: ignore[no-untyped-def]
     padded = -(-n // LANES) * LANES  # by disks that scatter nothing, for whole vectors
     x, y, r = np.zeros(padded), np.zeros(padded), np.full(padded, 1e-9)
     x[:n], y[:n], r[:n] = positions[:, 0], positions[:, 1], radii
-    first_row, first_column = pixels.rows.min(), pixels.columns.min()
-    k_row = (np.arange(first_row, pixels.rows.max() + 1) - pixels.beam_center[0]) * pixels.k_step
-    k_column = (np.arange(first_column, pixels.columns.max() + 1) - pixels.beam_center[1]) * pixels.k_step
+    rows, columns, k_row, k_column, k_most = lines_of(pixels)
     step = (COARSE_STEP if coarse else FINE_STEP) / float(radii.max())
-    k_most = math.hypot(float(np.abs(k_row).max()), float(np.abs(k_column).max()))
     form = _form_factors(r, step, int(k_most / step) + 2)
-    rows, columns = pixels.rows - first_row, pixels.columns - first_column
     return (
         rows, columns, k_row, k_column, step, *form,
         np.exp(-1j * k_row[:, None] * x), np.exp(-1j * k_column[:, None] * y),
     )  # fmt: skip
+
+
+def lines_of(pixels: Pixels) -> tuple[Any, Any, NDArray[np.float64], NDArray[np.float64], float]:
+    """Give row and column of each pixel, counted from the first, k along these, and the largest ``|k|``."""
+    first_row, first_column = pixels.rows.min(), pixels.columns.min()
+    k_row = (np.arange(first_row, pixels.rows.max() + 1) - pixels.beam_center[0]) * pixels.k_step
+    k_column = (np.arange(first_column, pixels.columns.max() + 1) - pixels.beam_center[1]) * pixels.k_step
+    k_most = math.hypot(float(np.abs(k_row).max()), float(np.abs(k_column).max()))
+    return pixels.rows - first_row, pixels.columns - first_column, k_row, k_column, k_most
 
 
 def _form_factors(radii, step, nodes):  # type: ignore[no-untyped-def]

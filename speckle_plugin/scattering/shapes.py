@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import j1, jv
 
 from speckle_plugin.scattering.compilation import compiled
-from speckle_plugin.scattering.derivatives import Pixels
+from speckle_plugin.scattering.derivatives import Pixels, lines_of
 
 __all__ = ["DEFORMATIONS", "derivatives_by_shape"]
 
@@ -47,11 +47,8 @@ def derivatives_by_shape(
     array, shape (m, 7 n)
         For each disk :data:`DEFORMATIONS`.
     """
-    row_of, column_of = pixels.rows - pixels.rows.min(), pixels.columns - pixels.columns.min()
-    k_row = (np.arange(row_of.max() + 1) + pixels.rows.min() - pixels.beam_center[0]) * pixels.k_step
-    k_column = (np.arange(column_of.max() + 1) + pixels.columns.min() - pixels.beam_center[1]) * pixels.k_step
-    reach = math.hypot(np.abs(k_row).max(), np.abs(k_column).max()) * float(radii.max())
-    table = _table(2 ** math.ceil(math.log2(reach / TABLE_STEP + 3.0)))
+    row_of, column_of, k_row, k_column, k_most = lines_of(pixels)
+    table = _table(2 ** math.ceil(math.log2(k_most * float(radii.max()) / TABLE_STEP + 3.0)))
     derivatives = np.empty((len(row_of), DEFORMATIONS * len(radii)))
     _by_shape(
         row_of, column_of, k_row, k_column, np.ascontiguousarray(radii, np.float64), table,
