@@ -81,7 +81,12 @@ def graded_frames(recipe: FrameRecipe, seed: int, per_class: int) -> Iterator[tu
             yield group, drawn
 
 
-def fit_calibration(bundle: Bundle, inputs: NDArray[np.float32], seen: Seen) -> Calibration:
+def fit_calibration(
+    bundle: Bundle,
+    inputs: NDArray[np.float32],
+    seen: Seen,
+    logits: NDArray[np.floating] | None = None,
+) -> Calibration:
     """Fit families, temperatures and the limit of possible numbers.
 
     Parameters
@@ -91,19 +96,23 @@ def fit_calibration(bundle: Bundle, inputs: NDArray[np.float32], seen: Seen) -> 
         What perceptrons are given of the frames, see :class:`speckle_plugin.network.trust.Verdict`.
     seen : Seen
         Of :func:`graded_frames`.
+    logits : array, shape (N, views, classes), optional
+        That are to be divided by the temperatures; by default the network's.
     """
+    logits = seen.look.logits if logits is None else logits
     truth, groups = np.searchsorted(bundle.classes, seen.disk_numbers), seen.groups
     of_family, part = groups // len(NOISE), np.arange(len(truth)) % PARTS
     families = _fit_families(inputs, of_family)
-    told = brief_inputs(inputs, families)
+    told = brief_inputs(inputs, families, logits)
     for number in range(PARTS):
         here = part == number
-        told[here] = brief_inputs(inputs[here], _fit_families(inputs[~here], of_family[~here]))
-    joined = join_views(seen.look.logits, 1.0)
-    sure = join_views(seen.look.logits, bundle.temperature).max(axis=1)
+        of_others = _fit_families(inputs[~here], of_family[~here])
+        told[here] = brief_inputs(inputs[here], of_others, logits[here])
+    joined = join_views(logits, 1.0)
+    sure = join_views(logits, bundle.temperature).max(axis=1)
     layers = _fit_temperatures(told, joined, truth, _moments(np.exp(sure), groups))
     temperatures = temperatures_by(told, layers)
-    p = np.exp(join_views(seen.look.logits, temperatures[:, None, None]))
+    p = np.exp(join_views(logits, temperatures[:, None, None]))
     p_truth = p[np.arange(len(truth)), truth]
     limit = min(_limit(p_truth[groups == g]) for g in np.unique(groups))
     return Calibration(families, layers, limit)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines import Engine
 from speckle_plugin.network.trust import Look, frame_statistics, range_of, views_of
+from speckle_plugin.network.trust.spots import frame_spots
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, frame_geometry
 from training.progress import Report
@@ -31,6 +32,9 @@ class Seen(NamedTuple):
 
     disk_numbers: NDArray[np.int64]
     """True ones, shape (N,)."""
+
+    spots: NDArray[np.float32] | None = None
+    """Shape (N, views, spots), where they were asked for."""
 
 
 def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:
@@ -57,6 +61,7 @@ def look_at(
     report: Report | None = None,
     done: int = 0,
     total: int = 0,
+    near: float | None = None,
 ) -> Seen:
     """Look at frames.
 
@@ -72,11 +77,14 @@ def look_at(
         Told of the progress.
     done, total : int
         Frames before these, and of all, for the report.
+    near : float, optional
+        With it the spots are looked at, too: see :func:`speckle_plugin.network.trust.spots.frame_spots`.
     """
     settings = bundle.preprocessing
     statistics: list[NDArray[np.float32]] = []
     features: list[NDArray[np.floating]] = []
     logits: list[NDArray[np.floating]] = []
+    spots: list[NDArray[np.float32]] = []
     groups: list[int] = []
     numbers: list[int] = []
     for chunk in _chunks(frames):
@@ -84,6 +92,8 @@ def look_at(
         for (group, drawn), given in zip(chunk, inputs, strict=True):
             views = views_of(drawn.geometry, settings, size)
             statistics.append(frame_statistics(drawn.frame, given, views))
+            if near is not None:
+                spots.append(frame_spots(drawn.frame, views, settings, near))
             groups.append(group)
             numbers.append(drawn.disk_number)
         output = engine.run(np.concatenate(inputs))
@@ -92,7 +102,7 @@ def look_at(
         if report:
             report("calibrate", done + len(groups), total, {})
     look = Look(np.stack(statistics), np.concatenate(features), np.concatenate(logits))
-    return Seen(look, np.array(groups), np.array(numbers))
+    return Seen(look, np.array(groups), np.array(numbers), np.stack(spots) if spots else None)
 
 
 def _chunks(frames: Iterable[tuple[int, DrawnFrame]]) -> Iterator[list[tuple[int, DrawnFrame]]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.trust import find_trust
 from training.calibrate import LEAST_FOR_STATISTICS, PER_CLASS, calibrate_on
 from training.evaluation.measure import Predictions, evaluate, predict, scores
 from training.frames import DrawnFrame, generator, stream
@@ -93,7 +94,8 @@ def retrain(
     -------
     Bundle
         The child, as written to `folder`. Its metrics hold `held_out` and `parent_held_out`, and
-        with simulated frames `test` and `parent_test`; `training["origin"]` its provenance.
+        with simulated frames `test` and `parent_test`, all of the networks alone; `training["origin"]` its
+        provenance.
 
     Raises
     ------
@@ -155,11 +157,18 @@ def retrain(
                 "the child can't tell frames unlike all that it knows: for that "
                 f"{LEAST_FOR_STATISTICS} frames are needed besides those trained on, not {len(known)}"
             )
+        if parent.sha256 and (trust := find_trust(parent)) and trust.heads:
+            say(
+                "parent and child are measured without the head that counts disks beside the parent: fit one "
+                "for the child, with speckle calibrate and --head-frames, before it labels frames of a scan"
+            )
         metrics: dict[str, Any] = {}
         for prefix, measured in (("", bundle), ("parent_", parent)):
             metrics[f"{prefix}held_out"] = scores(_predict(measured, held_out, report))
             if simulated is not None:
-                metrics[f"{prefix}test"] = evaluate(measured, simulated, test_per_class, seed, report)
+                metrics[f"{prefix}test"] = evaluate(
+                    measured, simulated, test_per_class, seed, report, alone=True
+                )
         return replace(bundle, metrics=metrics)
 
     order = generator(seed, "validation of stored frames").permutation(len(held_out))[:MOST_FOR_VALIDATION]
@@ -297,7 +306,7 @@ def _calibration_frames(
 
 def _predict(bundle: Bundle, labelled: LabelledFrames, report: Report | None) -> Predictions:
     """Classify stored frames, those of each geometry together."""
-    classifier = Classifier(bundle)
+    classifier = Classifier(bundle, alone=True)
     groups: dict[int, list[int]] = {}
     for i, frame in enumerate(labelled.frames):
         groups.setdefault(id(frame.geometry), []).append(i)

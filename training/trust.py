@@ -2,7 +2,8 @@
 
 The bundle stays as it is. Known frames are those of its recipe: its families, noise, offsets and masks, some
 of them as integers. Odd ones are of :mod:`training.odd_frames`. Thresholds are taken from known frames on
-which nothing else was fitted. How sure the network may be is fitted in :mod:`training.confidence`.
+which nothing else was fitted. How sure the network may be is fitted in :mod:`training.confidence`, and what
+counts disks beside it in :mod:`training.head`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -25,7 +27,9 @@ from simulated_devices import grid_by_name
 from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
 from speckle_plugin.network.engines import make_engine
+from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
+from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import (
     COUNTED,
     LEAST_DEVIATION,
@@ -40,12 +44,13 @@ from speckle_plugin.network.trust.oddness import (
 )
 from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
+from training.head import fit_shares
 from training.looks import Seen, look_at, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
 
-__all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "measure", "trust_of"]
+__all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "measure", "recipe_of", "trust_of"]
 
 KNOWN = 500
 """Known frames of each disk number."""
@@ -102,6 +107,8 @@ def fit_trust(
     odd: int = ODD,
     report: Report | None = None,
     graded: int = GRADED,
+    head: Head | None = None,
+    kept: Trust | None = None,
 ) -> Trust:
     """Fit what tells odd frames of a bundle, and how sure it may be of each frame.
 
@@ -116,41 +123,97 @@ def fit_trust(
     graded : int
         Frames of each disk number, family and noise that tell how sure it may be; 0 for none, and then the
         temperature of the bundle stays, and there are no sets of possible numbers.
+    head : Head, optional
+        To be joined with the network; it takes graded frames.
+    kept : Trust, optional
+        What tells odd frames is taken from it, and not fitted again.
 
     Raises
     ------
     ValueError
-        If the bundle does not say on which simulated frames it was trained, or these are too small.
+        If the bundle does not say on which simulated frames it was trained, these are too small, or there
+        are no frames to join a head by, or nothing for them is kept.
+    """
+    recipe = recipe_of(bundle)
+    if head is not None and not graded:
+        raise ValueError("a head is joined with the network by graded frames: give some, or no head")
+    if kept is None:
+        samples = collect(bundle, recipe, seed, known, odd, report, graded, head)
+        return trust_of(bundle, samples, seed, head)
+    size = looked_range(bundle, recipe)
+    if size not in kept.oddness or not graded:
+        raise ValueError(f"nothing that tells odd frames of {size} pixels is kept, or no frame is graded")
+    near = head.near if head else None
+    frames = graded_frames(recipe, seed, graded)
+    total = graded * len(recipe.disk_numbers) * len(GROUPS)
+    seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, near)
+    made = {"kept": dict(kept.made)} | _circumstances(seed, seen)
+    return _with_confidences(bundle, Trust(bundle.sha256, kept.oddness, made), size, seen, head)
+
+
+def recipe_of(bundle: Bundle) -> FrameRecipe:
+    """Give the recipe of the simulated frames that a bundle was trained on.
+
+    Raises
+    ------
+    ValueError
+        If the bundle does not say.
     """
     recipe = stored_frame_recipe(bundle)
     if recipe is None:
         raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
-    samples = collect(bundle, recipe, seed, known, odd, report, graded)
-    return trust_of(bundle, samples, seed)
+    return recipe
 
 
-def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
+def trust_of(bundle: Bundle, samples: Samples, seed: int, head: Head | None = None) -> Trust:
     """Fit all to samples, and measure what tells odd frames on those that were held out."""
     oddness = fit_oddness(samples, bundle.feature_statistics)
-    calibration = {}
-    if samples.graded is not None:
-        inputs = oddness.judge(samples.graded.look, bundle.feature_statistics).inputs
-        calibration[samples.size] = fit_calibration(bundle, inputs, samples.graded)
-    made = {
-        "seed": seed,
+    made = _circumstances(seed, samples.graded) | {
         "known_frames": int((samples.kinds == 0).sum()),
         "odd_frames": int((samples.kinds > 0).sum()),
-        "graded_frames": 0 if samples.graded is None else len(samples.graded.groups),
         "false_alarms": FALSE_ALARMS,
+        "held_out": measure(oddness, samples, bundle.feature_statistics),
+    }
+    trust = Trust(bundle.sha256, {samples.size: oddness}, made)
+    if samples.graded is None:
+        return trust
+    return _with_confidences(bundle, trust, samples.size, samples.graded, head)
+
+
+def _circumstances(seed: int, graded: Seen | None) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "graded_frames": 0 if graded is None else len(graded.groups),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
             "sklearn": sklearn.__version__,
         },
-        "held_out": measure(oddness, samples, bundle.feature_statistics),
     }
-    return Trust(bundle.sha256, {samples.size: oddness}, made, calibration)
+
+
+def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, head: Head | None) -> Trust:
+    """Join a head, if there is one, and fit how sure network and head may be together."""
+    inputs = trust.oddness[size].judge(graded.look, bundle.feature_statistics).inputs
+    if head is None or graded.spots is None:
+        return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded)})
+    truth = np.searchsorted(bundle.classes, graded.disk_numbers)
+    seen = graded.look.logits, graded.look.statistics, graded.spots
+    head = fit_shares(head, *seen, truth)
+    joined = head.join(*seen)
+    calibration = fit_calibration(bundle, inputs, graded, joined)
+    spoken = {"network": seen[0], "head": head.logits(*seen[1:]), "joined": joined}
+    accuracy = {
+        f"{family}, {noise}": {
+            name: float((join_views(logits[chosen], 1.0).argmax(axis=1) == truth[chosen]).mean())
+            for name, logits in spoken.items()
+        }
+        for group, (family, noise) in enumerate(GROUPS)
+        if (chosen := graded.groups == group).any()
+    }
+    made = {**trust.made, "head": {"shares": head.shares.tolist(), "accuracy": accuracy}}
+    return replace(trust, made=made, calibration={size: calibration}, heads={size: head})
 
 
 def measure(
@@ -200,6 +263,7 @@ def collect(
     odd: int = ODD,
     report: Report | None = None,
     graded: int = 0,
+    head: Head | None = None,
 ) -> Samples:
     """Draw frames of all kinds, and look at them.
 
@@ -215,7 +279,8 @@ def collect(
     seen = look_at(bundle, engine, _frames(recipe, seed, known, odd), size, report, 0, total)
     if not graded:
         return Samples(seen.look, seen.groups, size)
-    more = look_at(bundle, engine, graded_frames(recipe, seed, graded), size, report, first, total)
+    near = head.near if head else None
+    more = look_at(bundle, engine, graded_frames(recipe, seed, graded), size, report, first, total, near)
     return Samples(seen.look, seen.groups, size, more)
 
 

@@ -30,7 +30,10 @@ class Explanation:
     """What speaks for one disk number in one frame.
 
     The score of a disk number is its logit, divided by the bundle's temperature and added
-    up over the views: a difference of 1 between two scores is a factor e between their probabilities.
+    up over the views: a difference of 1 between two scores is a factor e between their probabilities, as
+    far as the network alone gives them. Where a head that counts disks is heard beside it
+    (:mod:`speckle_plugin.network.trust.head`), that has a say in label and probability, and none in the
+    maps.
 
     Parameters
     ----------

@@ -65,11 +65,14 @@ class Classifier:
         Name of the engine, or an engine of one's own.
     any_k_step : bool
         Whether frames of another k step get a label, and a warning; else they are flagged without one.
+    alone : bool
+        Whether only the network speaks: what was fitted beside the bundle is left out.
 
     Attributes
     ----------
     trust : Trust or None
-        What was fitted beside the bundle to tell odd frames and how sure it may be, if there is such a file.
+        What was fitted beside the bundle to tell odd frames, to count disks and to say how sure it may be, if
+        there is such a file.
     """
 
     def __init__(
@@ -78,10 +81,11 @@ class Classifier:
         engine: str | Engine = "auto",
         *,
         any_k_step: bool = True,
+        alone: bool = False,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else find_bundle(bundle)
         self.engine = make_engine(self.bundle, engine) if isinstance(engine, str) else engine
-        self.trust = find_trust(self.bundle)
+        self.trust = None if alone else find_trust(self.bundle)
         warm_up(self.trust, self.bundle)
         self.any_k_step = any_k_step
 
@@ -134,13 +138,15 @@ class Classifier:
         output : NetworkOutput
         views : int
         judgement : Judgement, optional
-            Of these frames; with it they have temperatures of their own, where such were fitted.
+            Of these frames; with it they have temperatures of their own, and the head that counts disks
+            beside the network is heard, where such were fitted.
         """
-        logits = output.logits.reshape(-1, views, len(self.bundle.classes))
         calibration = judgement.calibration if judgement else None
         if judgement and calibration:
-            joined = join_views(logits, calibration.temperatures(judgement.verdict.inputs)[:, None, None])
+            temperatures = calibration.temperatures(judgement.verdict.inputs, judgement.logits)
+            joined = join_views(judgement.logits, temperatures[:, None, None])
         else:
+            logits = output.logits.reshape(-1, views, len(self.bundle.classes))
             joined = join_views(logits, self.bundle.temperature)
         statistics = self.bundle.feature_statistics
         novelty = (

@@ -261,7 +261,7 @@ def test_a_retraining_from_the_store(tmp_path: Path, run_engine: RunEngine) -> N
         labelled = frames_of_truth(store.runs)
         at = [i for i, f in enumerate(labelled.frames) if f.run_uid == held_out["run_uid"]]
         drawn = list(labelled.read(at))
-    posterior = Classifier(parent).classify([d.frame for d in drawn], drawn[0].geometry)
+    posterior = Classifier(parent, alone=True).classify([d.frame for d in drawn], drawn[0].geometry)
     right = np.mean(posterior.disk_number == [d.disk_number for d in drawn])
     assert child.metrics["parent_held_out"]["accuracy"] == right
     for key in ("held_out", "parent_held_out", "test", "parent_test"):

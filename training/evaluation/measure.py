@@ -171,7 +171,13 @@ def _chunks(frames: Iterable[DrawnFrame]) -> Iterator[list[DrawnFrame]]:
 
 
 def evaluate(
-    bundle: Bundle, recipe: FrameRecipe, per_class: int, seed: int, report: Report | None = None
+    bundle: Bundle,
+    recipe: FrameRecipe,
+    per_class: int,
+    seed: int,
+    report: Report | None = None,
+    *,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Classify `per_class` fresh frames of every disk number, and give the scores.
 
@@ -184,6 +190,8 @@ def evaluate(
         The test set is made from the seed; its stream is never used for training.
     report : callable, optional
         Told of the progress.
+    alone : bool
+        Whether only the network speaks, see :class:`speckle_plugin.network.classifier.Classifier`.
 
     Returns
     -------
@@ -192,7 +200,7 @@ def evaluate(
     """
     total = per_class * len(recipe.disk_numbers)
     frames = balanced_set(recipe, per_class, seed, "test")
-    predictions = predict(Classifier(bundle), frames, total, report)
+    predictions = predict(Classifier(bundle, alone=alone), frames, total, report)
     return {
         "seed": seed,
         "families": list(recipe.families),

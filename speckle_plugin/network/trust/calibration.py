@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.network.trust.oddness import log_probabilities, perceive
+from speckle_plugin.network.trust.oddness import FARTHEST, about_number, log_probabilities, perceive
 from speckle_plugin.network.trust.statistics import STATISTICS
 
 __all__ = ["Calibration", "brief_inputs", "possible_classes", "temperatures_by"]
@@ -22,9 +22,9 @@ __all__ = ["Calibration", "brief_inputs", "possible_classes", "temperatures_by"]
 TEMPERATURES = (0.05, 20.0)
 """Least and most."""
 
-BRIEF = slice(sum(STATISTICS.values()), sum(STATISTICS.values()) + 7)
-"""Where the inputs of perceptrons have photons (2), mean and deviation of the number, energy, and the largest
-two probabilities."""
+PHOTONS = slice(sum(STATISTICS.values()), sum(STATISTICS.values()) + 2)
+ENERGY = slice(PHOTONS.stop + 2, PHOTONS.stop + 3)
+"""Where the inputs of perceptrons have these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +45,21 @@ class Calibration:
     layers: Sequence[NDArray[np.float32]]
     limit: float
 
-    def temperatures(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    def temperatures(self, inputs: NDArray[np.float32], logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Give the temperature of each frame.
 
         Parameters
         ----------
         inputs : array, shape (N, inputs)
             As :class:`speckle_plugin.network.trust.Verdict` has them.
+        logits : array, shape (N, views, classes)
+            That are to be divided by the temperatures.
 
         Returns
         -------
         array, shape (N,)
         """
-        return temperatures_by(brief_inputs(inputs, self.families), self.layers)
+        return temperatures_by(brief_inputs(inputs, self.families, logits), self.layers)
 
 
 def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -66,10 +68,18 @@ def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.floa
     return np.exp(np.clip(perceive(brief, layers)[:, 0].astype(np.float64), least, most))
 
 
-def brief_inputs(inputs: NDArray[np.float32], families: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Give what the temperature is told by: how probable each family is, and :data:`BRIEF`."""
+def brief_inputs(
+    inputs: NDArray[np.float32], families: Sequence[NDArray[np.float32]], logits: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Give what the temperature is told by.
+
+    That is how probable each family is, photons, mean and deviation of the number by the logits, the
+    network's energy, and the largest two probabilities.
+    """
     p = np.exp(log_probabilities(perceive(inputs, families)))
-    return np.concatenate([p, inputs[:, BRIEF]], axis=1).astype(np.float32)
+    place, largest = about_number(np.asarray(logits, np.float64).mean(axis=1))
+    told = np.concatenate([inputs[:, PHOTONS], place, inputs[:, ENERGY], largest], axis=1)
+    return np.concatenate([p, np.clip(told, -FARTHEST, FARTHEST)], axis=1).astype(np.float32)
 
 
 def possible_classes(probabilities: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:

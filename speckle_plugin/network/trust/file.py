@@ -2,8 +2,9 @@
 
 A trust file is an .npz of plain arrays and a manifest: for which bundle it is (by SHA-256) and how it was
 made. It holds :class:`~speckle_plugin.network.trust.oddness.Oddness` for each range of k that frames may
-have, and :class:`~speckle_plugin.network.trust.calibration.Calibration` where confidences were fitted. Those
-of shipped bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name and the suffix
+have, :class:`~speckle_plugin.network.trust.head.Head` where one was fitted, and
+:class:`~speckle_plugin.network.trust.calibration.Calibration` where confidences were fitted. Those of shipped
+bundles are in `speckle_plugin/models/trust`; one beside another bundle has its name and the suffix
 `.trust.npz`.
 """
 
@@ -24,13 +25,17 @@ from numpy.typing import NDArray
 from speckle_plugin.network.bundle import Bundle, BundleError
 from speckle_plugin.network.feature_statistics import FeatureStatistics
 from speckle_plugin.network.trust.calibration import Calibration
+from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import Oddness
+from speckle_plugin.network.trust.spots import SPOTS
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.schema import Flag
 
 __all__ = ["SUFFIX", "Trust", "find_trust", "load_trust", "save_trust", "trust_path"]
 
-FORMAT = 1
+FORMAT, FORMAT_WITH_HEADS = 1, 2
+"""A version that does not know heads must not read their confidences."""
+
 SUFFIX = ".trust.npz"
 TRUST_FOLDER = Path(__file__).parents[2] / "models" / "trust"
 LARGEST = 1 << 22
@@ -51,6 +56,8 @@ class Trust:
         Command, seed, frames, versions, date.
     calibration : mapping of int to Calibration
         By the same rows; none in files of before it was fitted.
+    heads : mapping of int to Head
+        By the same rows, too; none where the network speaks alone.
     sha256 : str
         Of the file that it was read from.
     """
@@ -59,6 +66,7 @@ class Trust:
     oddness: Mapping[int, Oddness]
     made: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[int, Calibration] = field(default_factory=dict)
+    heads: Mapping[int, Head] = field(default_factory=dict)
     sha256: str = ""
 
 
@@ -94,12 +102,17 @@ def save_trust(trust: Trust, path: Path | str) -> Path:
         for part in ("families", "layers"):
             for name, value in _layers_to_arrays(getattr(calibration, part)).items():
                 arrays[f"calibration/{size}/{part}/{name}"] = value
+    for size, head in trust.heads.items():
+        plain = {name: np.asarray(getattr(head, name)) for name in ("means", "deviations", "shares")}
+        for name, value in {**plain, **_layers_to_arrays(head.layers)}.items():
+            arrays[f"head/{size}/{name}"] = value
     manifest = {
-        "format": FORMAT,
+        "format": FORMAT_WITH_HEADS if trust.heads else FORMAT,
         "bundle_sha256": trust.bundle_sha256,
         "statistics": STATISTICS,
         "oddness": {str(size): {"kinds": list(o.kinds)} for size, o in trust.oddness.items()},
         "calibration": {str(size): {"limit": c.limit} for size, c in trust.calibration.items()},
+        "heads": {str(size): {"near": head.near, "spots": SPOTS} for size, head in trust.heads.items()},
         "made": dict(trust.made),
     }
     path = Path(path)
@@ -125,7 +138,12 @@ def load_trust(path: Path | str) -> Trust:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             manifest = json.loads(str(arrays["manifest"]))
-            if manifest["format"] != FORMAT or manifest["statistics"] != STATISTICS:
+            heads = manifest.get("heads", {})
+            if (
+                manifest["format"] not in (FORMAT, FORMAT_WITH_HEADS)
+                or manifest["statistics"] != STATISTICS
+                or any(about["spots"] != SPOTS for about in heads.values())
+            ):
                 raise ValueError("it is of another version of speckle_plugin")
 
             def below(folder: str) -> dict[str, NDArray[Any]]:
@@ -143,8 +161,12 @@ def load_trust(path: Path | str) -> Trust:
                 )
                 for size, about in manifest.get("calibration", {}).items()
             }
+            found = {
+                int(size): _head(below(f"head/{size}/"), float(about["near"]))
+                for size, about in heads.items()
+            }
         sha256 = hashlib.sha256(content).hexdigest()
-        return Trust(manifest["bundle_sha256"], oddness, manifest["made"], calibration, sha256)
+        return Trust(manifest["bundle_sha256"], oddness, manifest["made"], calibration, found, sha256)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"the trust file {path} can't be read ({error}): make it again with speckle calibrate"
@@ -170,6 +192,10 @@ def _layers_to_arrays(layers: Sequence[NDArray[np.float32]]) -> dict[str, NDArra
 def _layers(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
     count = sum(name.startswith("layer/") for name in arrays)
     return [arrays[f"layer/{place}"].astype(np.float32) for place in range(count)]
+
+
+def _head(arrays: Mapping[str, NDArray[Any]], near: float) -> Head:
+    return Head(near, arrays["means"], arrays["deviations"], _layers(arrays), arrays["shares"])
 
 
 def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:

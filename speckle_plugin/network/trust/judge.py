@@ -13,6 +13,7 @@ from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.file import Trust
 from speckle_plugin.network.trust.oddness import Look, Verdict
+from speckle_plugin.network.trust.spots import frame_spots
 from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
 from speckle_plugin.preprocessing import FrameGeometry, prepare
 from speckle_plugin.schema import Flag
@@ -28,6 +29,9 @@ class Judgement(NamedTuple):
 
     calibration: Calibration | None
     """What tells how sure the network may be; None where that was not fitted."""
+
+    logits: NDArray[np.floating]
+    """Those of the network, joined with those of a head where one was fitted; shape (N, views, classes)."""
 
 
 def judge(
@@ -76,7 +80,11 @@ def judge(
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
-    return Judgement(verdict, trust.calibration.get(size))
+    logits = look.logits
+    if head := trust.heads.get(size):
+        spots = np.stack([frame_spots(frame, views, bundle.preprocessing, head.near) for frame in frames])
+        logits = head.join(logits, look.statistics, spots)
+    return Judgement(verdict, trust.calibration.get(size), logits)
 
 
 def warm_up(trust: Trust | None, bundle: Bundle) -> None:
@@ -85,7 +93,10 @@ def warm_up(trust: Trust | None, bundle: Bundle) -> None:
         geometry = FrameGeometry((size, size))
         frame = np.random.default_rng(0).poisson(3.0, geometry.shape).astype(np.float32)
         inputs = prepare(frame, bundle.preprocessing, geometry)[0]
-        frame_statistics(frame, inputs, views_of(geometry, bundle.preprocessing, size))
+        views = views_of(geometry, bundle.preprocessing, size)
+        frame_statistics(frame, inputs, views)
+        if trust and (head := trust.heads.get(size)):
+            frame_spots(frame, views, bundle.preprocessing, head.near)
 
 
 def odd_flags(

@@ -11,6 +11,7 @@ from speckle_plugin.scattering import compiled
 __all__ = [
     "beam_likelihoods",
     "line_sums",
+    "map_heights",
     "map_sums",
     "neighbour_outliers",
     "pixel_sums",
@@ -244,6 +245,62 @@ def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
             found[1, b] += v * v
             found[2, b] = max(found[2, b], v)
     return found
+
+
+@compiled(error_model="numpy")
+def map_heights(values, scale, near, table):  # type: ignore[no-untyped-def]
+    """Count points and peaks of a map by their heights, and give the heights of the peaks.
+
+    Parameters
+    ----------
+    values : array of float32, shape (rows, columns)
+        The map goes on beyond its first row and column as in a mirror. Its last ones have no peaks.
+    scale : float
+        Of the heights.
+    near : float
+        Points so far from the first one do not count.
+    table : array of int, shape (65536,)
+        The bin of each height by its first 16 bits.
+
+    Returns
+    -------
+    points, peaks : array, shape (bins,)
+    heights : array, shape (peaks,)
+    """
+    rows, columns = values.shape
+    bins = table.max() + 1
+    points, peaks = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    heights = np.empty((rows // 2 + 1) * (columns // 2 + 1), np.float32)
+    count = 0
+    scaled = np.empty(columns, np.float32)
+    bits = scaled.view(np.uint32)
+    for i in range(rows):
+        for j in range(columns):
+            scaled[j] = values[i, j] * scale
+        outside = near * near - i * i
+        first = 0 if outside < 0 else int(math.sqrt(outside)) + 1
+        above, below = abs(i - 1), i + 1
+        for j in range(first, columns):
+            place = table[bits[j] >> 16]
+            points[place] += 1
+            v = values[i, j]
+            if v <= 0 or below >= rows or j + 1 >= columns:
+                continue
+            left, right = abs(j - 1), j + 1
+            if (
+                v > values[i, left]
+                and v >= values[i, right]
+                and v > values[above, j]
+                and v >= values[below, j]
+                and v > values[above, left]
+                and v > values[above, right]
+                and v >= values[below, left]
+                and v >= values[below, right]
+            ):
+                peaks[place] += 1
+                heights[count] = scaled[j]
+                count += 1
+    return points, peaks, heights[:count]
 
 
 @compiled(error_model="numpy")

@@ -187,18 +187,14 @@ def inputs_of(
 ) -> NDArray[np.float32]:
     """Give the inputs of the perceptron, shape (N, inputs)."""
     logits = np.asarray(look.logits, np.float64).mean(axis=1)
-    p = np.exp(log_probabilities(logits))
-    places = np.arange(p.shape[1])
-    middle = p @ places
-    spread = np.sqrt(np.maximum(p @ places**2 - middle**2, 0.0))
     energy = np.logaddexp.reduce(logits, axis=1)
+    place, largest = about_number(logits)
     more = [
         look.statistics[:, :2] - (5.0, 0.5),
-        (middle[:, None] - 9.0) / 5.0,
-        spread[:, None],
+        place,
         (energy[:, None] - 10.0) / 5.0,
-        np.sort(p, axis=1)[:, -2:],
-        p,
+        largest,
+        np.exp(log_probabilities(logits)),
         novelty(look, features)[:, None],
     ]
     if features is not None:
@@ -208,6 +204,15 @@ def inputs_of(
         more.append(along / np.sqrt(features.variances))
     joined = np.concatenate([standardized, *more], axis=1)
     return np.clip(joined, -FARTHEST, FARTHEST).astype(np.float32)
+
+
+def about_number(logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give mean and deviation of the class, scaled, and the largest two probabilities: shapes (N, 2)."""
+    p = np.exp(log_probabilities(logits))
+    places = np.arange(p.shape[1])
+    middle = p @ places
+    spread = np.sqrt(np.maximum(p @ places**2 - middle**2, 0.0))
+    return np.stack([(middle - 9.0) / 5.0, spread], axis=1), np.sort(p, axis=1)[:, -2:]
 
 
 def perceive(inputs: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

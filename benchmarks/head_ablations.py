@@ -1,0 +1,135 @@
+"""What a head learns from, and how: each variant fitted to as many frames as the others.
+
+The frames are those that `speckle calibrate --head-frames` drew, and what was seen of them; the last parts
+are held out. Prints a table in Markdown: right labels without noise and with photons, and within one disk:
+
+    speckle calibrate quadrant --head-frames 164000 --head-folder runs/head --seed 771
+    python benchmarks/head_ablations.py --folder runs/head [--frames 80000] [--only variants]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
+from speckle_plugin.network.trust.head import head_inputs
+from speckle_plugin.network.trust.oddness import COUNTED
+from speckle_plugin.network.trust.spots import SPOTS
+from speckle_plugin.network.trust.statistics import STATISTICS
+from training import head
+from training.head import HeadFrames, read_part
+
+HELD_OUT = 7
+"""Parts of the folder."""
+
+EPOCHS = 15
+SOFTNESS = 0.3
+SHRINKAGE = 0.03
+
+Logits = Callable[[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32]], NDArray[np.floating]]
+"""Gives logits of frames, by other frames and their classes."""
+
+
+def perceptron(
+    epochs: int = EPOCHS, dropout: float = 0.0, softness: float = 0.0, layers: tuple[int, ...] = head.LAYERS
+) -> Logits:
+    """Give a fit as that of :mod:`training.head`, with other settings."""
+
+    def fit(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
+        import_keras_on_tensorflow()
+        import keras
+
+        keras.utils.set_random_seed(0)
+        hidden = []
+        for units in layers:
+            hidden += [keras.layers.Dropout(dropout), keras.layers.Dense(units, activation="relu")]
+        places = np.arange(truth.max() + 1)
+        model = keras.Sequential([keras.Input((inputs.shape[1],)), *hidden, keras.layers.Dense(places.size)])
+        steps = epochs * -(-len(inputs) // head.BATCH)
+        rate = keras.optimizers.schedules.CosineDecay(head.LEARNING_RATE, steps)
+        model.compile(
+            keras.optimizers.AdamW(rate, weight_decay=head.WEIGHT_DECAY),
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+        )
+        apart = np.abs(places[:, None] - places)
+        shares = np.exp(-apart / softness) if softness else np.eye(places.size)
+        targets = (shares / shares.sum(axis=1, keepdims=True))[truth]
+        model.fit(inputs, targets, batch_size=head.BATCH, epochs=epochs, verbose=0)
+        return model.predict(of, batch_size=4096, verbose=0)
+
+    return fit
+
+
+def discriminant(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
+    """Fit a linear discriminant."""
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE).fit(inputs, truth)
+    return model.decision_function(of)
+
+
+def columns() -> dict[str, NDArray[np.intp]]:
+    """Give the places of groups of inputs."""
+    ends = np.cumsum([*STATISTICS.values(), *SPOTS.values()])
+    of_group = np.split(np.arange(ends[-1]), ends[:-1])
+    named = dict(zip([*STATISTICS, *SPOTS], of_group, strict=True))
+    maps = np.concatenate([named[name] for name in SPOTS])
+    return {
+        "all": np.arange(ends[-1]),
+        "without spots": np.concatenate([named[name] for name in STATISTICS]),
+        "spots alone": maps,
+        "spots of one map alone": named["sharpened by 3"],
+        "spots, not of the normalized map": np.setdiff1d(np.arange(ends[-1]), named["normalized"]),
+    }
+
+
+def main() -> None:
+    """Fit all variants, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--frames", type=int, default=80000)
+    parser.add_argument("--only", choices=("variants", "curve"))
+    options = parser.parse_args()
+    paths = sorted(p for p in options.folder.glob("*.npz") if "partial" not in p.name)
+    learned, held_out = (
+        HeadFrames.join(map(read_part, some)) for some in (paths[:-HELD_OUT], paths[-HELD_OUT:])
+    )
+    print("| | frames | no noise | photons | within one |\n|---|---|---|---|---|")
+    groups = columns()
+    if options.only != "curve":
+        few = learned.first(options.frames)
+        for name in groups:
+            _report(name, few, held_out, groups[name], perceptron())
+        _report("linear discriminant", few, held_out, groups["all"], discriminant)
+        _report("dropout 0.1", few, held_out, groups["all"], perceptron(dropout=0.1))
+        _report("soft labels", few, held_out, groups["all"], perceptron(softness=SOFTNESS))
+        _report("one layer of 96", few, held_out, groups["all"], perceptron(layers=(96,)))
+        _report("annealed twice as long", few, held_out, groups["all"], perceptron(epochs=2 * EPOCHS))
+    if options.only != "variants":
+        count = 20000
+        while count < 2 * len(learned.disk_numbers):
+            _report(
+                "as it is shipped", learned.first(count), held_out, groups["all"], perceptron(head.EPOCHS)
+            )
+            count *= 2
+
+
+def _report(name: str, learned: HeadFrames, held_out: HeadFrames, of: NDArray[np.intp], fit: Logits) -> None:
+    rows = np.concatenate([learned.statistics, learned.spots], axis=1)
+    others = np.concatenate([held_out.statistics, held_out.spots], axis=1)
+    means, deviations = head.scale(rows)
+    classes = np.unique(learned.disk_numbers)
+    inputs, asked = (head_inputs(r, means, deviations)[:, of] for r in (rows, others))
+    found = classes[fit(inputs, np.searchsorted(classes, learned.disk_numbers), asked).argmax(axis=1)]
+    off, counted = np.abs(found - held_out.disk_numbers), others[:, COUNTED] > 0.5
+    cells = [(off[~counted] == 0).mean(), (off[counted] == 0).mean(), (off <= 1).mean()]
+    print(f"| {name} | {len(rows)} | {' | '.join(f'{cell:.4f}' for cell in cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The head: a perceptron that counts disks by statistics of a frame, and is joined with the network.
+
+The network sees a map of a small range of k. The statistics are of all that the frame has, up to 257 pixels:
+rings, contrast, and the spots of sharper maps. What the two say of a view is joined as experts are: their
+logarithms of probabilities, weighted, are added (docs/decisions/0034-a-head-of-statistics.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speckle_plugin.network.trust.oddness import COUNTED, FARTHEST, log_probabilities, perceive, standardize
+
+__all__ = ["Head", "head_inputs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """What was fitted to frames of known disk number.
+
+    Parameters
+    ----------
+    near : float
+        Points of a Patterson map at which a disk meets itself, see
+        :func:`speckle_plugin.network.trust.spots.spot_statistics`.
+    means, deviations : array, shape (2, inputs)
+        Of the statistics of frames without counts of photons, and with.
+    layers : sequence of array
+        Weights and biases of the perceptron, in turns; its outputs are logits.
+    shares : array, shape (2, 2)
+        Weights of the network and of the perceptron, in frames without counts and with.
+    """
+
+    near: float
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    layers: Sequence[NDArray[np.float32]]
+    shares: NDArray[np.float64]
+
+    def logits(self, statistics: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give what the perceptron alone says: logarithms of probabilities, shape (N, views, classes).
+
+        Parameters
+        ----------
+        statistics : array, shape (N, statistics)
+        spots : array, shape (N, views, spots)
+        """
+        views = spots.shape[1]
+        rows = np.concatenate(
+            [np.repeat(statistics, views, axis=0), spots.reshape(-1, spots.shape[2])], axis=1
+        )
+        found = log_probabilities(perceive(head_inputs(rows, self.means, self.deviations), self.layers))
+        return found.reshape(len(spots), views, -1)
+
+    def join(
+        self, network: NDArray[np.floating], statistics: NDArray[np.float32], spots: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Join the network's logits, shape (N, views, classes), with those of the perceptron."""
+        counted = (statistics[:, COUNTED] > 0.5).astype(np.intp)
+        shares = self.shares[counted][:, :, None, None]
+        return shares[:, 0] * log_probabilities(network) + shares[:, 1] * self.logits(statistics, spots)
+
+
+def head_inputs(
+    rows: NDArray[np.float32], means: NDArray[np.float32], deviations: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Standardize statistics and spots, shape (N, inputs); whether there are counts is told as it is."""
+    inputs = np.clip(standardize(rows, means, deviations), -FARTHEST, FARTHEST)
+    inputs[:, COUNTED] = rows[:, COUNTED]
+    return inputs

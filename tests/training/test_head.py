@@ -1,0 +1,158 @@
+"""The head that counts disks beside a network: drawn, fitted, kept, and heard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from speckle_plugin.network import Bundle, BundleError
+from speckle_plugin.network.classifier import Classifier
+from speckle_plugin.network.engines import NetworkOutput
+from speckle_plugin.network.trust import Trust, file, load_trust, save_trust
+from speckle_plugin.network.trust.head import Head
+from speckle_plugin.preprocessing import Correction, Preprocessing
+from training.frames import balanced_set
+from training.head import HeadFrames, draw_head_frames, fit_head, fit_shares, head_recipe, near_of
+from training.recipe import FrameRecipe
+from training.trust import fit_trust
+
+NUMBERS = (2, 5, 9)
+RECIPE = FrameRecipe(families=("mono",), size=129, disk_numbers=NUMBERS, photons=(1e5, 1e6), noisy_share=0.2)
+BUNDLE = Bundle(
+    "fake",
+    "1",
+    NUMBERS,
+    Preprocessing(crop=65, intensity="patterson"),
+    {},
+    training={"recipe": {"frames": {"families": ["mono"], "size": 129, "disk_numbers": list(NUMBERS)}}},
+    sha256="of the fake",
+)
+
+
+class IgnorantEngine:
+    """Takes each frame for the first number, and is not sure."""
+
+    name, precision, device = "fake", "float32", "CPU"
+
+    def run(self, inputs: NDArray[np.float32]) -> NetworkOutput:
+        features = inputs[:, :32, :32].reshape(len(inputs), 32, 32).mean(axis=2)
+        return NetworkOutput(np.tile(np.array([0.2, 0.1, 0.0], np.float32), (len(inputs), 1)), features)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> HeadFrames:
+    return draw_head_frames(BUNDLE, RECIPE, 129, 3, 500, tmp_path_factory.mktemp("head"), part_frames=250)
+
+
+@pytest.fixture(scope="module")
+def head(frames: HeadFrames) -> Head:
+    return fit_head(frames, NUMBERS, near_of(RECIPE, 129), 0)
+
+
+def test_an_interrupted_drawing_goes_on(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def draw(count: int, seed: int = 3) -> HeadFrames:
+        report = lambda what, done, total, numbers: told.append((done, total))  # noqa: E731
+        return draw_head_frames(BUNDLE, RECIPE, 129, seed, count, tmp_path, report, part_frames=10)
+
+    few = draw(10)
+    (tmp_path / "00001.partial.npz").write_bytes(b"it was interrupted here")
+    more = draw(20)
+    assert told == [(10, 10), (20, 20)]
+    again = draw(20)
+    assert len(told) == 2 and len(more.disk_numbers) == 20  # nothing was drawn again
+    for first, second, third in zip(few, more, again, strict=True):
+        np.testing.assert_array_equal(first, np.asarray(second)[:10])
+        np.testing.assert_array_equal(second, third)
+    with pytest.raises(ValueError, match="holds what was seen of other frames: give another folder"):
+        draw(20, seed=4)
+
+
+def test_the_frames_of_a_head_are_of_its_families_and_half_of_them_have_noise() -> None:
+    recipe = head_recipe(replace(RECIPE, families=("mono", "poly")))
+    assert recipe.noisy_share == 0.5 and recipe.shares[1] > recipe.shares[0]
+    assert head_recipe(replace(RECIPE, photons=())).noisy_share == 0.0
+    # The largest disk has a radius of 90, and the map of 257 points reaches to 2000.
+    assert near_of(FrameRecipe(), 257) == np.ceil(180 / (2000 / 256))
+
+
+def test_a_head_counts_disks_that_its_network_does_not(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.trust.make_engine", lambda bundle: IgnorantEngine())
+    monkeypatch.setattr("training.trust.RANK", 8)  # of few frames
+    own = replace(BUNDLE, path=tmp_path / "fake.bundle")
+    alone = fit_trust(own, 5, 30, 20, graded=10)
+    trust = fit_trust(own, 5, graded=10, head=head, kept=alone)
+    assert trust.oddness is alone.oddness and trust.made["kept"] == alone.made
+    heard = trust.made["head"]["accuracy"]["mono, no noise"]
+    assert heard["joined"] > 0.9 > 0.5 > heard["network"]
+
+    save_trust(trust, tmp_path / "fake.trust.npz")
+    classifier = Classifier(own, IgnorantEngine())
+    assert classifier.trust is not None and list(classifier.trust.heads) == [129]
+    drawn = list(balanced_set(replace(RECIPE, noisy_share=0.0), 12, 9, "test"))
+    pixels, geometry = [d.frame for d in drawn], drawn[0].geometry
+    truth = [d.disk_number for d in drawn]
+    results = classifier.label(pixels, geometry)
+    assert np.mean([r.disk_number == n for r, n in zip(results, truth, strict=True)]) > 0.9
+    assert classifier.classify(np.stack(pixels), geometry).disk_number.tolist() == [
+        r.disk_number for r in results
+    ]
+
+    # What was not measured as it stands, and frames of fewer pixels, the network labels alone.
+    corrected = classifier.label(
+        pixels, geometry, correction=Correction(dark=np.zeros((129, 129), np.float32))
+    )
+    assert {r.disk_number for r in corrected} == {2}
+    small = [frame[:100, :100] for frame in pixels]
+    assert {r.disk_number for r in classifier.label(small, replace(geometry, shape=(100, 100)))} == {2}
+
+
+def test_both_quadrants_of_a_centred_frame_are_heard(head: Head, frames: HeadFrames) -> None:
+    rng = np.random.default_rng(4)
+    sizes = frames.statistics.shape[1], 2 * frames.spots.shape[1]
+    statistics, spots = (rng.normal(size=(5, size)).astype(np.float32) for size in sizes)
+    two = head.join(np.zeros((5, 2, 3)), statistics, spots.reshape(5, 2, -1))
+    one = head.join(np.zeros((5, 1, 3)), statistics, spots.reshape(5, 2, -1)[:, 1:])
+    assert two.shape == (5, 2, 3)
+    np.testing.assert_allclose(two[:, 1:], one, rtol=1e-5, atol=1e-6)
+
+
+def test_who_knows_nothing_is_not_heard(head: Head, frames: HeadFrames) -> None:
+    truth = np.searchsorted(NUMBERS, frames.disk_numbers)
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(len(truth), 1, 3))
+    seen = frames.statistics, frames.spots[:, None]
+    shares = fit_shares(head, noise, *seen, truth).shares
+    assert (shares[:, 0] < 0.1 * shares[:, 1]).all()
+    knows = 4.0 * np.eye(3)[truth][:, None] + noise
+    shuffled = rng.permutation(len(truth))
+    shares = fit_shares(head, knows[shuffled], *seen, truth[shuffled]).shares
+    assert (shares[:, 1] < 0.1 * shares[:, 0]).all()
+
+
+def test_a_head_takes_graded_frames() -> None:
+    ones = np.ones((2, 1), np.float32)
+    head = Head(3.0, ones, ones, [], np.ones((2, 2)))
+    with pytest.raises(ValueError, match="joined with the network by graded frames"):
+        fit_trust(BUNDLE, 5, graded=0, head=head)
+
+
+def test_a_file_of_other_statistics_is_of_another_version(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_trust(Trust("of the fake", {}, heads={129: head}), tmp_path / "x.trust.npz")
+    read = load_trust(path).heads[129]
+    np.testing.assert_array_equal(read.means, head.means)
+    assert read.near == head.near and [layer.shape for layer in read.layers] == [
+        layer.shape for layer in head.layers
+    ]
+    monkeypatch.setattr(file, "SPOTS", {"other": 3})
+    with pytest.raises(BundleError, match="of another version"):
+        load_trust(path)

@@ -1,0 +1,292 @@
+"""Fit the head that counts disks by statistics of frames, and is joined with a network.
+
+Its perceptron needs no network: it learns from as many simulated frames as a core draws. They are kept in a
+folder in parts, so that a fit that was interrupted goes on. How much it counts beside the network is fitted
+to frames that both see (those of :func:`training.confidence.graded_frames`).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
+
+from simulated_devices import Family, grid_by_name
+from simulated_devices.disks import CONSTANT_RADIUS
+from speckle_plugin.network import Bundle
+from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
+from speckle_plugin.network.posterior import join_views
+from speckle_plugin.network.trust import frame_statistics, views_of
+from speckle_plugin.network.trust.head import Head, head_inputs
+from speckle_plugin.network.trust.oddness import COUNTED, LEAST_DEVIATION, log_probabilities
+from speckle_plugin.network.trust.spots import frame_spots
+from speckle_plugin.preprocessing import Preprocessing, prepare
+from training.frames import stream
+from training.progress import Report
+from training.recipe import FrameRecipe
+
+__all__ = [
+    "HeadFrames",
+    "draw_head_frames",
+    "fit_head",
+    "fit_shares",
+    "head_recipe",
+    "near_of",
+    "read_part",
+    "scale",
+]
+
+SHARES = {Family.MONO: 0.1, Family.CONSTANT_RADIUS: 0.35}
+OTHER_SHARE = 0.55
+"""Of the frames, by family: most where the number is hardest to tell."""
+
+NOISY_SHARE = 0.5
+PART = 2000
+"""Frames that are drawn, and kept, together."""
+
+LAYERS = (96, 64, 48)
+LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 0.4
+BATCH = 256
+EPOCHS = 30
+
+
+class HeadFrames(NamedTuple):
+    """What was seen of N views of frames."""
+
+    statistics: NDArray[np.float32]
+    """Shape (N, statistics)."""
+
+    spots: NDArray[np.float32]
+    """Shape (N, spots)."""
+
+    disk_numbers: NDArray[np.int64]
+    """True ones, shape (N,)."""
+
+    @classmethod
+    def join(cls, parts: Iterable[HeadFrames]) -> HeadFrames:
+        """Put parts together."""
+        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def first(self, count: int) -> HeadFrames:
+        """Give the first views."""
+        return HeadFrames(self.statistics[:count], self.spots[:count], self.disk_numbers[:count])
+
+
+def head_recipe(recipe: FrameRecipe) -> FrameRecipe:
+    """Give the recipe of the frames that a head learns from, by that of its network."""
+    shares = tuple(SHARES.get(Family(family), OTHER_SHARE) for family in recipe.families)
+    return replace(recipe, shares=shares, noisy_share=NOISY_SHARE if recipe.photons else 0.0)
+
+
+def near_of(recipe: FrameRecipe, size: int) -> float:
+    """Give the points of the map at which the largest disk meets itself, for views of `size` rows."""
+    k_step = grid_by_name(recipe.grid, recipe.size).pitch
+    return math.ceil(2.0 * CONSTANT_RADIUS * k_step * (size - 1) / math.pi)
+
+
+def draw_head_frames(
+    bundle: Bundle,
+    recipe: FrameRecipe,
+    size: int,
+    seed: int,
+    count: int,
+    folder: Path,
+    report: Report | None = None,
+    part_frames: int = PART,
+) -> HeadFrames:
+    """Draw frames, and keep what is seen of them in a folder.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Its preprocessing is taken; its network is not run.
+    recipe : FrameRecipe
+        That of the bundle.
+    size : int
+        Rows of the quadrants that are looked at.
+    seed, count : int
+        Rounded up to whole parts.
+    folder : path
+        Parts that are there are taken from it.
+    report : callable, optional
+        Told of the progress.
+    part_frames : int
+        Frames of each part.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds parts of other frames.
+    """
+    recipe = head_recipe(recipe)
+    near = near_of(recipe, size)
+    drawn = {"seed": seed, "size": size, "near": near, "part_frames": part_frames, "frames": asdict(recipe)}
+    _claim(folder, {**drawn, "preprocessing": bundle.preprocessing.hash})
+    parts = range(math.ceil(count / part_frames))
+    missing = [part for part in parts if not _path(folder, part).exists()]
+    done = (len(parts) - len(missing)) * part_frames
+    make = functools.partial(_make_part, recipe, bundle.preprocessing, size, near, seed, folder, part_frames)
+    # A fork would copy the state of threads that it does not have.
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        for made in as_completed([pool.submit(make, part) for part in missing]):
+            made.result()
+            done += part_frames
+            if report:
+                report("head", done, len(parts) * part_frames, {})
+    return HeadFrames.join(read_part(_path(folder, part)) for part in parts)
+
+
+def _claim(folder: Path, made: dict[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    note, text = folder / "frames.json", json.dumps(made, indent=2, sort_keys=True)
+    if note.exists() and note.read_text() != text:
+        raise ValueError(f"{folder} holds what was seen of other frames: give another folder, or empty it")
+    note.write_text(text)
+
+
+def _path(folder: Path, part: int) -> Path:
+    return folder / f"{part:05d}.npz"
+
+
+def read_part(path: Path) -> HeadFrames:
+    """Read a part of a folder."""
+    with np.load(path) as arrays:
+        return HeadFrames(arrays["statistics"], arrays["spots"], arrays["disk_numbers"])
+
+
+def _make_part(
+    recipe: FrameRecipe,
+    settings: Preprocessing,
+    size: int,
+    near: float,
+    seed: int,
+    folder: Path,
+    count: int,
+    part: int,
+) -> None:
+    seen: list[tuple[NDArray[np.float32], NDArray[np.float32], int]] = []
+    with threadpool_limits(1):
+        for frame, geometry, number in itertools.islice(stream(recipe, seed, "head", part * count), count):
+            views = views_of(geometry, settings, size)
+            inputs = prepare(frame, settings, geometry)[0]
+            statistics = frame_statistics(frame, inputs, views)
+            seen.extend((statistics, spots, number) for spots in frame_spots(frame, views, settings, near))
+    columns = [np.array(column) for column in zip(*seen, strict=True)]
+    partial = folder / f"{part:05d}.partial.npz"
+    np.savez(partial, allow_pickle=False, **dict(zip(HeadFrames._fields, columns, strict=True)))
+    partial.replace(_path(folder, part))
+
+
+def fit_head(
+    frames: HeadFrames, classes: tuple[int, ...], near: float, seed: int, report: Report | None = None
+) -> Head:
+    """Fit the perceptron; the shares are such that it speaks alone.
+
+    Parameters
+    ----------
+    frames : HeadFrames
+    classes : tuple of int
+    near : float
+        Of :func:`near_of`.
+    seed : int
+    report : callable, optional
+        Told of the progress.
+    """
+    rows = np.concatenate([frames.statistics, frames.spots], axis=1)
+    means, deviations = scale(rows)
+    inputs = head_inputs(rows, means, deviations)
+    truth = np.searchsorted(classes, frames.disk_numbers)
+    layers = _fit_perceptron(inputs, truth, len(classes), seed, report)
+    return Head(near, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
+
+
+def scale(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give means and deviations of statistics and spots, shape (2, inputs), without counts and with."""
+    counted = rows[:, COUNTED] > 0.5
+    groups = [rows[counted == kind] for kind in (False, True)]
+    if min(len(group) for group in groups) < 2:  # a recipe without photon noise
+        groups = [rows, rows]
+    seen = [np.ma.masked_invalid(group) for group in groups]  # NaN where a mask leaves no pixels
+    means = np.stack([group.mean(axis=0, dtype=np.float64).filled(0.0) for group in seen])
+    deviations = np.stack([group.std(axis=0, dtype=np.float64).filled(0.0) for group in seen])
+    return means.astype(np.float32), (deviations + LEAST_DEVIATION).astype(np.float32)
+
+
+def _fit_perceptron(
+    inputs: NDArray[np.float32],
+    truth: NDArray[np.intp],
+    classes: int,
+    seed: int,
+    report: Report | None,
+) -> list[NDArray[np.float32]]:
+    import_keras_on_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    hidden = [keras.layers.Dense(units, activation="relu") for units in LAYERS]
+    model = keras.Sequential([keras.Input((inputs.shape[1],)), *hidden, keras.layers.Dense(classes)])
+    steps = EPOCHS * math.ceil(len(inputs) / BATCH)
+    model.compile(
+        keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), weight_decay=WEIGHT_DECAY
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+
+    def tell(epoch: int, logs: dict[str, float]) -> None:
+        if report:
+            report("fitting the head", epoch + 1, EPOCHS, {"loss": logs["loss"]})
+
+    told = keras.callbacks.LambdaCallback(on_epoch_end=tell)
+    model.fit(inputs, truth, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[told])
+    return [np.asarray(variable, np.float32) for variable in model.weights]
+
+
+def fit_shares(
+    head: Head,
+    network: NDArray[np.floating],
+    statistics: NDArray[np.float32],
+    spots: NDArray[np.float32],
+    truth: NDArray[np.intp],
+) -> Head:
+    """Fit how much network and perceptron count, so that the truth is most probable.
+
+    Parameters
+    ----------
+    head : Head
+    network : array, shape (N, views, classes)
+        Logits of the network.
+    statistics, spots : array, shapes (N, statistics) and (N, views, spots)
+        Of the same frames, of which the perceptron has learned none.
+    truth : array of int, shape (N,)
+        Index of the true class of each frame.
+    """
+    both = log_probabilities(network), head.logits(statistics, spots)
+    counted = statistics[:, COUNTED] > 0.5
+    shares = np.tile([0.5, 0.5], (2, 1))
+    for kind in (0, 1):
+        chosen = np.flatnonzero(counted == kind)
+        if not len(chosen):
+            continue
+        ours, theirs = both[0][chosen], both[1][chosen]
+        rows, true = np.arange(len(chosen)), truth[chosen]
+
+        def loss(of: NDArray[np.float64], ours=ours, theirs=theirs, rows=rows, true=true) -> float:  # type: ignore[no-untyped-def]
+            return -float(join_views(of[0] * ours + of[1] * theirs, 1.0)[rows, true].mean())
+
+        shares[kind] = minimize(loss, shares[kind], method="Nelder-Mead", bounds=[(0.0, 5.0)] * 2).x
+    return replace(head, shares=shares)
