@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import time
 from dataclasses import replace
 
 import numpy as np
 
 from simulated_devices import Family
-from speckle_plugin.network import find_bundle
-from speckle_plugin.network.engines import make_engine
+from speckle_plugin.network import Bundle, find_bundle
+from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.network.posterior import join_views
-from speckle_plugin.network.trust import find_trust
+from speckle_plugin.network.trust import Trust, find_trust, frame_statistics, views_of
+from speckle_plugin.network.trust.spots import frame_spots
+from speckle_plugin.preprocessing import prepare
 from training.frames import balanced_set
 from training.looks import look_at, looked_range
 from training.recipe import FrameRecipe
 
 PHOTONS = (None, 1e5, 1e4)
+ROUNDS = 8
 VOICES = ("network", "head", "both")
 
 
@@ -34,12 +38,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=257)
     parser.add_argument("--per-class", type=int, default=30)
     parser.add_argument("--seed", type=int, default=4001)
+    parser.add_argument("--speed", action="store_true", help="what the head costs, and nothing else")
     options = parser.parse_args()
     bundle = find_bundle(options.model)
     trust = find_trust(bundle)
     if trust is None or not trust.heads:
         parser.error(f"there is no head beside {bundle.name}: speckle calibrate --head-frames makes one")
     engine = make_engine(bundle)
+    if options.speed:
+        print(_speed(bundle, trust, engine, options))
+        return
     print(f"| frames | {' | '.join(f'{voice} | within one' for voice in VOICES)} |\n" + "|---" * 7 + "|")
     for family, photons in itertools.product(Family, PHOTONS):
         recipe = FrameRecipe(families=(family.value,), grid=options.grid, size=options.size)
@@ -58,6 +66,38 @@ def main() -> None:
             cells.append(f"{(off == 0).mean():.3f} | {(off <= 1).mean():.3f}")
         name = f"`{family.value}`" + (f", {photons:.0e} photons" if photons else "")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Namespace) -> str:
+    """Time the parts of a label, one frame after the other; the median of rounds."""
+    recipe = FrameRecipe(families=("poly",), grid=options.grid, size=options.size)
+    drawn = list(balanced_set(recipe, 2, options.seed, "head benchmark"))
+    geometry = drawn[0].geometry
+    size = looked_range(bundle, recipe)
+    views, head = views_of(geometry, bundle.preprocessing, size), trust.heads[size]
+    taken: dict[str, list[float]] = {"prepare": [], "network": [], "statistics": [], "spots": [], "head": []}
+    for _ in range(ROUNDS):
+        for name in taken:
+            taken[name].append(0.0)
+        for frame, *_ in drawn:
+            at = [time.perf_counter()]
+            inputs = prepare(frame, bundle.preprocessing, geometry)[0]
+            at.append(time.perf_counter())
+            logits = engine.run(inputs).logits[None]
+            at.append(time.perf_counter())
+            statistics = frame_statistics(frame, inputs, views)[None]
+            at.append(time.perf_counter())
+            spots = frame_spots(frame, views, bundle.preprocessing, head.near)[None]
+            at.append(time.perf_counter())
+            head.join(logits, statistics, spots)
+            at.append(time.perf_counter())
+            for name, seconds in zip(taken, np.diff(at), strict=True):
+                taken[name][-1] += seconds / len(drawn)
+    middle = {name: float(np.median(of[1:])) for name, of in taken.items()}
+    before = middle["prepare"] + middle["network"] + middle["statistics"]
+    more = (middle["spots"] + middle["head"]) / before
+    parts = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in middle.items())
+    return f"{parts}; the head adds {more:.2f} of what a frame took before"
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.4
 BATCH = 256
 EPOCHS = 30
+BITS = 7
+"""Of the weights."""
 
 
 class HeadFrames(NamedTuple):
@@ -253,7 +255,13 @@ def _fit_perceptron(
 
     told = keras.callbacks.LambdaCallback(on_epoch_end=tell)
     model.fit(inputs, truth, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[told])
-    return [np.asarray(variable, np.float32) for variable in model.weights]
+    return [_rounded(np.asarray(variable, np.float32)) for variable in model.weights]
+
+
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to the bits that count: the rest would fill the trust file, and does not compress."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent).astype(np.float32)
 
 
 def fit_shares(

@@ -147,7 +147,7 @@ def fit_trust(
     frames = graded_frames(recipe, seed, graded)
     total = graded * len(recipe.disk_numbers) * len(GROUPS)
     seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, near)
-    made = {"kept": dict(kept.made)} | _circumstances(seed, seen)
+    made = dict(kept.made) | _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
     return _with_confidences(bundle, Trust(bundle.sha256, kept.oddness, made), size, seen, head)
 
 
@@ -191,6 +191,12 @@ def _circumstances(seed: int, graded: Seen | None) -> dict[str, Any]:
             "sklearn": sklearn.__version__,
         },
     }
+
+
+def _circumstances_of(trust: Trust) -> dict[str, Any]:
+    """Give how that which tells odd frames was made."""
+    made = trust.made.get("kept", trust.made)
+    return {name: made[name] for name in ("seed", "date", "versions") if name in made}
 
 
 def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, head: Head | None) -> Trust:

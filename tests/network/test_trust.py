@@ -262,7 +262,7 @@ def test_a_shipped_bundle_has_a_small_trust_file(name: str) -> None:
     assert trust.bundle_sha256 == find_bundle(name).sha256
     assert trust.made["known_frames"] >= 3000
     folder = Path(str(find_bundle(name).path)).parents[1] / "trust"
-    assert (folder / f"{name}.trust.npz").stat().st_size < 150_000
+    assert (folder / f"{name}.trust.npz").stat().st_size < 300_000
 
 
 def odd_share(name: str, frames: list[NDArray[Any]], geometry: FrameGeometry) -> tuple[float, list[str]]:
@@ -373,26 +373,26 @@ def test_a_trust_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_trust_file_of_before_confidences_were_fitted(tmp_path: Path) -> None:
-    """It tells odd frames; the temperature is that of the bundle, and nothing is said of what is possible."""
+    """It tells odd frames; the network speaks alone, and nothing is said of what is possible."""
     trust = find_trust(find_bundle("quadrant"))
     assert trust is not None and trust.calibration
     path = save_trust(trust, tmp_path / "old.trust.npz")
     with np.load(path) as arrays:
-        parts = {name: value for name, value in arrays.items() if not name.startswith("calibration/")}
+        parts = {name: value for name, value in arrays.items() if name.startswith(("oddness/", "manifest"))}
     manifest = json.loads(str(parts["manifest"]))
-    del manifest["calibration"]
+    del manifest["calibration"], manifest["heads"]
     parts["manifest"] = np.array(json.dumps(manifest))
     with path.open("wb") as file:
         np.savez(file, **parts)
     old = Classifier("quadrant", "openvino")
     old.trust = load_trust(path)
-    assert not old.trust.calibration
+    assert not old.trust.calibration and not old.trust.heads
     frames = [frame(1e4, number) for number in (5, 12)]
     now, before = classifier("quadrant").label(frames, CORNER), old.label(frames, CORNER)
     expected = old.infer(old.prepare(np.stack(frames), CORNER))
     for index, (one, other) in enumerate(zip(now, before, strict=True)):
         assert other.possible == () and one.disk_number in one.possible
-        assert (one.disk_number, one.flags) == (other.disk_number, other.flags)
+        assert other.disk_number == expected.disk_number[index] and other.flags == one.flags
         assert one.confidence != other.confidence
         np.testing.assert_allclose(other.probabilities, expected.probabilities[index], atol=1e-3)
 

@@ -89,7 +89,8 @@ def test_a_head_counts_disks_that_its_network_does_not(
     own = replace(BUNDLE, path=tmp_path / "fake.bundle")
     alone = fit_trust(own, 5, 30, 20, graded=10)
     trust = fit_trust(own, 5, graded=10, head=head, kept=alone)
-    assert trust.oddness is alone.oddness and trust.made["kept"] == alone.made
+    assert trust.oddness is alone.oddness and trust.made["held_out"] == alone.made["held_out"]
+    assert trust.made["kept"]["seed"] == 5
     heard = trust.made["head"]["accuracy"]["mono, no noise"]
     assert heard["joined"] > 0.9 > 0.5 > heard["network"]
 
