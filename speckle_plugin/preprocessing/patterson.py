@@ -17,7 +17,7 @@ from speckle_plugin.preprocessing.geometry import FrameGeometry
 from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
 from speckle_plugin.preprocessing.settings import Preprocessing
 
-__all__ = ["has_gaps", "map_points", "map_spacing", "patterson_maps", "pixel_weights"]
+__all__ = ["fill_view", "has_gaps", "map_points", "map_spacing", "patterson_maps", "pixel_weights"]
 
 
 def patterson_maps(
@@ -29,20 +29,27 @@ def patterson_maps(
     Determination of Crystal Structures, 1966, chapter 7.
     """
     rows, columns = quadrant.valid.shape
-    weights, rings = pixel_weights(rows, columns, settings)
+    weights, _ = pixel_weights(rows, columns, settings)
     full = np.zeros((len(pixels), *map_points(quadrant.valid.shape, settings)), np.float32)
-    gaps = has_gaps(quadrant, settings)
     for values, whole in zip(pixels, full, strict=True):
         view = whole[:rows, :columns]
-        view[quadrant.valid] = values
-        if gaps:
-            means = np.bincount(rings[quadrant.valid], values, minlength=rings.max() + 1)
-            counts = np.bincount(rings[quadrant.valid], minlength=rings.max() + 1)
-            view[~quadrant.valid] = (means / np.maximum(counts, 1))[rings[~quadrant.valid]]
+        fill_view(view, values, quadrant, settings)
         view *= weights
     workers = min(len(pixels), os.cpu_count() or 1)
     maps = dctn(full, type=1, axes=(1, 2), overwrite_x=True, workers=workers)
     return maps[:, : settings.map_size, : settings.map_size]
+
+
+def fill_view(
+    view: NDArray[np.float32], values: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing
+) -> None:
+    """Put the unmasked pixels of a view, shape (pixels,), in their places, and ring means in the gaps."""
+    view[quadrant.valid] = values
+    if has_gaps(quadrant, settings):
+        _, rings = pixel_weights(*view.shape, settings)
+        means = np.bincount(rings[quadrant.valid], values, minlength=rings.max() + 1)
+        counts = np.bincount(rings[quadrant.valid], minlength=rings.max() + 1)
+        view[~quadrant.valid] = (means / np.maximum(counts, 1))[rings[~quadrant.valid]]
 
 
 @functools.lru_cache(maxsize=16)

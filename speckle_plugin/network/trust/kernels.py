@@ -255,7 +255,7 @@ def map_heights(values, scale, near, table):  # type: ignore[no-untyped-def]
     ----------
     values : array of float32, shape (rows, columns)
         The map goes on beyond its first row and column as in a mirror. Its last ones have no peaks.
-    scale : float
+    scale : float32
         Of the heights.
     near : float
         Points so far from the first one do not count.
@@ -270,34 +270,31 @@ def map_heights(values, scale, near, table):  # type: ignore[no-untyped-def]
     rows, columns = values.shape
     bins = table.max() + 1
     points, peaks = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
-    heights = np.empty((rows // 2 + 1) * (columns // 2 + 1), np.float32)
+    heights = np.empty(rows * columns // 4 + rows + columns, np.float32)
     count = 0
-    scaled = np.empty(columns, np.float32)
+    scaled, around = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    column = np.empty(columns + 1, np.float32)  # the larger one of the rows above and below
     bits = scaled.view(np.uint32)
     for i in range(rows):
+        row = values[i]
         for j in range(columns):
-            scaled[j] = values[i, j] * scale
+            scaled[j] = row[j] * scale
         outside = near * near - i * i
         first = 0 if outside < 0 else int(math.sqrt(outside)) + 1
-        above, below = abs(i - 1), i + 1
         for j in range(first, columns):
-            place = table[bits[j] >> 16]
-            points[place] += 1
-            v = values[i, j]
-            if v <= 0 or below >= rows or j + 1 >= columns:
-                continue
-            left, right = abs(j - 1), j + 1
-            if (
-                v > values[i, left]
-                and v >= values[i, right]
-                and v > values[above, j]
-                and v >= values[below, j]
-                and v > values[above, left]
-                and v > values[above, right]
-                and v >= values[below, left]
-                and v >= values[below, right]
-            ):
-                peaks[place] += 1
+            points[table[bits[j] >> 16]] += 1
+        if i + 1 == rows:
+            break
+        above, below = values[abs(i - 1)], values[i + 1]
+        for j in range(columns):  # as vectors: few points are peaks, and none is foreseen
+            column[j] = _larger(above[j], below[j])
+        around[0] = _larger(_larger(column[0], column[1]), row[1])
+        for j in range(1, columns - 1):
+            sides = _larger(row[j - 1], row[j + 1])
+            around[j] = _larger(_larger(column[j - 1], column[j]), _larger(column[j + 1], sides))
+        for j in range(first, columns - 1):
+            if row[j] > around[j] and row[j] > 0:
+                peaks[table[bits[j] >> 16]] += 1
                 heights[count] = scaled[j]
                 count += 1
     return points, peaks, heights[:count]

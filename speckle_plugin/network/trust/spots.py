@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import dctn
 
 from speckle_plugin.network.trust import kernels
 from speckle_plugin.network.trust.statistics import View
 from speckle_plugin.preprocessing import Preprocessing
-from speckle_plugin.preprocessing.patterson import patterson_maps
+from speckle_plugin.preprocessing.patterson import fill_view, pixel_weights
 from speckle_plugin.preprocessing.quadrants import Quadrant
 from speckle_plugin.preprocessing.radial import rings_of
 
@@ -85,12 +86,21 @@ def spot_statistics(
     array, shape (sum of `SPOTS`,), float32
     """
     pixels = np.maximum(pixels, np.float32(0.0))
-    found = [_of_map(pixels, quadrant, _sharpened(settings, quadrant, power), near) for power in SHARPENINGS]
     plain = _sharpened(settings, quadrant, 0.0)
     rings = rings_of(quadrant, plain)
     means = rings.mean @ pixels
     inverse = np.divide(np.float32(1.0), means, out=np.zeros_like(means), where=means > 0)
-    found.append(_of_map(pixels * inverse[rings.ring], quadrant, plain, near))
+    shape = quadrant.valid.shape
+    view, patterson = np.zeros((2, *shape), np.float32)
+    found = []
+    fill_view(view, pixels, quadrant, plain)
+    for power in (*SHARPENINGS, 0.0):
+        if power == 0.0:
+            fill_view(view, pixels * inverse[rings.ring], quadrant, plain)
+        weights, _ = pixel_weights(*shape, _sharpened(settings, quadrant, power))
+        np.multiply(view, weights, out=patterson)
+        dctn(patterson, type=1, overwrite_x=True)  # in its place: memory that is new each time is slow
+        found.append(_of_map(patterson, near))
     return np.concatenate(found).astype(np.float32)
 
 
@@ -102,15 +112,16 @@ def _sharpened(settings: Preprocessing, quadrant: Quadrant, power: float) -> Pre
     )
 
 
-def _of_map(
-    pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing, near: float
-) -> NDArray[np.float64]:
-    (patterson,) = patterson_maps(pixels[None], quadrant, settings)
+def _of_map(patterson: NDArray[np.float32], near: float) -> NDArray[np.float64]:
     origin = float(patterson[0, 0])
     if not origin > 0:
         return np.zeros(2 * BINS + len(RANKS) + PROFILE)
-    points, peaks, heights = kernels.map_heights(patterson, 1.0 / (origin * SOFTNESS), near, bin_table())
-    ranked = np.full(max(heights.size, int(RANKS[-1]) + 1), LOWEST)
+    scale = np.float32(1.0 / (origin * SOFTNESS))
+    points, peaks, heights = kernels.map_heights(patterson, scale, near, bin_table())
+    most = int(RANKS[-1]) + 1
+    if heights.size > most:
+        heights = np.partition(heights, heights.size - most)[-most:]
+    ranked = np.full(most, LOWEST)
     ranked[: heights.size] = np.maximum(np.sort(heights)[::-1] * SOFTNESS, LOWEST)
     ring, counts = _near_rings()
     corner = patterson[:PROFILE, :PROFILE].ravel()
