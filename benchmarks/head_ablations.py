@@ -122,7 +122,7 @@ def main() -> None:
 def _report(name: str, learned: HeadFrames, held_out: HeadFrames, of: NDArray[np.intp], fit: Logits) -> None:
     rows = np.concatenate([learned.statistics, learned.spots], axis=1)
     others = np.concatenate([held_out.statistics, held_out.spots], axis=1)
-    means, deviations = head.scale(rows)
+    means, deviations = head.means_and_deviations(rows)
     classes = np.unique(learned.disk_numbers)
     inputs, asked = (head_inputs(r, means, deviations)[:, of] for r in (rows, others))
     found = classes[fit(inputs, np.searchsorted(classes, learned.disk_numbers), asked).argmax(axis=1)]

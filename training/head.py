@@ -44,9 +44,9 @@ __all__ = [
     "fit_head",
     "fit_shares",
     "head_recipe",
+    "means_and_deviations",
     "near_of",
     "read_part",
-    "scale",
 ]
 
 SHARES = {Family.MONO: 0.1, Family.CONSTANT_RADIUS: 0.35}
@@ -54,6 +54,9 @@ OTHER_SHARE = 0.55
 """Of the frames, by family: most where the number is hardest to tell."""
 
 NOISY_SHARE = 0.5
+FEWEST = 6
+"""Frames of a kind, with counts or without, that are scaled by themselves."""
+
 PART = 2000
 """Frames that are drawn, and kept, together."""
 
@@ -209,18 +212,18 @@ def fit_head(
         Told of the progress.
     """
     rows = np.concatenate([frames.statistics, frames.spots], axis=1)
-    means, deviations = scale(rows)
+    means, deviations = means_and_deviations(rows)
     inputs = head_inputs(rows, means, deviations)
     truth = np.searchsorted(classes, frames.disk_numbers)
     layers = _fit_perceptron(inputs, truth, len(classes), seed, report)
     return Head(near, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
 
 
-def scale(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def means_and_deviations(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Give means and deviations of statistics and spots, shape (2, inputs), without counts and with."""
     counted = rows[:, COUNTED] > 0.5
     groups = [rows[counted == kind] for kind in (False, True)]
-    if min(len(group) for group in groups) < 2:  # a recipe without photon noise
+    if min(len(group) for group in groups) < FEWEST:  # a recipe without photon noise
         groups = [rows, rows]
     seen = [np.ma.masked_invalid(group) for group in groups]  # NaN where a mask leaves no pixels
     means = np.stack([group.mean(axis=0, dtype=np.float64).filled(0.0) for group in seen])

@@ -31,8 +31,6 @@ from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
 from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import (
-    COUNTED,
-    LEAST_DEVIATION,
     STEEPNESS,
     group_of,
     inputs_of,
@@ -44,7 +42,7 @@ from speckle_plugin.network.trust.oddness import (
 )
 from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
-from training.head import fit_shares
+from training.head import fit_shares, means_and_deviations
 from training.looks import Seen, look_at, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
@@ -319,7 +317,7 @@ def fit_oddness(
     look, kinds = samples.look, samples.kinds
     held_out, odd_held_out = _held_out(kinds)
     fitted = np.setdiff1d(np.flatnonzero(kinds == 0), held_out)
-    means, deviations = _scale(look.statistics[fitted])
+    means, deviations = means_and_deviations(look.statistics[fitted])
     standardized = standardize(look.statistics, means, deviations)
     model = PCA(n_components=RANK, random_state=0).fit(standardized[fitted].astype(np.float64))
     near = FeatureStatistics(
@@ -360,16 +358,6 @@ def fit_oddness(
     middles = np.stack([np.median(part, axis=0) for part in parts])
     limits = np.stack([_limits(part, middle) for part, middle in zip(parts, middles, strict=True)])
     return Oddness(means, deviations, near, layers, names, middles, limits)
-
-
-def _scale(statistics: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    counted = statistics[:, COUNTED] > 0.5
-    groups = [statistics[counted == kind] for kind in (False, True)]
-    if min(len(group) for group in groups) < 2 * HELD_OUT:  # a recipe without photon noise
-        groups = [statistics, statistics]
-    seen = [np.ma.masked_invalid(group) for group in groups]  # NaN where a mask leaves no pixels
-    means = np.stack([group.mean(axis=0).filled(0.0) for group in seen])
-    return means, np.stack([group.std(axis=0).filled(0.0) + LEAST_DEVIATION for group in seen])
 
 
 def _limits(scores: NDArray[np.float64], middles: NDArray[np.float64]) -> NDArray[np.float64]:
