@@ -71,7 +71,7 @@ class Predictions:
         )
 
     def with_one_temperature(self) -> Predictions:
-        """Give what would be said with the bundle's temperature alone."""
+        """Give what the network alone would say with the bundle's temperature."""
         plain = self.probabilities if self.by_temperature is None else self.by_temperature
         return replace(self, probabilities=plain, possible=None)
 
