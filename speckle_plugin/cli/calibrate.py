@@ -98,10 +98,9 @@ def calibrate(
     path = save_trust(trust, out)
     columns = ("area_under_roc", "flagged", "named")
     shown = table("odd frames held out", *columns, right=columns)
-    for flag, numbers in trust.made.get("held_out", {}).items():
+    for flag, numbers in trust.made["held_out"].items():
         shown.add_row(flag, *(f"{numbers[column]:.3f}" for column in columns))
-    if shown.row_count:
-        print_table(shown)
+    print_table(shown)
     if "head" in trust.made:
         voices = ("network", "head", "joined")
         heard = table("right labels of graded frames", *voices, right=voices)
