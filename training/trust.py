@@ -145,7 +145,8 @@ def fit_trust(
     frames = graded_frames(recipe, seed, graded)
     total = graded * len(recipe.disk_numbers) * len(GROUPS)
     seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, near)
-    made = dict(kept.made) | _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
+    of_oddness = {name: value for name, value in kept.made.items() if name != "head"}
+    made = of_oddness | _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
     return _with_confidences(bundle, Trust(bundle.sha256, kept.oddness, made), size, seen, head)
 
 

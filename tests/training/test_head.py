@@ -93,6 +93,8 @@ def test_a_head_counts_disks_that_its_network_does_not(
     assert trust.made["kept"]["seed"] == 5
     heard = trust.made["head"]["accuracy"]["mono, no noise"]
     assert heard["joined"] > 0.9 > 0.5 > heard["network"]
+    without = fit_trust(own, 5, graded=10, kept=trust)
+    assert not without.heads and "head" not in without.made and without.made["kept"] == trust.made["kept"]
 
     save_trust(trust, tmp_path / "fake.trust.npz")
     classifier = Classifier(own, IgnorantEngine())
