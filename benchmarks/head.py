@@ -56,7 +56,7 @@ def main() -> None:
         size = looked_range(bundle, recipe)
         head = trust.heads[size]
         drawn = balanced_set(recipe, options.per_class, options.seed, "head benchmark")
-        seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, near=head.near)
+        seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps=head.maps)
         rest = seen.look.statistics, np.asarray(seen.spots)
         of_voice = (seen.look.logits, head.logits(*rest), head.join(seen.look.logits, *rest))
         cells = []
@@ -87,7 +87,7 @@ def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Names
             at.append(time.perf_counter())
             statistics = frame_statistics(frame, inputs, views)[None]
             at.append(time.perf_counter())
-            spots = frame_spots(frame, views, bundle.preprocessing, head.near)[None]
+            spots = frame_spots(frame, statistics[0], views, bundle.preprocessing, head.maps)[None]
             at.append(time.perf_counter())
             head.join(logits, statistics, spots)
             at.append(time.perf_counter())

@@ -20,9 +20,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.network.trust.head import head_inputs
-from speckle_plugin.network.trust.oddness import COUNTED
 from speckle_plugin.network.trust.spots import SPOTS
-from speckle_plugin.network.trust.statistics import STATISTICS
+from speckle_plugin.network.trust.statistics import COUNTED, STATISTICS
 from training import head
 from training.head import HeadFrames, read_part
 

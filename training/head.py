@@ -26,13 +26,15 @@ from threadpoolctl import threadpool_limits
 
 from simulated_devices import Family, grid_by_name
 from simulated_devices.disks import CONSTANT_RADIUS
+from simulated_devices.grids import BOX_LENGTH
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import frame_statistics, views_of
 from speckle_plugin.network.trust.head import Head, head_inputs
-from speckle_plugin.network.trust.oddness import COUNTED, LEAST_DEVIATION, log_probabilities
-from speckle_plugin.network.trust.spots import frame_spots
+from speckle_plugin.network.trust.oddness import LEAST_DEVIATION, log_probabilities
+from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
+from speckle_plugin.network.trust.statistics import COUNTED
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import stream
 from training.progress import Report
@@ -44,18 +46,20 @@ __all__ = [
     "fit_head",
     "fit_shares",
     "head_recipe",
+    "maps_of",
     "means_and_deviations",
-    "near_of",
     "read_part",
 ]
 
-SHARES = {Family.MONO: 0.1, Family.CONSTANT_RADIUS: 0.35}
-OTHER_SHARE = 0.55
+SHARES = {Family.MONO: 0.2, Family.CONSTANT_RADIUS: 0.3}
+OTHER_SHARE = 0.5
 """Of the frames, by family: most where the number is hardest to tell."""
 
 NOISY_SHARE = 0.5
 FEWEST = 6
 """Frames of a kind, with counts or without, that are scaled by themselves."""
+
+ROUNDING = 1e-9
 
 PART = 2000
 """Frames that are drawn, and kept, together."""
@@ -63,6 +67,9 @@ PART = 2000
 LAYERS = (96, 64, 48)
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.4
+SOFTNESS = 0.3
+"""Disks in which the share of a label that its neighbours get falls to 1/e."""
+
 BATCH = 256
 EPOCHS = 30
 BITS = 7
@@ -70,7 +77,7 @@ BITS = 7
 
 
 class HeadFrames(NamedTuple):
-    """What was seen of N views of frames."""
+    """What was seen of N maps of frames."""
 
     statistics: NDArray[np.float32]
     """Shape (N, statistics)."""
@@ -97,10 +104,18 @@ def head_recipe(recipe: FrameRecipe) -> FrameRecipe:
     return replace(recipe, shares=shares, noisy_share=NOISY_SHARE if recipe.photons else 0.0)
 
 
-def near_of(recipe: FrameRecipe, size: int) -> float:
-    """Give the points of the map at which the largest disk meets itself, for views of `size` rows."""
-    k_step = grid_by_name(recipe.grid, recipe.size).pitch
-    return math.ceil(2.0 * CONSTANT_RADIUS * k_step * (size - 1) / math.pi)
+def maps_of(recipe: FrameRecipe, size: int) -> SpotMaps:
+    """Give what is looked at of the maps of a recipe's frames, for views of `size` rows.
+
+    Of the box all is seen, and the largest disk does not meet itself; where the box takes a small part of
+    the map, it is drawn more finely.
+    """
+    spacing = math.pi / (grid_by_name(recipe.grid, recipe.size).pitch * (size - 1))
+    oversampling = max(1, math.floor((size - 1) * spacing / BOX_LENGTH))
+    spacing /= oversampling
+    points = min(math.ceil(BOX_LENGTH / spacing - ROUNDING), oversampling * (size - 1)) + 1
+    near = math.ceil(2.0 * CONSTANT_RADIUS / spacing)
+    return SpotMaps(near, points, oversampling, 1 if recipe.grid == "quadrant" else 2)
 
 
 def draw_head_frames(
@@ -138,13 +153,20 @@ def draw_head_frames(
         If the folder holds parts of other frames.
     """
     recipe = head_recipe(recipe)
-    near = near_of(recipe, size)
-    drawn = {"seed": seed, "size": size, "near": near, "part_frames": part_frames, "frames": asdict(recipe)}
+    maps = maps_of(recipe, size)
+    drawn = {
+        "seed": seed,
+        "size": size,
+        "maps": asdict(maps),
+        "spots": SPOTS,
+        "part_frames": part_frames,
+        "frames": asdict(recipe),
+    }
     _claim(folder, {**drawn, "preprocessing": bundle.preprocessing.hash})
     parts = range(math.ceil(count / part_frames))
     missing = [part for part in parts if not _path(folder, part).exists()]
     done = (len(parts) - len(missing)) * part_frames
-    make = functools.partial(_make_part, recipe, bundle.preprocessing, size, near, seed, folder, part_frames)
+    make = functools.partial(_make_part, recipe, bundle.preprocessing, size, maps, seed, folder, part_frames)
     # A fork would copy the state of threads that it does not have.
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         for made in as_completed([pool.submit(make, part) for part in missing]):
@@ -177,7 +199,7 @@ def _make_part(
     recipe: FrameRecipe,
     settings: Preprocessing,
     size: int,
-    near: float,
+    maps: SpotMaps,
     seed: int,
     folder: Path,
     count: int,
@@ -189,7 +211,8 @@ def _make_part(
             views = views_of(geometry, settings, size)
             inputs = prepare(frame, settings, geometry)[0]
             statistics = frame_statistics(frame, inputs, views)
-            seen.extend((statistics, spots, number) for spots in frame_spots(frame, views, settings, near))
+            spots = frame_spots(frame, statistics, views, settings, maps)
+            seen.extend((statistics, of_map, number) for of_map in spots)
     columns = [np.array(column) for column in zip(*seen, strict=True)]
     partial = folder / f"{part:05d}.partial.npz"
     np.savez(partial, allow_pickle=False, **dict(zip(HeadFrames._fields, columns, strict=True)))
@@ -197,7 +220,7 @@ def _make_part(
 
 
 def fit_head(
-    frames: HeadFrames, classes: tuple[int, ...], near: float, seed: int, report: Report | None = None
+    frames: HeadFrames, classes: tuple[int, ...], maps: SpotMaps, seed: int, report: Report | None = None
 ) -> Head:
     """Fit the perceptron; the shares are such that it speaks alone.
 
@@ -205,8 +228,8 @@ def fit_head(
     ----------
     frames : HeadFrames
     classes : tuple of int
-    near : float
-        Of :func:`near_of`.
+    maps : SpotMaps
+        Of :func:`maps_of`.
     seed : int
     report : callable, optional
         Told of the progress.
@@ -216,7 +239,7 @@ def fit_head(
     inputs = head_inputs(rows, means, deviations)
     truth = np.searchsorted(classes, frames.disk_numbers)
     layers = _fit_perceptron(inputs, truth, len(classes), seed, report)
-    return Head(near, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    return Head(maps, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
 
 
 def means_and_deviations(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -249,7 +272,7 @@ def _fit_perceptron(
         keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), weight_decay=WEIGHT_DECAY
         ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
     )
 
     def tell(epoch: int, logs: dict[str, float]) -> None:
@@ -257,7 +280,10 @@ def _fit_perceptron(
             report("fitting the head", epoch + 1, EPOCHS, {"loss": logs["loss"]})
 
     told = keras.callbacks.LambdaCallback(on_epoch_end=tell)
-    model.fit(inputs, truth, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[told])
+    places = np.arange(classes)
+    shares = np.exp(-np.abs(places[:, None] - places) / SOFTNESS)
+    targets = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)[truth]
+    model.fit(inputs, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[told])
     return [_rounded(np.asarray(variable, np.float32)) for variable in model.weights]
 
 

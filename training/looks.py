@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines import Engine
 from speckle_plugin.network.trust import Look, frame_statistics, range_of, views_of
-from speckle_plugin.network.trust.spots import frame_spots
+from speckle_plugin.network.trust.spots import SpotMaps, frame_spots
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, frame_geometry
 from training.progress import Report
@@ -61,7 +61,7 @@ def look_at(
     report: Report | None = None,
     done: int = 0,
     total: int = 0,
-    near: float | None = None,
+    maps: SpotMaps | None = None,
 ) -> Seen:
     """Look at frames.
 
@@ -77,7 +77,7 @@ def look_at(
         Told of the progress.
     done, total : int
         Frames before these, and of all, for the report.
-    near : float, optional
+    maps : SpotMaps, optional
         With it the spots are looked at, too: see :func:`speckle_plugin.network.trust.spots.frame_spots`.
     """
     settings = bundle.preprocessing
@@ -92,8 +92,8 @@ def look_at(
         for (group, drawn), given in zip(chunk, inputs, strict=True):
             views = views_of(drawn.geometry, settings, size)
             statistics.append(frame_statistics(drawn.frame, given, views))
-            if near is not None:
-                spots.append(frame_spots(drawn.frame, views, settings, near))
+            if maps is not None:
+                spots.append(frame_spots(drawn.frame, statistics[-1], views, settings, maps))
             groups.append(group)
             numbers.append(drawn.disk_number)
         output = engine.run(np.concatenate(inputs))

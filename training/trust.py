@@ -141,10 +141,10 @@ def fit_trust(
     size = looked_range(bundle, recipe)
     if size not in kept.oddness or not graded:
         raise ValueError(f"nothing that tells odd frames of {size} pixels is kept, or no frame is graded")
-    near = head.near if head else None
+    maps = head.maps if head else None
     frames = graded_frames(recipe, seed, graded)
     total = graded * len(recipe.disk_numbers) * len(GROUPS)
-    seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, near)
+    seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, maps)
     of_oddness = {name: value for name, value in kept.made.items() if name != "head"}
     made = of_oddness | _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
     return _with_confidences(bundle, Trust(bundle.sha256, kept.oddness, made), size, seen, head)
@@ -284,8 +284,8 @@ def collect(
     seen = look_at(bundle, engine, _frames(recipe, seed, known, odd), size, report, 0, total)
     if not graded:
         return Samples(seen.look, seen.groups, size)
-    near = head.near if head else None
-    more = look_at(bundle, engine, graded_frames(recipe, seed, graded), size, report, first, total, near)
+    maps = head.maps if head else None
+    more = look_at(bundle, engine, graded_frames(recipe, seed, graded), size, report, first, total, maps)
     return Samples(seen.look, seen.groups, size, more)
 
 

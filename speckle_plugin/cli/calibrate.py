@@ -67,7 +67,7 @@ def calibrate(
     """
     from speckle_plugin.network import find_bundle
     from speckle_plugin.network.trust import find_trust, save_trust, trust_path
-    from training.head import draw_head_frames, fit_head, near_of
+    from training.head import draw_head_frames, fit_head, maps_of
     from training.looks import looked_range
     from training.trust import fit_trust, recipe_of
 
@@ -93,7 +93,7 @@ def calibrate(
             recipe = recipe_of(bundle)
             size, folder = looked_range(bundle, recipe), head_folder or Path("runs/head") / bundle.name
             frames = draw_head_frames(bundle, recipe, size, seed, head_frames, folder, report)
-            head = fit_head(frames, bundle.classes, near_of(recipe, size), seed, report)
+            head = fit_head(frames, bundle.classes, maps_of(recipe, size), seed, report)
         trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept)
     path = save_trust(trust, out)
     columns = ("area_under_roc", "flagged", "named")

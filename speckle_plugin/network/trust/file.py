@@ -15,7 +15,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from speckle_plugin.network.feature_statistics import FeatureStatistics
 from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import Oddness
-from speckle_plugin.network.trust.spots import SPOTS
+from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.schema import Flag
 
@@ -112,7 +112,9 @@ def save_trust(trust: Trust, path: Path | str) -> Path:
         "statistics": STATISTICS,
         "oddness": {str(size): {"kinds": list(o.kinds)} for size, o in trust.oddness.items()},
         "calibration": {str(size): {"limit": c.limit} for size, c in trust.calibration.items()},
-        "heads": {str(size): {"near": head.near, "spots": SPOTS} for size, head in trust.heads.items()},
+        "heads": {
+            str(size): {"maps": asdict(head.maps), "spots": SPOTS} for size, head in trust.heads.items()
+        },
         "made": dict(trust.made),
     }
     path = Path(path)
@@ -162,7 +164,7 @@ def load_trust(path: Path | str) -> Trust:
                 for size, about in manifest.get("calibration", {}).items()
             }
             found = {
-                int(size): _head(below(f"head/{size}/"), float(about["near"]))
+                int(size): _head(below(f"head/{size}/"), SpotMaps(**about["maps"]))
                 for size, about in heads.items()
             }
         sha256 = hashlib.sha256(content).hexdigest()
@@ -194,8 +196,8 @@ def _layers(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
     return [arrays[f"layer/{place}"].astype(np.float32) for place in range(count)]
 
 
-def _head(arrays: Mapping[str, NDArray[Any]], near: float) -> Head:
-    return Head(near, arrays["means"], arrays["deviations"], _layers(arrays), arrays["shares"])
+def _head(arrays: Mapping[str, NDArray[Any]], maps: SpotMaps) -> Head:
+    return Head(maps, arrays["means"], arrays["deviations"], _layers(arrays), arrays["shares"])
 
 
 def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from speckle_plugin.network.trust.oddness import COUNTED, FARTHEST, log_probabilities, perceive, standardize
+from speckle_plugin.network.trust.oddness import FARTHEST, log_probabilities, perceive, standardize
+from speckle_plugin.network.trust.spots import SpotMaps
+from speckle_plugin.network.trust.statistics import COUNTED
 
 __all__ = ["Head", "head_inputs"]
 
@@ -24,9 +26,8 @@ class Head:
 
     Parameters
     ----------
-    near : float
-        Points of a Patterson map at which a disk meets itself, see
-        :func:`speckle_plugin.network.trust.spots.spot_statistics`.
+    maps : SpotMaps
+        What is looked at of the Patterson maps.
     means, deviations : array, shape (2, inputs)
         Of the statistics of frames without counts of photons, and with.
     layers : sequence of array
@@ -35,7 +36,7 @@ class Head:
         Weights of the network and of the perceptron, in frames without counts and with.
     """
 
-    near: float
+    maps: SpotMaps
     means: NDArray[np.float32]
     deviations: NDArray[np.float32]
     layers: Sequence[NDArray[np.float32]]

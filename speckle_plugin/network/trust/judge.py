@@ -82,7 +82,8 @@ def judge(
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
     logits = look.logits
     if head := trust.heads.get(size):
-        spots = np.stack([frame_spots(frame, views, bundle.preprocessing, head.near) for frame in frames])
+        seen = zip(frames, look.statistics, strict=True)
+        spots = np.stack([frame_spots(f, s, views, bundle.preprocessing, head.maps) for f, s in seen])
         logits = head.join(logits, look.statistics, spots)
     return Judgement(verdict, trust.calibration.get(size), logits)
 
@@ -94,9 +95,9 @@ def warm_up(trust: Trust | None, bundle: Bundle) -> None:
         frame = np.random.default_rng(0).poisson(3.0, geometry.shape).astype(np.float32)
         inputs = prepare(frame, bundle.preprocessing, geometry)[0]
         views = views_of(geometry, bundle.preprocessing, size)
-        frame_statistics(frame, inputs, views)
+        statistics = frame_statistics(frame, inputs, views)
         if trust and (head := trust.heads.get(size)):
-            frame_spots(frame, views, bundle.preprocessing, head.near)
+            frame_spots(frame, statistics, views, bundle.preprocessing, head.maps)
 
 
 def odd_flags(

@@ -247,18 +247,29 @@ def map_sums(values, bins, count):  # type: ignore[no-untyped-def]
     return found
 
 
+@compiled()
+def _top(before, largest, after):  # type: ignore[no-untyped-def]
+    """Give the height of the parabola through three points, of which the middle one is the largest."""
+    return largest + (before - after) ** 2 / (8.0 * (2.0 * largest - before - after))
+
+
 @compiled(error_model="numpy")
-def map_heights(values, scale, near, table):  # type: ignore[no-untyped-def]
-    """Count points and peaks of a map by their heights, and give the heights of the peaks.
+def map_heights(values, middle, scale, near, table):  # type: ignore[no-untyped-def]
+    """Count points and peaks of half a map by their heights, and give the heights of the peaks.
+
+    The height of a peak is that of the parabolas along row and column, since most are between points.
 
     Parameters
     ----------
     values : array of float32, shape (rows, columns)
-        The map goes on beyond its first row and column as in a mirror. Its last ones have no peaks.
+        The map goes on beyond its first row as it does turned about the origin. Its last row, and its first
+        and last column, have no peaks.
+    middle : int
+        Column of the origin, which is in the first row.
     scale : float32
         Of the heights.
     near : float
-        Points so far from the first one do not count.
+        Points so far from the origin do not count.
     table : array of int, shape (65536,)
         The bin of each height by its first 16 bits.
 
@@ -273,30 +284,41 @@ def map_heights(values, scale, near, table):  # type: ignore[no-untyped-def]
     heights = np.empty(rows * columns // 4 + rows + columns, np.float32)
     count = 0
     scaled, around = np.empty(columns, np.float32), np.empty(columns, np.float32)
-    column = np.empty(columns + 1, np.float32)  # the larger one of the rows above and below
-    bits = scaled.view(np.uint32)
+    column = np.empty(columns, np.float32)  # the larger one of the rows above and below
+    turned = np.empty(columns, np.float32)
+    height = np.empty(1, np.float32)
+    bits, height_bits = scaled.view(np.uint32), height.view(np.uint32)
+    for j in range(columns):
+        turned[j] = values[1, min(max(2 * middle - j, 0), columns - 1)]
     for i in range(rows):
         row = values[i]
         for j in range(columns):
             scaled[j] = row[j] * scale
         outside = near * near - i * i
-        first = 0 if outside < 0 else int(math.sqrt(outside)) + 1
-        for j in range(first, columns):
-            points[table[bits[j] >> 16]] += 1
+        gap = -1 if outside < 0 else int(math.sqrt(outside))  # columns on both sides of the middle one
+        # Of the first row one half is the other one again.
+        left_end = 0 if i == 0 else middle - max(gap, 0)
+        spans = ((0, left_end), (middle + gap + 1, columns))
+        for first, end in spans:
+            for j in range(first, end):
+                points[table[bits[j] >> 16]] += 1
         if i + 1 == rows:
             break
-        above, below = values[abs(i - 1)], values[i + 1]
+        above, below = values[i - 1] if i else turned, values[i + 1]
         for j in range(columns):  # as vectors: few points are peaks, and none is foreseen
             column[j] = _larger(above[j], below[j])
-        around[0] = _larger(_larger(column[0], column[1]), row[1])
         for j in range(1, columns - 1):
             sides = _larger(row[j - 1], row[j + 1])
             around[j] = _larger(_larger(column[j - 1], column[j]), _larger(column[j + 1], sides))
-        for j in range(first, columns - 1):
-            if row[j] > around[j] and row[j] > 0:
-                peaks[table[bits[j] >> 16]] += 1
-                heights[count] = scaled[j]
-                count += 1
+        for first, end in spans:
+            for j in range(max(first, 1), min(end, columns - 1)):
+                if row[j] > around[j] and row[j] > 0:
+                    height[0] = scale * (
+                        _top(above[j], row[j], below[j]) + _top(row[j - 1], row[j], row[j + 1]) - row[j]
+                    )
+                    peaks[table[height_bits[0] >> 16]] += 1
+                    heights[count] = height[0]
+                    count += 1
     return points, peaks, heights[:count]
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network.feature_statistics import FeatureStatistics
-from speckle_plugin.network.trust.statistics import STATISTICS
+from speckle_plugin.network.trust.statistics import COUNTED, STATISTICS
 from speckle_plugin.schema import Flag
 
 __all__ = ["Look", "Oddness", "Verdict", "log_probabilities"]
@@ -40,10 +40,6 @@ Where it hides more, labels are worse (docs/how-to/masks-and-center.md)."""
 
 HIDDEN = 2.0
 """Score of a frame of which more is hidden."""
-
-COUNTED = 1
-"""Place, among the statistics, of whether a frame is one of counts: such frames are standardized apart."""
-
 
 SYMMETRY = slice(sum(STATISTICS.values()) - STATISTICS["symmetry"], sum(STATISTICS.values()))
 """Places of the last group of the statistics: how alike the two copies of pixels are."""

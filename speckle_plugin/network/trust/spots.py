@@ -5,29 +5,36 @@ the sizes of the two. A few maps, sharpened differently, tell both. Where the sp
 beyond the distances at which a disk meets itself. What is taken of a map: how many points and how many peaks
 have which height, how high the peaks of some ranks are, and the profile about the origin. All heights are in
 units of that of the origin.
+
+The map is that of the whole plane of distances: both quadrants of a frame with the beam inside tell which
+way the two disks of a pair lie. One quadrant alone tells it too, but not as clearly.
+
+The last map is of intensities that are divided by what their ring has on average, and one photon more where
+photons are counted: then no ring outweighs the others, and those of a few photons count little.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dctn
+from scipy.fft import dct, dst
 
 from speckle_plugin.network.trust import kernels
-from speckle_plugin.network.trust.statistics import View
+from speckle_plugin.network.trust.statistics import COUNTED, PHOTONS, View
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.preprocessing.patterson import fill_view, pixel_weights
 from speckle_plugin.preprocessing.quadrants import Quadrant
 from speckle_plugin.preprocessing.radial import rings_of
 
-__all__ = ["SPOTS", "frame_spots", "spot_statistics"]
+__all__ = ["SPOTS", "SpotMaps", "frame_spots"]
 
-SHARPENINGS = (2.0, 3.0, 4.0)
+SHARPENINGS = (1.0, 2.0, 3.0)
 """Powers of |k| by which the intensity is weighted for a map of its own."""
 
 BINS = 40
@@ -41,6 +48,29 @@ RANKS = np.unique([n * (n - 1) // 2 - 1 for n in range(2, 24)] + [n * n // 2 - 1
 LOWEST = 1e-5
 PROFILE = 40
 
+
+@dataclass(frozen=True)
+class SpotMaps:
+    """Which part of the Patterson maps is looked at, and how finely; it depends on the grid of pixels.
+
+    Parameters
+    ----------
+    near : float
+        Points, from the origin on, at which a disk meets itself; peaks there do not count.
+    points : int
+        Rows and columns, from the origin on: those at which two disks of the box may meet.
+    oversampling : int
+        Points for each one of the plain map.
+    quadrants : int
+        With 2 the two quadrants of a frame make one map, else each makes its own.
+    """
+
+    near: float
+    points: int
+    oversampling: int = 1
+    quadrants: int = 1
+
+
 SPOTS: dict[str, int] = {
     **{f"sharpened by {power:g}": 2 * BINS + len(RANKS) + PROFILE for power in SHARPENINGS},
     "normalized": 2 * BINS + len(RANKS) + PROFILE,
@@ -49,59 +79,96 @@ SPOTS: dict[str, int] = {
 
 
 def frame_spots(
-    frame: NDArray[Any], views: tuple[View, ...], settings: Preprocessing, near: float
+    frame: NDArray[Any],
+    statistics: NDArray[np.float32],
+    views: tuple[View, ...],
+    settings: Preprocessing,
+    maps: SpotMaps,
 ) -> NDArray[np.float32]:
-    """Compute the statistics of the spots of each view of a frame, shape (views, sum of `SPOTS`).
+    """Compute the statistics of the spots of a frame, shape (maps, sum of `SPOTS`).
 
     Parameters
     ----------
     frame : array, shape (rows, columns)
+    statistics : array
+        Of this frame, see :func:`speckle_plugin.network.trust.statistics.frame_statistics`: they tell how
+        many photons it has.
     views : tuple of View
     settings : Preprocessing
-        Of the network.
-    near : float
-        See :func:`spot_statistics`.
-    """
-    quadrants = [view.quadrant for view in views]
-    return np.stack([spot_statistics(q.average(frame), q, settings, near) for q in quadrants])
-
-
-def spot_statistics(
-    pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing, near: float
-) -> NDArray[np.float32]:
-    """Compute the statistics of the spots of a quadrant.
-
-    Parameters
-    ----------
-    pixels : array, shape (pixels,), float32
-        Its unmasked ones, see :meth:`speckle_plugin.preprocessing.quadrants.Quadrant.average`.
-    quadrant : Quadrant
-    settings : Preprocessing
         Of the network: the blocked centre is taken from it.
-    near : float
-        Points of the map, from the origin on, at which a disk meets itself; peaks there do not count.
+    maps : SpotMaps
 
     Returns
     -------
-    array, shape (sum of `SPOTS`,), float32
+    array, shape (1, numbers) or (views, numbers), float32
+        See `SpotMaps.quadrants`.
+
+    Raises
+    ------
+    ValueError
+        If the maps are of more quadrants than the frame has.
     """
+    if len(views) < maps.quadrants:
+        raise ValueError(f"a map of {maps.quadrants} quadrants is asked for, and the frame has one")
+    photons = float(10.0 ** statistics[PHOTONS]) if statistics[COUNTED] > 0.5 else math.inf
+    weighted = [_weighted(view.quadrant.average(frame), photons, view.quadrant, settings) for view in views]
+    together = [weighted] if maps.quadrants == 2 else [[of_view] for of_view in weighted]
+    found = [
+        [_of_map(_whole_map(quadrants, maps), maps) for quadrants in zip(*each, strict=True)]
+        for each in together
+    ]
+    return np.array(found, np.float32).reshape(len(found), -1)
+
+
+def _weighted(
+    pixels: NDArray[np.float32], photons: float, quadrant: Quadrant, settings: Preprocessing
+) -> list[NDArray[np.float32]]:
+    """Give a quadrant weighted for each map; it has so many photons, infinitely many if none are counted."""
     pixels = np.maximum(pixels, np.float32(0.0))
     plain = _sharpened(settings, quadrant, 0.0)
     rings = rings_of(quadrant, plain)
-    means = rings.mean @ pixels
+    means = rings.mean @ pixels + pixels.sum() / np.float32(photons)
     inverse = np.divide(np.float32(1.0), means, out=np.zeros_like(means), where=means > 0)
-    shape = quadrant.valid.shape
-    view, patterson = np.zeros((2, *shape), np.float32)
-    found = []
+    view, normalized = np.zeros((2, *quadrant.valid.shape), np.float32)
     fill_view(view, pixels, quadrant, plain)
-    for power in (*SHARPENINGS, 0.0):
-        if power == 0.0:
-            fill_view(view, pixels * inverse[rings.ring], quadrant, plain)
-        weights, _ = pixel_weights(*shape, _sharpened(settings, quadrant, power))
-        np.multiply(view, weights, out=patterson)
-        dctn(patterson, type=1, overwrite_x=True)  # in its place: memory that is new each time is slow
-        found.append(_of_map(patterson, near))
-    return np.concatenate(found).astype(np.float32)
+    fill_view(normalized, pixels * inverse[rings.ring], quadrant, plain)
+    settings_of = (_sharpened(settings, quadrant, power) for power in (*SHARPENINGS, 0.0))
+    weights = [pixel_weights(*view.shape, of_map)[0] for of_map in settings_of]
+    return [*(view * of_map for of_map in weights[:-1]), normalized * weights[-1]]
+
+
+def _whole_map(quadrants: Sequence[NDArray[np.float32]], maps: SpotMaps) -> NDArray[np.float32]:
+    """Transform one or two quadrants to the half of the map with distances along the rows from 0 on.
+
+    The intensity is that at k and -k. So the map is the sum over a quadrant, and the one beside it, of
+    ``I cos(x kx) cos(y ky)`` less ``I sin(x kx) sin(y ky)``, the latter with the other sign beside.
+
+    Returns
+    -------
+    array, shape (points, 2 points - 1)
+    """
+    one, *other = quadrants
+    even = _transform(dct, one + other[0] if other else one, 0, maps)
+    odd = _transform(dst, one - other[0] if other else one, 1, maps)
+    whole = np.empty((maps.points, 2 * maps.points - 1), np.float32)
+    beside, here = whole[:, maps.points - 1 :: -1], whole[:, maps.points - 1 :]
+    beside[:], here[:] = even, even
+    end = len(odd) + 1
+    beside[1:end, 1:end] += odd
+    here[1:end, 1:end] -= odd
+    return whole
+
+
+def _transform(
+    transform: Callable[..., Any], quadrant: NDArray[np.float32], first: int, maps: SpotMaps
+) -> NDArray[np.float32]:
+    """Transform along both axes, and keep the points of the maps from the `first` on."""
+    # Of n points of a sine transform the first and the last are 0, and not asked for.
+    whole = maps.oversampling * (len(quadrant) - 1) + 1 - 2 * first
+    kept = maps.points - first
+    along = transform(quadrant[first:, first:], type=1, n=whole, axis=1)[:, :kept]
+    found: NDArray[np.float32] = transform(along.T.copy(), type=1, n=whole, axis=1, overwrite_x=True)
+    return found[:, :kept].T
 
 
 @functools.lru_cache(maxsize=32)
@@ -112,20 +179,21 @@ def _sharpened(settings: Preprocessing, quadrant: Quadrant, power: float) -> Pre
     )
 
 
-def _of_map(patterson: NDArray[np.float32], near: float) -> NDArray[np.float64]:
-    origin = float(patterson[0, 0])
+def _of_map(patterson: NDArray[np.float32], maps: SpotMaps) -> NDArray[np.float64]:
+    middle = maps.points - 1
+    origin = float(patterson[0, middle])
     if not origin > 0:
         return np.zeros(2 * BINS + len(RANKS) + PROFILE)
     scale = np.float32(1.0 / (origin * SOFTNESS))
-    points, peaks, heights = kernels.map_heights(patterson, scale, near, bin_table())
+    points, peaks, heights = kernels.map_heights(patterson, middle, scale, maps.near, bin_table())
     most = int(RANKS[-1]) + 1
     if heights.size > most:
         heights = np.partition(heights, heights.size - most)[-most:]
     ranked = np.full(most, LOWEST)
     ranked[: heights.size] = np.maximum(np.sort(heights)[::-1] * SOFTNESS, LOWEST)
     ring, counts = _near_rings()
-    corner = patterson[:PROFILE, :PROFILE].ravel()
-    profile = np.bincount(ring, corner)[:PROFILE] / counts / origin
+    about = patterson[:PROFILE, middle - PROFILE + 1 : middle + PROFILE]
+    profile = np.bincount(ring, about.ravel())[:PROFILE] / counts / origin
     return np.concatenate([np.log1p(points), np.log1p(peaks), np.log(ranked[RANKS]), profile])
 
 
@@ -141,5 +209,6 @@ def bin_table() -> NDArray[np.int16]:
 
 @functools.cache
 def _near_rings() -> tuple[NDArray[np.intp], NDArray[Any]]:
-    ring = np.rint(np.hypot(*np.indices((PROFILE, PROFILE)))).astype(np.intp).ravel()
+    distances = np.hypot(np.arange(PROFILE)[:, None], np.arange(1 - PROFILE, PROFILE)[None, :])
+    ring = np.rint(distances).astype(np.intp).ravel()
     return ring, np.bincount(ring)[:PROFILE]

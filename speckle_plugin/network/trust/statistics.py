@@ -56,6 +56,9 @@ STATISTICS: dict[str, int] = {
 }
 """Groups of numbers, in their order, and how many there are of each."""
 
+PHOTONS, COUNTED = 0, 1
+"""Places of the logarithm of the number of photons, and of whether a frame is one of counts."""
+
 
 class Rings(NamedTuple):
     """The valid pixels of a view in the order of their rings.
