@@ -14,9 +14,10 @@ from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust import Trust, file, load_trust, save_trust
 from speckle_plugin.network.trust.head import Head
+from speckle_plugin.network.trust.spots import SpotMaps
 from speckle_plugin.preprocessing import Correction, Preprocessing
 from training.frames import balanced_set
-from training.head import HeadFrames, draw_head_frames, fit_head, fit_shares, head_recipe, near_of
+from training.head import HeadFrames, draw_head_frames, fit_head, fit_shares, head_recipe, maps_of
 from training.recipe import FrameRecipe
 from training.trust import fit_trust
 
@@ -50,7 +51,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> HeadFrames:
 
 @pytest.fixture(scope="module")
 def head(frames: HeadFrames) -> Head:
-    return fit_head(frames, NUMBERS, near_of(RECIPE, 129), 0)
+    return fit_head(frames, NUMBERS, maps_of(RECIPE, 129), 0)
 
 
 def test_an_interrupted_drawing_goes_on(tmp_path: Path) -> None:
@@ -77,8 +78,14 @@ def test_the_frames_of_a_head_are_of_its_families_and_half_of_them_have_noise() 
     recipe = head_recipe(replace(RECIPE, families=("mono", "poly")))
     assert recipe.noisy_share == 0.5 and recipe.shares[1] > recipe.shares[0]
     assert head_recipe(replace(RECIPE, photons=())).noisy_share == 0.0
-    # The largest disk has a radius of 90, and the map of 257 points reaches to 2000.
-    assert near_of(FrameRecipe(), 257) == np.ceil(180 / (2000 / 256))
+
+
+def test_maps_show_the_box_finely_enough() -> None:
+    # The largest disk has a radius of 90, and the map of 257 points reaches to 2000, as the box does.
+    assert maps_of(FrameRecipe(), 257) == SpotMaps(np.ceil(180 / (2000 / 256)), 257, 1, 1)
+    # Of this grid a plain point is at 18001 / 256: 4 finer ones each, and 115 of them reach to 2000.
+    maps = maps_of(FrameRecipe(grid="published"), 129)
+    assert maps == SpotMaps(np.ceil(180 / (18001 / 256 / 4)), np.ceil(2000 / (18001 / 256 / 4)) + 1, 4, 2)
 
 
 def test_a_head_counts_disks_that_its_network_does_not(
@@ -142,7 +149,7 @@ def test_who_knows_nothing_is_not_heard(head: Head, frames: HeadFrames) -> None:
 
 def test_a_head_takes_graded_frames() -> None:
     ones = np.ones((2, 1), np.float32)
-    head = Head(3.0, ones, ones, [], np.ones((2, 2)))
+    head = Head(SpotMaps(3.0, 129), ones, ones, [], np.ones((2, 2)))
     with pytest.raises(ValueError, match="joined with the network by graded frames"):
         fit_trust(BUNDLE, 5, graded=0, head=head)
 
@@ -153,7 +160,7 @@ def test_a_file_of_other_statistics_is_of_another_version(
     path = save_trust(Trust("of the fake", {}, heads={129: head}), tmp_path / "x.trust.npz")
     read = load_trust(path).heads[129]
     np.testing.assert_array_equal(read.means, head.means)
-    assert read.near == head.near and [layer.shape for layer in read.layers] == [
+    assert read.maps == head.maps and [layer.shape for layer in read.layers] == [
         layer.shape for layer in head.layers
     ]
     monkeypatch.setattr(file, "SPOTS", {"other": 3})

@@ -80,23 +80,28 @@ def judge(
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
-    logits = look.logits
-    if head := trust.heads.get(size):
+    logits, calibration = look.logits, trust.calibration.get(size)
+    if (head := trust.heads.get(size)) and len(views) < head.maps.quadrants:
+        calibration = None  # what was fitted to both voices is not for one
+    elif head:
         seen = zip(frames, look.statistics, strict=True)
         spots = np.stack([frame_spots(f, s, views, bundle.preprocessing, head.maps) for f, s in seen])
         logits = head.join(logits, look.statistics, spots)
-    return Judgement(verdict, trust.calibration.get(size), logits)
+    return Judgement(verdict, calibration, logits)
 
 
 def warm_up(trust: Trust | None, bundle: Bundle) -> None:
     """Have the statistics compiled, or read from the cache of compiled code, before the first frame comes."""
     for size in trust.oddness if trust else ():
-        geometry = FrameGeometry((size, size))
+        head = trust.heads.get(size) if trust else None
+        both = head is not None and head.maps.quadrants == 2
+        rows, center = (2 * size - 1, size - 1.0) if both else (size, 0.0)
+        geometry = FrameGeometry((rows, rows), (center, center))
         frame = np.random.default_rng(0).poisson(3.0, geometry.shape).astype(np.float32)
         inputs = prepare(frame, bundle.preprocessing, geometry)[0]
         views = views_of(geometry, bundle.preprocessing, size)
         statistics = frame_statistics(frame, inputs, views)
-        if trust and (head := trust.heads.get(size)):
+        if head:
             frame_spots(frame, statistics, views, bundle.preprocessing, head.maps)
 
 

@@ -114,7 +114,7 @@ def frame_spots(
     weighted = [_weighted(view.quadrant.average(frame), photons, view.quadrant, settings) for view in views]
     together = [weighted] if maps.quadrants == 2 else [[of_view] for of_view in weighted]
     found = [
-        [_of_map(_whole_map(quadrants, maps), maps) for quadrants in zip(*each, strict=True)]
+        [_of_map(whole_map(quadrants, maps), maps) for quadrants in zip(*each, strict=True)]
         for each in together
     ]
     return np.array(found, np.float32).reshape(len(found), -1)
@@ -137,7 +137,7 @@ def _weighted(
     return [*(view * of_map for of_map in weights[:-1]), normalized * weights[-1]]
 
 
-def _whole_map(quadrants: Sequence[NDArray[np.float32]], maps: SpotMaps) -> NDArray[np.float32]:
+def whole_map(quadrants: Sequence[NDArray[np.float32]], maps: SpotMaps) -> NDArray[np.float32]:
     """Transform one or two quadrants to the half of the map with distances along the rows from 0 on.
 
     The intensity is that at k and -k. So the map is the sum over a quadrant, and the one beside it, of
