@@ -19,9 +19,11 @@ from speckle_plugin.network import Bundle, find_bundle
 from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Trust, find_trust, frame_statistics, views_of
+from speckle_plugin.network.trust.head import Head
+from speckle_plugin.network.trust.judge import head_for
 from speckle_plugin.network.trust.spots import frame_spots
 from speckle_plugin.preprocessing import prepare
-from training.frames import balanced_set
+from training.frames import balanced_set, frame_geometry
 from training.looks import look_at, looked_range
 from training.recipe import FrameRecipe
 
@@ -54,7 +56,7 @@ def main() -> None:
         if photons:
             recipe = replace(recipe, photons=(photons, photons), noisy_share=1.0)
         size = looked_range(bundle, recipe)
-        head = trust.heads[size]
+        head = _head_for(trust, recipe, bundle)
         drawn = balanced_set(recipe, options.per_class, options.seed, "head benchmark")
         seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps=head.maps)
         rest = seen.look.statistics, np.asarray(seen.spots)
@@ -68,13 +70,20 @@ def main() -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def _head_for(trust: Trust, recipe: FrameRecipe, bundle: Bundle) -> Head:
+    head = head_for(trust, frame_geometry(recipe), bundle.preprocessing)
+    if head is None:
+        raise SystemExit(f"no head is for frames of {recipe.size} pixels on the grid {recipe.grid}")
+    return head
+
+
 def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Namespace) -> str:
     """Time the parts of a label, one frame after the other; the median of rounds."""
     recipe = FrameRecipe(families=("poly",), grid=options.grid, size=options.size)
     drawn = list(balanced_set(recipe, 2, options.seed, "head benchmark"))
     geometry = drawn[0].geometry
     size = looked_range(bundle, recipe)
-    views, head = views_of(geometry, bundle.preprocessing, size), trust.heads[size]
+    views, head = views_of(geometry, bundle.preprocessing, size), _head_for(trust, recipe, bundle)
     taken: dict[str, list[float]] = {"prepare": [], "network": [], "statistics": [], "spots": [], "head": []}
     for _ in range(ROUNDS):
         for name in taken:
@@ -87,7 +96,7 @@ def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Names
             at.append(time.perf_counter())
             statistics = frame_statistics(frame, inputs, views)[None]
             at.append(time.perf_counter())
-            spots = frame_spots(frame, statistics[0], views, bundle.preprocessing, head.maps)[None]
+            spots = frame_spots(frame, statistics[0], geometry, bundle.preprocessing, head.maps)[None]
             at.append(time.perf_counter())
             head.join(logits, statistics, spots)
             at.append(time.perf_counter())

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.network.trust.head import head_inputs
+from speckle_plugin.network.trust.oddness import perceive
 from speckle_plugin.network.trust.spots import SPOTS
 from speckle_plugin.network.trust.statistics import COUNTED, STATISTICS
 from training import head
@@ -29,39 +29,18 @@ HELD_OUT = 7
 """Parts of the folder."""
 
 EPOCHS = 15
-SOFTNESS = 0.3
 SHRINKAGE = 0.03
 
 Logits = Callable[[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32]], NDArray[np.floating]]
 """Gives logits of frames, by other frames and their classes."""
 
 
-def perceptron(
-    epochs: int = EPOCHS, dropout: float = 0.0, softness: float = 0.0, layers: tuple[int, ...] = head.LAYERS
-) -> Logits:
+def perceptron(epochs: int = EPOCHS, **settings: Any) -> Logits:
     """Give a fit as that of :mod:`training.head`, with other settings."""
 
     def fit(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
-        import_keras_on_tensorflow()
-        import keras
-
-        keras.utils.set_random_seed(0)
-        hidden = []
-        for units in layers:
-            hidden += [keras.layers.Dropout(dropout), keras.layers.Dense(units, activation="relu")]
-        places = np.arange(truth.max() + 1)
-        model = keras.Sequential([keras.Input((inputs.shape[1],)), *hidden, keras.layers.Dense(places.size)])
-        steps = epochs * -(-len(inputs) // head.BATCH)
-        rate = keras.optimizers.schedules.CosineDecay(head.LEARNING_RATE, steps)
-        model.compile(
-            keras.optimizers.AdamW(rate, weight_decay=head.WEIGHT_DECAY),
-            keras.losses.CategoricalCrossentropy(from_logits=True),
-        )
-        apart = np.abs(places[:, None] - places)
-        shares = np.exp(-apart / softness) if softness else np.eye(places.size)
-        targets = (shares / shares.sum(axis=1, keepdims=True))[truth]
-        model.fit(inputs, targets, batch_size=head.BATCH, epochs=epochs, verbose=0)
-        return model.predict(of, batch_size=4096, verbose=0)
+        layers = head.fit_perceptron(inputs, truth, int(truth.max()) + 1, 0, epochs=epochs, **settings)
+        return perceive(of, layers)
 
     return fit
 
@@ -82,8 +61,8 @@ def columns() -> dict[str, NDArray[np.intp]]:
         "all": np.arange(ends[-1]),
         "without spots": np.concatenate([named[name] for name in STATISTICS]),
         "spots alone": maps,
-        "spots of one map alone": named["sharpened by 3"],
-        "spots, not of the normalized map": np.setdiff1d(np.arange(ends[-1]), named["normalized"]),
+        "spots of one map alone": named["sharpened by 2"],
+        "without the normalized map": np.setdiff1d(np.arange(ends[-1]), named["normalized"]),
     }
 
 
@@ -105,8 +84,7 @@ def main() -> None:
         for name in groups:
             _report(name, few, held_out, groups[name], perceptron())
         _report("linear discriminant", few, held_out, groups["all"], discriminant)
-        _report("dropout 0.1", few, held_out, groups["all"], perceptron(dropout=0.1))
-        _report("soft labels", few, held_out, groups["all"], perceptron(softness=SOFTNESS))
+        _report("hard labels", few, held_out, groups["all"], perceptron(softness=0.0))
         _report("one layer of 96", few, held_out, groups["all"], perceptron(layers=(96,)))
         _report("annealed twice as long", few, held_out, groups["all"], perceptron(epochs=2 * EPOCHS))
     if options.only != "variants":

@@ -31,12 +31,13 @@ from speckle_plugin.network import Bundle
 from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import frame_statistics, views_of
-from speckle_plugin.network.trust.head import Head, head_inputs
+from speckle_plugin.network.trust.head import Head, head_inputs, rounded
 from speckle_plugin.network.trust.oddness import LEAST_DEVIATION, log_probabilities
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
 from speckle_plugin.network.trust.statistics import COUNTED
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import stream
+from training.looks import looked_range
 from training.progress import Report
 from training.recipe import FrameRecipe
 
@@ -44,9 +45,11 @@ __all__ = [
     "HeadFrames",
     "draw_head_frames",
     "fit_head",
+    "fit_perceptron",
     "fit_shares",
     "head_recipe",
     "maps_of",
+    "recipe_of_rows",
     "means_and_deviations",
     "read_part",
 ]
@@ -72,8 +75,6 @@ SOFTNESS = 0.3
 
 BATCH = 256
 EPOCHS = 30
-BITS = 7
-"""Of the weights."""
 
 
 class HeadFrames(NamedTuple):
@@ -104,24 +105,29 @@ def head_recipe(recipe: FrameRecipe) -> FrameRecipe:
     return replace(recipe, shares=shares, noisy_share=NOISY_SHARE if recipe.photons else 0.0)
 
 
-def maps_of(recipe: FrameRecipe, size: int) -> SpotMaps:
-    """Give what is looked at of the maps of a recipe's frames, for views of `size` rows.
+def recipe_of_rows(recipe: FrameRecipe, rows: int) -> FrameRecipe:
+    """Give the recipe of frames whose quadrants have so many rows."""
+    return replace(recipe, size=rows if recipe.grid == "quadrant" else 2 * rows - 1)
+
+
+def maps_of(recipe: FrameRecipe, rows: int) -> SpotMaps:
+    """Give what is looked at of the maps of a recipe's frames, for quadrants of so many rows.
 
     Of the box all is seen, and the largest disk does not meet itself; where the box takes a small part of
     the map, it is drawn more finely.
     """
-    spacing = math.pi / (grid_by_name(recipe.grid, recipe.size).pitch * (size - 1))
-    oversampling = max(1, math.floor((size - 1) * spacing / BOX_LENGTH))
+    spacing = math.pi / (grid_by_name(recipe.grid).pitch * (rows - 1))
+    oversampling = max(1, math.floor((rows - 1) * spacing / BOX_LENGTH))
     spacing /= oversampling
-    points = min(math.ceil(BOX_LENGTH / spacing - ROUNDING), oversampling * (size - 1)) + 1
+    points = min(math.ceil(BOX_LENGTH / spacing - ROUNDING), oversampling * (rows - 1)) + 1
     near = math.ceil(2.0 * CONSTANT_RADIUS / spacing)
-    return SpotMaps(near, points, oversampling, 1 if recipe.grid == "quadrant" else 2)
+    return SpotMaps(rows, near, points, oversampling, 1 if recipe.grid == "quadrant" else 2)
 
 
 def draw_head_frames(
     bundle: Bundle,
     recipe: FrameRecipe,
-    size: int,
+    rows: int,
     seed: int,
     count: int,
     folder: Path,
@@ -136,8 +142,8 @@ def draw_head_frames(
         Its preprocessing is taken; its network is not run.
     recipe : FrameRecipe
         That of the bundle.
-    size : int
-        Rows of the quadrants that are looked at.
+    rows : int
+        Of the quadrants whose spots are counted; the frames have as many as that takes.
     seed, count : int
         Rounded up to whole parts.
     folder : path
@@ -152,8 +158,8 @@ def draw_head_frames(
     ValueError
         If the folder holds parts of other frames.
     """
-    recipe = head_recipe(recipe)
-    maps = maps_of(recipe, size)
+    recipe = recipe_of_rows(head_recipe(recipe), rows)
+    size, maps = looked_range(bundle, recipe), maps_of(recipe, rows)
     drawn = {
         "seed": seed,
         "size": size,
@@ -211,7 +217,7 @@ def _make_part(
             views = views_of(geometry, settings, size)
             inputs = prepare(frame, settings, geometry)[0]
             statistics = frame_statistics(frame, inputs, views)
-            spots = frame_spots(frame, statistics, views, settings, maps)
+            spots = frame_spots(frame, statistics, geometry, settings, maps)
             seen.extend((statistics, of_map, number) for of_map in spots)
     columns = [np.array(column) for column in zip(*seen, strict=True)]
     partial = folder / f"{part:05d}.partial.npz"
@@ -238,7 +244,7 @@ def fit_head(
     means, deviations = means_and_deviations(rows)
     inputs = head_inputs(rows, means, deviations)
     truth = np.searchsorted(classes, frames.disk_numbers)
-    layers = _fit_perceptron(inputs, truth, len(classes), seed, report)
+    layers = fit_perceptron(inputs, truth, len(classes), seed, report)
     return Head(maps, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
 
 
@@ -254,20 +260,33 @@ def means_and_deviations(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32]
     return means.astype(np.float32), (deviations + LEAST_DEVIATION).astype(np.float32)
 
 
-def _fit_perceptron(
+def fit_perceptron(
     inputs: NDArray[np.float32],
     truth: NDArray[np.intp],
     classes: int,
     seed: int,
-    report: Report | None,
+    report: Report | None = None,
+    *,
+    layers: tuple[int, ...] = LAYERS,
+    epochs: int = EPOCHS,
+    softness: float = SOFTNESS,
 ) -> list[NDArray[np.float32]]:
+    """Fit a perceptron to inputs, shape (N, inputs), and the places of their classes, shape (N,).
+
+    Its layers, passes over the inputs, and softness of the labels, 0 for hard ones, may be others.
+
+    Returns
+    -------
+    list of array
+        Weights and biases in turns, rounded as they are kept.
+    """
     import_keras_on_tensorflow()
     import keras
 
     keras.utils.set_random_seed(seed)
-    hidden = [keras.layers.Dense(units, activation="relu") for units in LAYERS]
+    hidden = [keras.layers.Dense(units, activation="relu") for units in layers]
     model = keras.Sequential([keras.Input((inputs.shape[1],)), *hidden, keras.layers.Dense(classes)])
-    steps = EPOCHS * math.ceil(len(inputs) / BATCH)
+    steps = epochs * math.ceil(len(inputs) / BATCH)
     model.compile(
         keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), weight_decay=WEIGHT_DECAY
@@ -277,20 +296,15 @@ def _fit_perceptron(
 
     def tell(epoch: int, logs: dict[str, float]) -> None:
         if report:
-            report("fitting the head", epoch + 1, EPOCHS, {"loss": logs["loss"]})
+            report("fitting the head", epoch + 1, epochs, {"loss": logs["loss"]})
 
     told = keras.callbacks.LambdaCallback(on_epoch_end=tell)
     places = np.arange(classes)
-    shares = np.exp(-np.abs(places[:, None] - places) / SOFTNESS)
+    apart = np.abs(places[:, None] - places)
+    shares = np.exp(-apart / softness) if softness else np.eye(classes)
     targets = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)[truth]
-    model.fit(inputs, targets, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[told])
-    return [_rounded(np.asarray(variable, np.float32)) for variable in model.weights]
-
-
-def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round to the bits that count: the rest would fill the trust file, and does not compress."""
-    mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent).astype(np.float32)
+    model.fit(inputs, targets, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[told])
+    return [rounded(np.asarray(variable, np.float32)) for variable in model.weights]
 
 
 def fit_shares(

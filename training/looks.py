@@ -93,7 +93,7 @@ def look_at(
             views = views_of(drawn.geometry, settings, size)
             statistics.append(frame_statistics(drawn.frame, given, views))
             if maps is not None:
-                spots.append(frame_spots(drawn.frame, statistics[-1], views, settings, maps))
+                spots.append(frame_spots(drawn.frame, statistics[-1], drawn.geometry, settings, maps))
             groups.append(group)
             numbers.append(drawn.disk_number)
         output = engine.run(np.concatenate(inputs))

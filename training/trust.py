@@ -42,7 +42,7 @@ from speckle_plugin.network.trust.oddness import (
 )
 from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
-from training.head import fit_shares, means_and_deviations
+from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Seen, look_at, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
@@ -124,7 +124,8 @@ def fit_trust(
     head : Head, optional
         To be joined with the network; it takes graded frames.
     kept : Trust, optional
-        What tells odd frames is taken from it, and not fitted again.
+        What tells odd frames is taken from it, and not fitted again; with a head, the heads of other rows
+        are kept, too.
 
     Raises
     ------
@@ -135,19 +136,30 @@ def fit_trust(
     recipe = recipe_of(bundle)
     if head is not None and not graded:
         raise ValueError("a head is joined with the network by graded frames: give some, or no head")
+    size = looked_range(bundle, recipe)
     if kept is None:
+        if head is not None and head.maps.rows != size:
+            raise ValueError(
+                f"a head of {head.maps.rows} rows comes beside one of {size}: keep what was fitted"
+            )
         samples = collect(bundle, recipe, seed, known, odd, report, graded, head)
         return trust_of(bundle, samples, seed, head)
-    size = looked_range(bundle, recipe)
     if size not in kept.oddness or not graded:
         raise ValueError(f"nothing that tells odd frames of {size} pixels is kept, or no frame is graded")
+    if head is not None:
+        recipe = recipe_of_rows(recipe, head.maps.rows)
     maps = head.maps if head else None
     frames = graded_frames(recipe, seed, graded)
     total = graded * len(recipe.disk_numbers) * len(GROUPS)
     seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, maps)
-    of_oddness = {name: value for name, value in kept.made.items() if name != "head"}
-    made = of_oddness | _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
-    return _with_confidences(bundle, Trust(bundle.sha256, kept.oddness, made), size, seen, head)
+    beside = {} if head is None else {rows: kept.heads[rows] for rows in kept.heads if rows != head.maps.rows}
+    made = {name: value for name, value in kept.made.items() if name != "heads"}
+    made |= _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
+    if beside:
+        made["heads"] = {str(rows): kept.made["heads"][str(rows)] for rows in beside}
+    calibration = {rows: kept.calibration[rows] for rows in beside}
+    trust = Trust(bundle.sha256, kept.oddness, made, calibration, beside)
+    return _with_confidences(bundle, trust, size, seen, head)
 
 
 def recipe_of(bundle: Bundle) -> FrameRecipe:
@@ -205,7 +217,9 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
         return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded)})
     truth = np.searchsorted(bundle.classes, graded.disk_numbers)
     seen = graded.look.logits, graded.look.statistics, graded.spots
-    head = fit_shares(head, *seen, truth)
+    families = recipe_of(bundle).families
+    own = np.array([family in families for family, _ in GROUPS])[graded.groups]
+    head, rows = fit_shares(head, *(part[own] for part in (*seen, truth))), head.maps.rows
     joined = head.join(*seen)
     calibration = fit_calibration(bundle, inputs, graded, joined)
     spoken = {"network": seen[0], "head": head.logits(*seen[1:]), "joined": joined}
@@ -217,8 +231,13 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
         for group, (family, noise) in enumerate(GROUPS)
         if (chosen := graded.groups == group).any()
     }
-    made = {**trust.made, "head": {"shares": head.shares.tolist(), "accuracy": accuracy}}
-    return replace(trust, made=made, calibration={size: calibration}, heads={size: head})
+    heads = {**trust.made.get("heads", {}), str(rows): {"shares": head.shares.tolist(), "accuracy": accuracy}}
+    return replace(
+        trust,
+        made={**trust.made, "heads": heads},
+        calibration={**trust.calibration, rows: calibration},
+        heads={**trust.heads, rows: head},
+    )
 
 
 def measure(

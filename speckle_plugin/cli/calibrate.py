@@ -34,10 +34,19 @@ def calibrate(
     ] = 0,
     head_folder: Annotated[
         Path | None,
-        typer.Option(help="Keeps what was seen of these frames.", show_default="runs/head/NAME"),
+        typer.Option(help="Keeps what was seen of these frames.", show_default="runs/head/NAME-ROWS"),
+    ] = None,
+    head_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=65, help="Pixels from the beam whose spots it counts.", show_default="as the network's frames"
+        ),
     ] = None,
     keep_oddness: Annotated[
-        bool, typer.Option("--keep-oddness", help="Take what tells odd frames from the file that there is.")
+        bool,
+        typer.Option(
+            "--keep-oddness", help="Take what tells odd frames, and other heads, from the file that there is."
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same frames.")] = 20261128,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
@@ -56,12 +65,14 @@ def calibrate(
     With --head-frames a head is fitted, too: a perceptron that counts disks by the rings and spots of a
     frame, and is heard beside the network. Then labels do change, and are better. Some 200000 frames are
     wanted, which take an hour or two on two cores; what was seen of them is kept in a folder, from which an
-    interrupted fit goes on.
+    interrupted fit goes on. A second head for larger frames, with --head-rows and --keep-oddness, is heard
+    where a frame has so many pixels from the beam.
 
     **Example**
 
         speckle calibrate my-network/mono.bundle
         speckle calibrate my-network/mono.bundle --force --head-frames 200000
+        speckle calibrate my-network/mono.bundle --force --head-frames 80000 --head-rows 513 --keep-oddness
         speckle query --frames --flag odd_pixels
         speckle query --frames --possible 7
     """
@@ -91,9 +102,10 @@ def calibrate(
         head = None
         if head_frames:
             recipe = recipe_of(bundle)
-            size, folder = looked_range(bundle, recipe), head_folder or Path("runs/head") / bundle.name
-            frames = draw_head_frames(bundle, recipe, size, seed, head_frames, folder, report)
-            head = fit_head(frames, bundle.classes, maps_of(recipe, size), seed, report)
+            rows = head_rows or looked_range(bundle, recipe)
+            folder = head_folder or Path("runs/head") / f"{bundle.name}-{rows}"
+            frames = draw_head_frames(bundle, recipe, rows, seed, head_frames, folder, report)
+            head = fit_head(frames, bundle.classes, maps_of(recipe, rows), seed, report)
         trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept)
     path = save_trust(trust, out)
     columns = ("area_under_roc", "flagged", "named")
@@ -101,10 +113,10 @@ def calibrate(
     for flag, numbers in trust.made["held_out"].items():
         shown.add_row(flag, *(f"{numbers[column]:.3f}" for column in columns))
     print_table(shown)
-    if "head" in trust.made:
+    for rows, of_head in trust.made.get("heads", {}).items():
         voices = ("network", "head", "joined")
-        heard = table("right labels of graded frames", *voices, right=voices)
-        for group, numbers in trust.made["head"]["accuracy"].items():
+        heard = table(f"right labels of graded frames, head of {rows} rows", *voices, right=voices)
+        for group, numbers in of_head["accuracy"].items():
             heard.add_row(group, *(f"{numbers[voice]:.3f}" for voice in voices))
         print_table(heard)
     stdout().print(

@@ -25,7 +25,7 @@ from speckle_plugin.preprocessing.patterson import fill_view, pixel_weights
 
 SETTINGS = Preprocessing(crop=129, intensity="patterson", radial_rows=64)
 GEOMETRY = FrameGeometry((257, 257))
-MAPS = SpotMaps(24.0, 257)
+MAPS = SpotMaps(257, 24.0, 257)
 
 
 def spots(
@@ -34,7 +34,7 @@ def spots(
     views = views_of(geometry, SETTINGS, 257)
     frame = frame.astype(np.float32)
     statistics = frame_statistics(frame, prepare(frame, SETTINGS, geometry)[0], views)
-    (found,) = frame_spots(frame, statistics, views, SETTINGS, maps)
+    (found,) = frame_spots(frame, statistics, geometry, SETTINGS, maps)
     return dict(zip(SPOTS, np.split(found, np.cumsum(list(SPOTS.values()))[:-1]), strict=True))
 
 
@@ -63,7 +63,7 @@ def test_points_and_peaks_are_counted_as_in_plain_words() -> None:
         around = [whole.get((i + a, j + b)) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
         seen = [other for other in around if other is not None]
         if len(seen) == 8 and v > 0 and v > max(seen):
-            above, left, right, below = around[1], around[3], around[4], around[6]
+            above, left, right, below = (seen[place] for place in (1, 3, 4, 6))
             tops = (_parabola_top(above, v, below), _parabola_top(left, v, right))
             expected.append(2.0 * (sum(tops) - v))
     np.testing.assert_array_equal(points, counted)
@@ -71,13 +71,14 @@ def test_points_and_peaks_are_counted_as_in_plain_words() -> None:
     assert peaks.sum() == len(heights) and peaks[1] == (heights >= 1.0).sum()
 
 
-def _parabola_top(before: float | None, middle: float, after: float | None) -> float:
+def _parabola_top(before: float, middle: float, after: float) -> float:
     a, b, c = np.polyfit([-1.0, 0.0, 1.0], [before, middle, after], 2)
     return float(c - b**2 / (4.0 * a))
 
 
-@pytest.mark.parametrize(("rows", "maps"), [(33, SpotMaps(3.0, 33)), (17, SpotMaps(3.0, 30, 4, 2))])
-def test_a_map_is_the_sum_of_waves(rows: int, maps: SpotMaps) -> None:
+@pytest.mark.parametrize("maps", [SpotMaps(33, 3.0, 33), SpotMaps(17, 3.0, 30, 4, 2)])
+def test_a_map_is_the_sum_of_waves(maps: SpotMaps) -> None:
+    rows = maps.rows
     rng = np.random.default_rng(0)
     quadrants = [rng.random((rows, rows)).astype(np.float32) for _ in range(maps.quadrants)]
     for values in quadrants:
@@ -99,7 +100,7 @@ def test_both_quadrants_tell_which_way_a_pair_lies() -> None:
     system = DiskSystem(np.array([[400.0, 500.0], [1200.0, 900.0]]), np.full(2, 40.0))
     frame = intensity(system, centered(257)).astype(np.float32)
     views = views_of(FrameGeometry((257, 257), (128.0, 128.0)), SETTINGS, 129)
-    maps = SpotMaps(12.0, 129, 1, 2)
+    maps = SpotMaps(129, 12.0, 129, 1, 2)
     weighted = [v.quadrant.average(frame) for v in views]
     both = []
     for pixels, view in zip(weighted, views, strict=True):
@@ -118,7 +119,7 @@ def test_equal_disks_far_apart_give_a_spot_for_each_pair(number: int) -> None:
     marks = np.array([0, 1, 5, 12, 25, 27, 35, 41, 44])[:number]
     positions = 100.0 + np.stack([marks, np.roll(marks, number // 2)], axis=1) * 40.0
     frame = intensity(DiskSystem(positions, np.full(number, 14.0)), quadrant())
-    ranked = heights_by_rank(spots(frame, maps=SpotMaps(4.0, 257))["normalized"])
+    ranked = heights_by_rank(spots(frame, maps=SpotMaps(257, 4.0, 257))["normalized"])
     pairs = number * (number - 1) // 2
     last, after = (ranked[int(np.searchsorted(RANKS, rank))] for rank in (pairs - 1, pairs + number))
     assert last > 2.0 * after
@@ -161,6 +162,5 @@ def test_heights_outside_of_the_range_are_in_the_last_bins() -> None:
 
 def test_a_map_of_two_quadrants_takes_two() -> None:
     frame = poly(3).astype(np.float32)
-    views = views_of(GEOMETRY, SETTINGS, 257)
-    with pytest.raises(ValueError, match="a map of 2 quadrants is asked for, and the frame has one"):
-        frame_spots(frame, np.zeros(2, np.float32), views, SETTINGS, SpotMaps(24.0, 257, 1, 2))
+    with pytest.raises(ValueError, match="does not have 2 quadrants of 257 rows"):
+        frame_spots(frame, np.zeros(2, np.float32), GEOMETRY, SETTINGS, SpotMaps(257, 24.0, 257, 1, 2))

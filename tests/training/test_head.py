@@ -14,8 +14,9 @@ from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust import Trust, file, load_trust, save_trust
 from speckle_plugin.network.trust.head import Head
+from speckle_plugin.network.trust.judge import head_for
 from speckle_plugin.network.trust.spots import SpotMaps
-from speckle_plugin.preprocessing import Correction, Preprocessing
+from speckle_plugin.preprocessing import Correction, FrameGeometry, Preprocessing
 from training.frames import balanced_set
 from training.head import HeadFrames, draw_head_frames, fit_head, fit_shares, head_recipe, maps_of
 from training.recipe import FrameRecipe
@@ -82,10 +83,12 @@ def test_the_frames_of_a_head_are_of_its_families_and_half_of_them_have_noise() 
 
 def test_maps_show_the_box_finely_enough() -> None:
     # The largest disk has a radius of 90, and the map of 257 points reaches to 2000, as the box does.
-    assert maps_of(FrameRecipe(), 257) == SpotMaps(np.ceil(180 / (2000 / 256)), 257, 1, 1)
+    assert maps_of(FrameRecipe(), 257) == SpotMaps(257, np.ceil(180 / (2000 / 256)), 257, 1, 1)
     # Of this grid a plain point is at 18001 / 256: 4 finer ones each, and 115 of them reach to 2000.
     maps = maps_of(FrameRecipe(grid="published"), 129)
-    assert maps == SpotMaps(np.ceil(180 / (18001 / 256 / 4)), np.ceil(2000 / (18001 / 256 / 4)) + 1, 4, 2)
+    assert maps == SpotMaps(
+        129, np.ceil(180 / (18001 / 256 / 4)), np.ceil(2000 / (18001 / 256 / 4)) + 1, 4, 2
+    )
 
 
 def test_a_head_counts_disks_that_its_network_does_not(
@@ -98,10 +101,10 @@ def test_a_head_counts_disks_that_its_network_does_not(
     trust = fit_trust(own, 5, graded=10, head=head, kept=alone)
     assert trust.oddness is alone.oddness and trust.made["held_out"] == alone.made["held_out"]
     assert trust.made["kept"]["seed"] == 5
-    heard = trust.made["head"]["accuracy"]["mono, no noise"]
+    heard = trust.made["heads"]["129"]["accuracy"]["mono, no noise"]
     assert heard["joined"] > 0.9 > 0.5 > heard["network"]
     without = fit_trust(own, 5, graded=10, kept=trust)
-    assert not without.heads and "head" not in without.made and without.made["kept"] == trust.made["kept"]
+    assert not without.heads and "heads" not in without.made and without.made["kept"] == trust.made["kept"]
 
     save_trust(trust, tmp_path / "fake.trust.npz")
     classifier = Classifier(own, IgnorantEngine())
@@ -114,6 +117,18 @@ def test_a_head_counts_disks_that_its_network_does_not(
     assert classifier.classify(np.stack(pixels), geometry).disk_number.tolist() == [
         r.disk_number for r in results
     ]
+
+    # A second one, for larger frames, comes beside it; which is heard hangs on the frame.
+    larger = replace(head, maps=maps_of(RECIPE, 257))
+    both = fit_trust(own, 5, graded=6, head=larger, kept=trust)
+    assert both.heads[129] is trust.heads[129] and both.calibration[129] is trust.calibration[129]
+    assert list(both.made["heads"]) == ["129", "257"]
+    for rows, heard_rows in ((257, 257), (256, 129), (129, 129)):
+        found = head_for(both, FrameGeometry((rows, rows)), own.preprocessing)
+        assert found is not None and found.maps.rows == heard_rows
+    assert head_for(both, FrameGeometry((128, 128)), own.preprocessing) is None
+    with pytest.raises(ValueError, match="a head of 257 rows comes beside one of 129"):
+        fit_trust(own, 5, graded=2, head=larger)
 
     # What was not measured as it stands, and frames of fewer pixels, the network labels alone.
     corrected = classifier.label(
@@ -149,7 +164,7 @@ def test_who_knows_nothing_is_not_heard(head: Head, frames: HeadFrames) -> None:
 
 def test_a_head_takes_graded_frames() -> None:
     ones = np.ones((2, 1), np.float32)
-    head = Head(SpotMaps(3.0, 129), ones, ones, [], np.ones((2, 2)))
+    head = Head(SpotMaps(129, 3.0, 129), ones, ones, [], np.ones((2, 2)))
     with pytest.raises(ValueError, match="joined with the network by graded frames"):
         fit_trust(BUNDLE, 5, graded=0, head=head)
 
@@ -160,9 +175,9 @@ def test_a_file_of_other_statistics_is_of_another_version(
     path = save_trust(Trust("of the fake", {}, heads={129: head}), tmp_path / "x.trust.npz")
     read = load_trust(path).heads[129]
     np.testing.assert_array_equal(read.means, head.means)
-    assert read.maps == head.maps and [layer.shape for layer in read.layers] == [
-        layer.shape for layer in head.layers
-    ]
+    assert read.maps == head.maps
+    for read_layer, layer in zip(read.layers, head.layers, strict=True):
+        np.testing.assert_allclose(read_layer, layer, rtol=1e-6)
     monkeypatch.setattr(file, "SPOTS", {"other": 3})
     with pytest.raises(BundleError, match="of another version"):
         load_trust(path)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from speckle_plugin.network.bundle import Bundle, BundleError
 from speckle_plugin.network.feature_statistics import FeatureStatistics
 from speckle_plugin.network.trust.calibration import Calibration
-from speckle_plugin.network.trust.head import Head
+from speckle_plugin.network.trust.head import Head, steps_of
 from speckle_plugin.network.trust.oddness import Oddness
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
@@ -33,7 +33,7 @@ from speckle_plugin.schema import Flag
 
 __all__ = ["SUFFIX", "Trust", "find_trust", "load_trust", "save_trust", "trust_path"]
 
-FORMAT, FORMAT_WITH_HEADS = 1, 2
+FORMAT, FORMAT_WITH_HEADS = 1, 3
 """A version that does not know heads must not read their confidences."""
 
 SUFFIX = ".trust.npz"
@@ -55,9 +55,9 @@ class Trust:
     made : mapping
         Command, seed, frames, versions, date.
     calibration : mapping of int to Calibration
-        By the same rows; none in files of before it was fitted.
+        By the rows of the head that is heard, or else by those above; none in files of before it was fitted.
     heads : mapping of int to Head
-        By the same rows, too; none where the network speaks alone.
+        By the rows of the quadrants whose spots are counted; none where the network speaks alone.
     sha256 : str
         Of the file that it was read from.
     """
@@ -104,8 +104,12 @@ def save_trust(trust: Trust, path: Path | str) -> Path:
                 arrays[f"calibration/{size}/{part}/{name}"] = value
     for size, head in trust.heads.items():
         plain = {name: np.asarray(getattr(head, name)) for name in ("means", "deviations", "shares")}
-        for name, value in {**plain, **_layers_to_arrays(head.layers)}.items():
-            arrays[f"head/{size}/{name}"] = value
+        for place, layer in enumerate(head.layers):
+            if layer.ndim > 1:
+                plain[f"layer/{place}"], plain[f"step/{place}"] = steps_of(layer)
+            else:
+                plain[f"layer/{place}"] = layer
+        arrays |= {f"head/{size}/{name}": value for name, value in plain.items()}
     manifest = {
         "format": FORMAT_WITH_HEADS if trust.heads else FORMAT,
         "bundle_sha256": trust.bundle_sha256,
@@ -197,7 +201,9 @@ def _layers(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
 
 
 def _head(arrays: Mapping[str, NDArray[Any]], maps: SpotMaps) -> Head:
-    return Head(maps, arrays["means"], arrays["deviations"], _layers(arrays), arrays["shares"])
+    layers = _layers(arrays)
+    layers = [layer * arrays.get(f"step/{place}", np.float32(1.0)) for place, layer in enumerate(layers)]
+    return Head(maps, arrays["means"], arrays["deviations"], layers, arrays["shares"])
 
 
 def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:

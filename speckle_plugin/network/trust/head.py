@@ -17,7 +17,10 @@ from speckle_plugin.network.trust.oddness import FARTHEST, log_probabilities, pe
 from speckle_plugin.network.trust.spots import SpotMaps
 from speckle_plugin.network.trust.statistics import COUNTED
 
-__all__ = ["Head", "head_inputs"]
+__all__ = ["Head", "head_inputs", "rounded", "steps_of"]
+
+LEVELS = 63
+"""Steps from 0 to the largest weight of a unit. More would fill the trust file, and tell nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,20 @@ class Head:
         counted = (statistics[:, COUNTED] > 0.5).astype(np.intp)
         shares = self.shares[counted][:, :, None, None]
         return shares[:, 0] * log_probabilities(network) + shares[:, 1] * self.logits(statistics, spots)
+
+
+def steps_of(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Give weights, shape (inputs, units), in whole steps, and the step of each unit."""
+    step = np.maximum(np.abs(weights).max(axis=0), np.finfo(np.float32).tiny) / np.float32(LEVELS)
+    return np.rint(weights / step).astype(np.int8), step
+
+
+def rounded(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round weights to the steps by which they are kept; biases, one for each unit, stay as they are."""
+    if weights.ndim == 1:
+        return weights
+    whole, step = steps_of(weights)
+    return whole * step
 
 
 def head_inputs(

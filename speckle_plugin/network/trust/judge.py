@@ -12,13 +12,14 @@ from speckle_plugin.network.bundle import Bundle
 from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.file import Trust
+from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import Look, Verdict
-from speckle_plugin.network.trust.spots import frame_spots
+from speckle_plugin.network.trust.spots import frame_spots, quadrants_for
 from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
-from speckle_plugin.preprocessing import FrameGeometry, prepare
+from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from speckle_plugin.schema import Flag
 
-__all__ = ["Judgement", "judge", "odd_flags", "warm_up"]
+__all__ = ["Judgement", "head_for", "judge", "odd_flags", "warm_up"]
 
 
 class Judgement(NamedTuple):
@@ -58,8 +59,8 @@ def judge(
     Returns
     -------
     Judgement or None
-        None without frames, or if nothing was fitted for their size. That for the largest range of k that
-        frames and fit have is taken.
+        None without frames, or if nothing was fitted for their size. What was fitted for the largest range
+        of k that frames and fit have is taken.
 
     Raises
     ------
@@ -80,29 +81,32 @@ def judge(
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
-    logits, calibration = look.logits, trust.calibration.get(size)
-    if (head := trust.heads.get(size)) and len(views) < head.maps.quadrants:
-        calibration = None  # what was fitted to both voices is not for one
-    elif head:
-        seen = zip(frames, look.statistics, strict=True)
-        spots = np.stack([frame_spots(f, s, views, bundle.preprocessing, head.maps) for f, s in seen])
-        logits = head.join(logits, look.statistics, spots)
-    return Judgement(verdict, calibration, logits)
+    head = head_for(trust, geometry, bundle.preprocessing)
+    if head is None:
+        # Confidences that were fitted to both voices are not those of one.
+        alone = trust.calibration.get(size) if size not in trust.heads else None
+        return Judgement(verdict, alone, look.logits)
+    pairs = zip(frames, look.statistics, strict=True)
+    spots = np.stack([frame_spots(f, s, geometry, bundle.preprocessing, head.maps) for f, s in pairs])
+    joined = head.join(look.logits, look.statistics, spots)
+    return Judgement(verdict, trust.calibration.get(head.maps.rows), joined)
+
+
+def head_for(trust: Trust, geometry: FrameGeometry, settings: Preprocessing) -> Head | None:
+    """Give the head of the largest range of k that a frame has."""
+    by_rows = (trust.heads[rows] for rows in sorted(trust.heads, reverse=True))
+    return next((head for head in by_rows if quadrants_for(geometry, settings, head.maps)), None)
 
 
 def warm_up(trust: Trust | None, bundle: Bundle) -> None:
     """Have the statistics compiled, or read from the cache of compiled code, before the first frame comes."""
     for size in trust.oddness if trust else ():
-        head = trust.heads.get(size) if trust else None
-        both = head is not None and head.maps.quadrants == 2
-        rows, center = (2 * size - 1, size - 1.0) if both else (size, 0.0)
-        geometry = FrameGeometry((rows, rows), (center, center))
+        geometry = FrameGeometry((2 * size - 1, 2 * size - 1), (size - 1.0, size - 1.0))
         frame = np.random.default_rng(0).poisson(3.0, geometry.shape).astype(np.float32)
         inputs = prepare(frame, bundle.preprocessing, geometry)[0]
-        views = views_of(geometry, bundle.preprocessing, size)
-        statistics = frame_statistics(frame, inputs, views)
-        if head:
-            frame_spots(frame, statistics, views, bundle.preprocessing, head.maps)
+        statistics = frame_statistics(frame, inputs, views_of(geometry, bundle.preprocessing, size))
+        if trust and (head := head_for(trust, geometry, bundle.preprocessing)):
+            frame_spots(frame, statistics, geometry, bundle.preprocessing, head.maps)
 
 
 def odd_flags(

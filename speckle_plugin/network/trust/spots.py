@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from scipy.fft import dct, dst
 
 from speckle_plugin.network.trust import kernels
-from speckle_plugin.network.trust.statistics import COUNTED, PHOTONS, View
-from speckle_plugin.preprocessing import Preprocessing
+from speckle_plugin.network.trust.statistics import COUNTED, PHOTONS
+from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.preprocessing.patterson import fill_view, pixel_weights
-from speckle_plugin.preprocessing.quadrants import Quadrant
+from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
 from speckle_plugin.preprocessing.radial import rings_of
 
-__all__ = ["SPOTS", "SpotMaps", "frame_spots"]
+__all__ = ["SPOTS", "SpotMaps", "frame_spots", "quadrants_for", "whole_map"]
 
 SHARPENINGS = (1.0, 2.0, 3.0)
 """Powers of |k| by which the intensity is weighted for a map of its own."""
@@ -55,6 +55,8 @@ class SpotMaps:
 
     Parameters
     ----------
+    rows : int
+        Rows, and columns, of the quadrants that the maps are made of.
     near : float
         Points, from the origin on, at which a disk meets itself; peaks there do not count.
     points : int
@@ -65,6 +67,7 @@ class SpotMaps:
         With 2 the two quadrants of a frame make one map, else each makes its own.
     """
 
+    rows: int
     near: float
     points: int
     oversampling: int = 1
@@ -81,7 +84,7 @@ SPOTS: dict[str, int] = {
 def frame_spots(
     frame: NDArray[Any],
     statistics: NDArray[np.float32],
-    views: tuple[View, ...],
+    geometry: FrameGeometry,
     settings: Preprocessing,
     maps: SpotMaps,
 ) -> NDArray[np.float32]:
@@ -89,11 +92,11 @@ def frame_spots(
 
     Parameters
     ----------
-    frame : array, shape (rows, columns)
+    frame : array, shape `geometry.shape`
     statistics : array
         Of this frame, see :func:`speckle_plugin.network.trust.statistics.frame_statistics`: they tell how
         many photons it has.
-    views : tuple of View
+    geometry : FrameGeometry
     settings : Preprocessing
         Of the network: the blocked centre is taken from it.
     maps : SpotMaps
@@ -106,18 +109,28 @@ def frame_spots(
     Raises
     ------
     ValueError
-        If the maps are of more quadrants than the frame has.
+        If the frame does not have so many quadrants of so many rows.
     """
-    if len(views) < maps.quadrants:
-        raise ValueError(f"a map of {maps.quadrants} quadrants is asked for, and the frame has one")
+    seen = quadrants_for(geometry, settings, maps)
+    if seen is None:
+        raise ValueError(f"the frame does not have {maps.quadrants} quadrants of {maps.rows} rows")
     photons = float(10.0 ** statistics[PHOTONS]) if statistics[COUNTED] > 0.5 else math.inf
-    weighted = [_weighted(view.quadrant.average(frame), photons, view.quadrant, settings) for view in views]
+    weighted = [_weighted(quadrant.average(frame), photons, quadrant, settings) for quadrant in seen]
     together = [weighted] if maps.quadrants == 2 else [[of_view] for of_view in weighted]
     found = [
-        [_of_map(whole_map(quadrants, maps), maps) for quadrants in zip(*each, strict=True)]
-        for each in together
+        [_of_map(whole_map(of_map, maps), maps) for of_map in zip(*each, strict=True)] for each in together
     ]
     return np.array(found, np.float32).reshape(len(found), -1)
+
+
+@functools.lru_cache(maxsize=16)
+def quadrants_for(
+    geometry: FrameGeometry, settings: Preprocessing, maps: SpotMaps
+) -> tuple[Quadrant, ...] | None:
+    """Give the quadrants of a frame that maps are made of; None if it has too few, or too small ones."""
+    found = quadrants(geometry, replace(settings, crop=maps.rows))
+    whole = all(quadrant.valid.shape == (maps.rows, maps.rows) for quadrant in found)
+    return found if whole and len(found) >= maps.quadrants else None
 
 
 def _weighted(
@@ -137,7 +150,7 @@ def _weighted(
     return [*(view * of_map for of_map in weights[:-1]), normalized * weights[-1]]
 
 
-def whole_map(quadrants: Sequence[NDArray[np.float32]], maps: SpotMaps) -> NDArray[np.float32]:
+def whole_map(weighted: Sequence[NDArray[np.float32]], maps: SpotMaps) -> NDArray[np.float32]:
     """Transform one or two quadrants to the half of the map with distances along the rows from 0 on.
 
     The intensity is that at k and -k. So the map is the sum over a quadrant, and the one beside it, of
@@ -147,7 +160,7 @@ def whole_map(quadrants: Sequence[NDArray[np.float32]], maps: SpotMaps) -> NDArr
     -------
     array, shape (points, 2 points - 1)
     """
-    one, *other = quadrants
+    one, *other = weighted
     even = _transform(dct, one + other[0] if other else one, 0, maps)
     odd = _transform(dst, one - other[0] if other else one, 1, maps)
     whole = np.empty((maps.points, 2 * maps.points - 1), np.float32)
