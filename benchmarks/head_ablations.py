@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=80000)
     parser.add_argument("--only", choices=("variants", "curve"))
     options = parser.parse_args()
-    paths = sorted(p for p in options.folder.glob("*.npz") if "partial" not in p.name)
+    paths = sorted(options.folder.glob("[0-9]" * 5 + ".npz"))
     learned, held_out = (
         HeadFrames.join(map(read_part, some)) for some in (paths[:-HELD_OUT], paths[-HELD_OUT:])
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -65,7 +65,9 @@ Moments = Sequence[tuple[NDArray[np.intp], NDArray[np.float64]]]
 """Frames of each group, and the weights of their differences of confidence and right label."""
 
 
-def graded_frames(recipe: FrameRecipe, seed: int, per_class: int) -> Iterator[tuple[int, DrawnFrame]]:
+def graded_frames(
+    recipe: FrameRecipe, seed: int, per_class: int, groups: Iterable[int] = range(len(GROUPS))
+) -> Iterator[tuple[int, DrawnFrame]]:
     """Yield frames with the place of their group in `GROUPS`, `per_class` of each disk number in each.
 
     Parameters
@@ -73,8 +75,11 @@ def graded_frames(recipe: FrameRecipe, seed: int, per_class: int) -> Iterator[tu
     recipe : FrameRecipe
         That of the bundle: its grid, disk numbers, offsets and masks are taken.
     seed, per_class : int
+    groups : iterable of int, optional
+        Some of them.
     """
-    for group, (family, noise) in enumerate(GROUPS):
+    for group in groups:
+        family, noise = GROUPS[group]
         photons = NOISE[noise]
         kind = replace(recipe, families=(family,), shares=(), photons=photons, noisy_share=1.0)
         for drawn in balanced_set(kind, per_class, seed, "trust graded"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from training.frames import DrawnFrame, frame_geometry
 from training.progress import Report
 from training.recipe import FrameRecipe
 
-__all__ = ["Seen", "look_at", "looked_range"]
+__all__ = ["Seen", "claim", "look_at", "looked_range"]
 
 BATCH = 32
 
@@ -34,7 +36,47 @@ class Seen(NamedTuple):
     """True ones, shape (N,)."""
 
     spots: NDArray[np.float32] | None = None
-    """Shape (N, views, spots), where they were asked for."""
+    """Shape (N, maps, spots), where they were asked for."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Seen]) -> Seen:
+        """Put parts together, of which all or none have spots."""
+        looks, groups, numbers, spots = zip(*parts, strict=True)
+        look = Look(*(np.concatenate(column) for column in zip(*looks, strict=True)))
+        joined = None if spots[0] is None else np.concatenate(spots)
+        return cls(look, np.concatenate(groups), np.concatenate(numbers), joined)
+
+    def save(self, path: Path) -> None:
+        """Write all to a file, at once or not at all."""
+        named = {**self.look._asdict(), "groups": self.groups, "disk_numbers": self.disk_numbers}
+        if self.spots is not None:
+            named["spots"] = self.spots
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, allow_pickle=False, **named)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Seen:
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as arrays:
+            look = Look(*(arrays[name] for name in Look._fields))
+            spots = arrays["spots"] if "spots" in arrays.files else None
+            return cls(look, arrays["groups"], arrays["disk_numbers"], spots)
+
+
+def claim(folder: Path, name: str, made: Mapping[str, Any]) -> None:
+    """Note in a folder what its parts are of.
+
+    Raises
+    ------
+    ValueError
+        If it holds parts of something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note, text = folder / f"{name}.json", json.dumps(made, indent=2, sort_keys=True)
+    if note.exists() and note.read_text() != text:
+        raise ValueError(f"{folder} holds what was seen of other frames: give another folder, or empty it")
+    note.write_text(text)
 
 
 def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:

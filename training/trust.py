@@ -11,8 +11,9 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,12 @@ from speckle_plugin.network.trust.oddness import (
     scale,
     standardize,
 )
+from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
+from speckle_plugin.network.trust.statistics import STATISTICS
 from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
-from training.looks import Seen, look_at, looked_range
+from training.looks import Seen, claim, look_at, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
@@ -107,6 +110,7 @@ def fit_trust(
     graded: int = GRADED,
     head: Head | None = None,
     kept: Trust | None = None,
+    folder: Path | None = None,
 ) -> Trust:
     """Fit what tells odd frames of a bundle, and how sure it may be of each frame.
 
@@ -126,6 +130,8 @@ def fit_trust(
     kept : Trust, optional
         What tells odd frames is taken from it, and not fitted again; with a head, the heads of other rows
         are kept, too.
+    folder : path, optional
+        Keeps what was seen of graded frames; what is there is taken from it. It needs `kept`.
 
     Raises
     ------
@@ -149,9 +155,7 @@ def fit_trust(
     if head is not None:
         recipe = recipe_of_rows(recipe, head.maps.rows)
     maps = head.maps if head else None
-    frames = graded_frames(recipe, seed, graded)
-    total = graded * len(recipe.disk_numbers) * len(GROUPS)
-    seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total, maps)
+    seen = _look_at_graded(bundle, recipe, size, seed, graded, maps, folder, report)
     beside = {} if head is None else {rows: kept.heads[rows] for rows in kept.heads if rows != head.maps.rows}
     made = {name: value for name, value in kept.made.items() if name != "heads"}
     made |= _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
@@ -160,6 +164,35 @@ def fit_trust(
     calibration = {rows: kept.calibration[rows] for rows in beside}
     trust = Trust(bundle.sha256, kept.oddness, made, calibration, beside)
     return _with_confidences(bundle, trust, size, seen, head)
+
+
+def _look_at_graded(
+    bundle: Bundle,
+    recipe: FrameRecipe,
+    size: int,
+    seed: int,
+    graded: int,
+    maps: SpotMaps | None,
+    folder: Path | None,
+    report: Report | None,
+) -> Seen:
+    """Look at graded frames, one group after the other, but at those that the folder has."""
+    if folder is not None:
+        of = {"seed": seed, "graded": graded, "size": size, "frames": asdict(recipe)}
+        seen_of = {"spots": SPOTS, "statistics": STATISTICS, "maps": asdict(maps) if maps else None}
+        claim(folder, "graded", {**of, **seen_of, "bundle": bundle.sha256})
+    engine, total = make_engine(bundle), graded * len(recipe.disk_numbers) * len(GROUPS)
+    parts: list[Seen] = []
+    for group in range(len(GROUPS)):
+        path = None if folder is None else folder / f"graded-{group:02d}.npz"
+        if path is not None and path.exists():
+            parts.append(Seen.load(path))
+            continue
+        frames, done = graded_frames(recipe, seed, graded, [group]), group * total // len(GROUPS)
+        parts.append(look_at(bundle, engine, frames, size, report, done, total, maps))
+        if path is not None:
+            parts[-1].save(path)
+    return Seen.join(parts)
 
 
 def recipe_of(bundle: Bundle) -> FrameRecipe:
@@ -217,9 +250,9 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
         return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded)})
     truth = np.searchsorted(bundle.classes, graded.disk_numbers)
     seen = graded.look.logits, graded.look.statistics, graded.spots
-    families = recipe_of(bundle).families
-    own = np.array([family in families for family, _ in GROUPS])[graded.groups]
-    head, rows = fit_shares(head, *(part[own] for part in (*seen, truth))), head.maps.rows
+    told = _of_families_that_are_told(graded, head.logits(*seen[1:]), truth)
+    head = fit_shares(head, seen[0][told], seen[1][told], seen[2][told], truth[told])
+    rows = head.maps.rows
     joined = head.join(*seen)
     calibration = fit_calibration(bundle, inputs, graded, joined)
     spoken = {"network": seen[0], "head": head.logits(*seen[1:]), "joined": joined}
@@ -238,6 +271,16 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
         calibration={**trust.calibration, rows: calibration},
         heads={**trust.heads, rows: head},
     )
+
+
+def _of_families_that_are_told(
+    graded: Seen, logits: NDArray[np.float64], truth: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Choose the frames of families of which a voice names most; what it says of others weighs nothing."""
+    right = join_views(logits, 1.0).argmax(axis=1) == truth
+    families = np.array([family for family, _ in GROUPS])[graded.groups]
+    told = [family for family in np.unique(families) if right[families == family].mean() > 0.5]
+    return np.isin(families, told)
 
 
 def measure(

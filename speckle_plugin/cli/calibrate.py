@@ -34,7 +34,10 @@ def calibrate(
     ] = 0,
     head_folder: Annotated[
         Path | None,
-        typer.Option(help="Keeps what was seen of these frames.", show_default="runs/head/NAME-ROWS"),
+        typer.Option(
+            help="Keeps what was seen of these frames, and with --keep-oddness of graded ones.",
+            show_default="runs/head/NAME-ROWS",
+        ),
     ] = None,
     head_rows: Annotated[
         int | None,
@@ -99,14 +102,14 @@ def calibrate(
         report = reporter(
             progress, task, {"calibrate": "looking at frames", "head": "drawing frames for the head"}
         )
-        head = None
+        head = folder = None
         if head_frames:
             recipe = recipe_of(bundle)
             rows = head_rows or looked_range(bundle, recipe)
             folder = head_folder or Path("runs/head") / f"{bundle.name}-{rows}"
             frames = draw_head_frames(bundle, recipe, rows, seed, head_frames, folder, report)
             head = fit_head(frames, bundle.classes, maps_of(recipe, rows), seed, report)
-        trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept)
+        trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept, folder)
     path = save_trust(trust, out)
     columns = ("area_under_roc", "flagged", "named")
     shown = table("odd frames held out", *columns, right=columns)

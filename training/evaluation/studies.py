@@ -52,7 +52,9 @@ def by_family(study: Study) -> dict[str, Any]:
     classifier = Classifier(study.bundle)
     cases = _cases(study)
     if study.recipe.grid == "quadrant":
-        cases["mono, 513 x 513"] = {"families": ("mono",), "size": 513}
+        large = {f"{family}, 513 x 513": {"families": (family,), "size": 513} for family in ("mono", "poly")}
+        noisy = {f"poly, 1e{p} photons": {"families": ("poly",), **_photons(10.0**p)} for p in (5, 4)}
+        cases |= {**large, **noisy}
     found: dict[str, Any] = {}
     for name, changes in cases.items():
         sets = [study.measure(name, classifier, seed, shares=(), **changes) for seed in study.seeds]
@@ -69,13 +71,17 @@ def _cases(study: Study) -> dict[str, dict[str, Any]]:
     """Give every family, and equal disks with few photons: what each changes in the recipe."""
     cases: dict[str, dict[str, Any]] = {family.value: {"families": (family.value,)} for family in Family}
     if study.recipe.grid == "quadrant":
-        cases["mono, 1e4 photons"] = {"families": ("mono",), "photons": (1e4, 1e4), "noisy_share": 1.0}
+        cases["mono, 1e4 photons"] = {"families": ("mono",), **_photons(1e4)}
     return cases
+
+
+def _photons(count: float) -> dict[str, Any]:
+    return {"photons": (count, count), "noisy_share": 1.0}
 
 
 def by_photons(study: Study) -> dict[str, Any]:
     """Vary the expected photons in the whole frame, for every family that the bundle was trained on."""
-    changes = {f"{p:g}": {"photons": (p, p), "noisy_share": 1.0} for p in PHOTONS}
+    changes = {f"{p:g}": _photons(p) for p in PHOTONS}
     return _by_value(study, study.bundle, "photons", changes)
 
 
