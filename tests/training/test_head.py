@@ -98,11 +98,19 @@ def test_a_head_counts_disks_that_its_network_does_not(
     monkeypatch.setattr("training.trust.RANK", 8)  # of few frames
     own = replace(BUNDLE, path=tmp_path / "fake.bundle")
     alone = fit_trust(own, 5, 30, 20, graded=10)
-    trust = fit_trust(own, 5, graded=10, head=head, kept=alone)
+    looked = tmp_path / "looked"
+    trust = fit_trust(own, 5, graded=10, head=head, kept=alone, folder=looked)
     assert trust.oddness is alone.oddness and trust.made["held_out"] == alone.made["held_out"]
     assert trust.made["kept"]["seed"] == 5
     heard = trust.made["heads"]["129"]["accuracy"]["mono, no noise"]
     assert heard["joined"] > 0.9 > 0.5 > heard["network"]
+    with monkeypatch.context() as patched:  # what was seen is in the folder: no network runs again
+        patched.setattr(IgnorantEngine, "run", None)
+        again = fit_trust(own, 5, graded=10, head=head, kept=alone, folder=looked)
+        np.testing.assert_array_equal(again.heads[129].shares, trust.heads[129].shares)
+        assert again.calibration[129].limit == trust.calibration[129].limit
+    with pytest.raises(ValueError, match="holds what was seen of other frames"):
+        fit_trust(own, 6, graded=10, head=head, kept=alone, folder=looked)
     without = fit_trust(own, 5, graded=10, kept=trust)
     assert not without.heads and "heads" not in without.made and without.made["kept"] == trust.made["kept"]
 
