@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 import multiprocessing
 import os
@@ -36,7 +37,7 @@ from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
 from speckle_plugin.network.trust.statistics import COUNTED
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import stream
-from training.looks import claim, looked_range
+from training.looks import looked_range
 from training.progress import Report
 from training.recipe import FrameRecipe
 
@@ -167,7 +168,7 @@ def draw_head_frames(
         "part_frames": part_frames,
         "frames": asdict(recipe),
     }
-    claim(folder, "frames", {**drawn, "preprocessing": bundle.preprocessing.hash})
+    _claim(folder, {**drawn, "preprocessing": bundle.preprocessing.hash})
     parts = range(math.ceil(count / part_frames))
     missing = [part for part in parts if not _path(folder, part).exists()]
     done = (len(parts) - len(missing)) * part_frames
@@ -180,6 +181,14 @@ def draw_head_frames(
             if report:
                 report("head", done, len(parts) * part_frames, {})
     return HeadFrames.join(read_part(_path(folder, part)) for part in parts)
+
+
+def _claim(folder: Path, made: dict[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    note, text = folder / "frames.json", json.dumps(made, indent=2, sort_keys=True)
+    if note.exists() and note.read_text() != text:
+        raise ValueError(f"{folder} holds what was seen of other frames: give another folder, or empty it")
+    note.write_text(text)
 
 
 def _path(folder: Path, part: int) -> Path:

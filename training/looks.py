@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from training.frames import DrawnFrame, frame_geometry
 from training.progress import Report
 from training.recipe import FrameRecipe
 
-__all__ = ["Seen", "claim", "look_at", "looked_range"]
+__all__ = ["Seen", "look_at", "looked_range"]
 
 BATCH = 32
 
@@ -62,21 +61,6 @@ class Seen(NamedTuple):
             look = Look(*(arrays[name] for name in Look._fields))
             spots = arrays["spots"] if "spots" in arrays.files else None
             return cls(look, arrays["groups"], arrays["disk_numbers"], spots)
-
-
-def claim(folder: Path, name: str, made: Mapping[str, Any]) -> None:
-    """Note in a folder what its parts are of.
-
-    Raises
-    ------
-    ValueError
-        If it holds parts of something else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    note, text = folder / f"{name}.json", json.dumps(made, indent=2, sort_keys=True)
-    if note.exists() and note.read_text() != text:
-        raise ValueError(f"{folder} holds what was seen of other frames: give another folder, or empty it")
-    note.write_text(text)
 
 
 def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:

@@ -8,6 +8,8 @@ counts disks beside it in :mod:`training.head`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import warnings
 from collections.abc import Iterable, Iterator
@@ -46,7 +48,7 @@ from speckle_plugin.network.trust.statistics import STATISTICS
 from training.confidence import GROUPS, fit_calibration, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
-from training.looks import Seen, claim, look_at, looked_range
+from training.looks import Seen, look_at, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
@@ -176,15 +178,17 @@ def _look_at_graded(
     folder: Path | None,
     report: Report | None,
 ) -> Seen:
-    """Look at graded frames, one group after the other, but at those that the folder has."""
+    """Look at graded frames, one group after the other, but not at those of which the folder has all."""
     if folder is not None:
         of = {"seed": seed, "graded": graded, "size": size, "frames": asdict(recipe)}
         seen_of = {"spots": SPOTS, "statistics": STATISTICS, "maps": asdict(maps) if maps else None}
-        claim(folder, "graded", {**of, **seen_of, "bundle": bundle.sha256})
+        made = json.dumps({**of, **seen_of, "bundle": bundle.sha256}, sort_keys=True)
+        folder = folder / f"graded-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
     engine, total = make_engine(bundle), graded * len(recipe.disk_numbers) * len(GROUPS)
     parts: list[Seen] = []
     for group in range(len(GROUPS)):
-        path = None if folder is None else folder / f"graded-{group:02d}.npz"
+        path = None if folder is None else folder / f"{group:02d}.npz"
         if path is not None and path.exists():
             parts.append(Seen.load(path))
             continue
