@@ -106,6 +106,7 @@ class LiveFigure(RunCallback[RunFollower]):
         self._picture: Picture | None = None
         self._process: DrawingProcess | None = None
         self._sent: tuple[str, int] = ("", 0)
+        self._started_in = ""
         self._new = False
         self._told: set[str] = set()
         self._asked_for = False
@@ -247,7 +248,12 @@ class LiveFigure(RunCallback[RunFollower]):
 
     def _start(self) -> DrawingProcess:
         self._sent = ("", 0)
+        self._started_in = self._run_uid()
         return DrawingProcess(self._command(self.place), self._images.show, self._ended)
+
+    def _run_uid(self) -> str:
+        scan = self._scan
+        return "" if scan is None else scan.head.uid
 
     def _compose(self) -> Update:
         waiting, waited = self._backlog()
@@ -278,6 +284,12 @@ class LiveFigure(RunCallback[RunFollower]):
                 return
             if process.exit_code == 0:
                 self._closed_by_user = True
+                return
+            if process.exit_code != NO_WINDOW and self._started_in != self._run_uid():
+                # It was of an earlier run: this one has another one, once.
+                logger.warning("the process of the live figure has ended: another one begins")
+                self._new = True
+                self._changed.notify_all()
                 return
         if process.exit_code == NO_WINDOW:
             self._fail(process.trouble)

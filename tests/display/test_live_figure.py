@@ -158,11 +158,24 @@ def test_a_crash_in_the_midst_of_a_scan(
     killing.start()
     run_engine(bp.count([det], 30, delay=0.1))
     killing.join()
+    seen = len(images)  # the last one of the next run may be drawn before that run is over
     run_engine(bp.count([det], 5))
     assert [counts["classified"] for counts in documents.frame_counts()] == [30, 5]
-    seen = len(images)
     wait_for(lambda: len(images) > seen, "it did not begin again with the next run")
     assert "exit code -9" in caplog.text
+
+
+def test_a_process_that_ended_between_two_runs_is_replaced(
+    run_engine, make_live, make_detector, make_figure, images
+) -> None:
+    live, det = make_live(), make_detector()
+    figure = make_figure(live)
+    run_engine.subscribe(live)
+    for _ in range(2):
+        seen = len(images)
+        run_engine(bp.count([det], 3))
+        wait_for(lambda seen=seen: len(images) > seen, "nothing was drawn")
+        os.kill(figure.process_id or 0, signal.SIGKILL)  # its end is noticed before the next run, or in it
 
 
 def test_closed_by_the_user_it_stays_closed_until_asked_for(
