@@ -176,7 +176,9 @@ def test_a_process_that_ended_between_two_runs_is_replaced(
         seen = len(images)
         run_engine(bp.count([det], 3))
         wait_for(lambda: len(images) > seen, "nothing was drawn")
-        os.kill(figure.process_id or 0, signal.SIGKILL)
+        process_id = figure.process_id
+        assert process_id is not None
+        os.kill(process_id, signal.SIGKILL)
 
     run_and_kill()
     run_and_kill()  # the end of the first process is noticed before this run, or in it
