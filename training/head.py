@@ -37,7 +37,7 @@ from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
 from speckle_plugin.network.trust.statistics import COUNTED
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import stream
-from training.looks import looked_range
+from training.looks import looked_range, save_part
 from training.progress import Report
 from training.recipe import FrameRecipe
 
@@ -220,9 +220,7 @@ def _make_part(
             spots = frame_spots(frame, statistics, geometry, settings, maps)
             seen.extend((statistics, of_map, number) for of_map in spots)
     columns = [np.array(column) for column in zip(*seen, strict=True)]
-    partial = folder / f"{part:05d}.partial.npz"
-    np.savez(partial, allow_pickle=False, **dict(zip(HeadFrames._fields, columns, strict=True)))
-    partial.replace(_path(folder, part))
+    save_part(_path(folder, part), dict(zip(HeadFrames._fields, columns, strict=True)))
 
 
 def fit_head(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from training.frames import DrawnFrame, frame_geometry
 from training.progress import Report
 from training.recipe import FrameRecipe
 
-__all__ = ["Seen", "look_at", "looked_range"]
+__all__ = ["Seen", "look_at", "looked_range", "save_part"]
 
 BATCH = 32
 
@@ -46,13 +46,11 @@ class Seen(NamedTuple):
         return cls(look, np.concatenate(groups), np.concatenate(numbers), joined)
 
     def save(self, path: Path) -> None:
-        """Write all to a file, at once or not at all."""
+        """Write all to a file."""
         named = {**self.look._asdict(), "groups": self.groups, "disk_numbers": self.disk_numbers}
         if self.spots is not None:
             named["spots"] = self.spots
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, allow_pickle=False, **named)
-        partial.replace(path)
+        save_part(path, named)
 
     @classmethod
     def load(cls, path: Path) -> Seen:
@@ -61,6 +59,13 @@ class Seen(NamedTuple):
             look = Look(*(arrays[name] for name in Look._fields))
             spots = arrays["spots"] if "spots" in arrays.files else None
             return cls(look, arrays["groups"], arrays["disk_numbers"], spots)
+
+
+def save_part(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to an .npz file, at once or not at all."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, allow_pickle=False, **arrays)
+    partial.replace(path)
 
 
 def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:
