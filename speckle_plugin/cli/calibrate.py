@@ -97,6 +97,12 @@ def calibrate(
         raise ValueError(
             f"there is no trust file for {bundle.name} to keep anything of: leave --keep-oddness"
         )
+    if head_rows and not head_frames:
+        raise ValueError("--head-rows is for a head: give --head-frames, too")
+    if head_frames and not graded:
+        raise ValueError("a head is joined with the network by graded frames: give --graded, or no head")
+    if head_rows and kept is None and head_rows != looked_range(bundle, recipe_of(bundle)):
+        raise ValueError("a head of other rows comes beside what was fitted: give --keep-oddness")
     with progress_bar() as progress:
         task = progress.add_task("drawing frames", total=None, numbers="")
         report = reporter(
