@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from typer.testing import CliRunner, Result
 from speckle_plugin.cli import app
 from speckle_plugin.session import start_session
 from speckle_plugin.store import StorageError, StoredRun, TiledStore, find_frames
-from speckle_plugin.store.lock import DirectoryLock
+from speckle_plugin.store.lock import DirectoryLock, Lease, lock_file
 from tests.testing.disks import mounted_read_only
 from tests.testing.processes import without_rights_of_root
 from tests.testing.stored_runs import measure
@@ -130,9 +131,25 @@ def test_a_copy_is_made_anew_when_the_archive_has_changed(
 
 def test_an_archive_that_somebody_writes(archive: Path, data_directory: Path) -> None:
     lock = DirectoryLock(data_directory)
+    user = Lease(data_directory / "tiled" / "users")
     with pytest.raises(StorageError, match=rf"{archive} is open in process {os.getpid()}"):
         TiledStore(archive)
+    user.release()
     lock.release()
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["idle", "ending"])
+def test_an_archive_whose_server_nobody_uses_any_more(
+    archive: Path, data_directory: Path, caplog: pytest.LogCaptureFixture, ends: bool
+) -> None:
+    lock = DirectoryLock(data_directory)
+    users = (data_directory / "tiled" / "users").open("a+b")
+    if ends:
+        assert lock_file(users)  # as a server does, so that nobody comes meanwhile
+    threading.Timer(0.5, lambda: (users.close(), lock.release())).start()
+    with caplog.at_level("INFO"), TiledStore(archive) as store:
+        assert len(store.runs) == 1
+    assert caplog.text.count(f"waiting for the Tiled server of {archive}, which nobody uses") == 1
 
 
 READ = """

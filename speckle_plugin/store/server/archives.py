@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -26,6 +27,14 @@ __all__ = ["archive_of", "is_archive", "refusal", "working_copy"]
 DATABASES = ("catalog.db", "catalog.db-wal", "storage.duckdb", "storage.duckdb.wal")
 NOTES = ("location.json", "frame_folders.json")
 LINKS = ("frames", "tiled/data")
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 45.0
+"""Seconds to wait for the server of an archive to end, which it does 30 after its last user has left."""
+
+LOOK_INTERVAL = 0.1
+"""Seconds between looking whether it has."""
 
 UNUSED = 30 * 24 * 3600.0
 """Seconds after which copies that nobody opened are removed."""
@@ -96,16 +105,36 @@ def working_copy(archive: Path) -> Path:
 
 
 def _check_unused(archive: Path) -> None:
-    """See that nobody writes while the databases are copied."""
+    """See that nobody writes while the databases are copied; wait for a server that its users have left."""
+    end = time.monotonic() + PATIENCE
+    told = False
+    while _may_be_written(archive):
+        if time.monotonic() > end or _has_users(archive):
+            raise StorageError(
+                f"the data directory {archive} is open in {read_owner(archive) or 'another process'}, and you "
+                "may not write there: read it when that is done, or ask its user for a copy"
+            )
+        if not told:
+            logger.info("waiting for the Tiled server of %s, which nobody uses, to end", archive)
+            told = True
+        time.sleep(LOOK_INTERVAL)
+
+
+def _may_be_written(archive: Path) -> bool:
     try:
-        held = is_held(archive)
+        return is_held(archive)
     except OSError:  # file systems of archives may have no locks; nobody writes there then
-        return
-    if held:
-        raise StorageError(
-            f"the data directory {archive} is open in {read_owner(archive) or 'another process'}, and you "
-            "may not write there: read it when that is done, or ask its user for a copy"
-        )
+        return False
+
+
+def _has_users(archive: Path) -> bool:
+    """Tell whether a process has a lease of a directory, or may have: older versions gave none."""
+    try:
+        with (archive / "tiled" / "users").open("rb") as users:
+            # A server that ends keeps it locked for itself, so that nobody comes meanwhile.
+            return not lock_file(users) and lock_file(users, shared=True)
+    except FileNotFoundError:
+        return True
 
 
 def _folder() -> Path:
