@@ -110,9 +110,10 @@ def _check_unused(archive: Path) -> None:
     told = False
     while _may_be_written(archive):
         if time.monotonic() > end or _has_users(archive):
+            owner = read_owner(archive) or "another process"
             raise StorageError(
-                f"the data directory {archive} is open in {read_owner(archive) or 'another process'}, and you "
-                "may not write there: read it when that is done, or ask its user for a copy"
+                f"the data directory {archive} is open in {owner}, and you may not write there: read it when "
+                "that is done, or ask its user for a copy"
             )
         if not told:
             logger.info("waiting for the Tiled server of %s, which nobody uses, to end", archive)
