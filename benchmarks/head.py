@@ -1,8 +1,8 @@
-"""What the head is worth: labels of the network alone, of the head alone, and of both, on fresh frames.
+"""What heads are worth: labels of the network alone, of the largest head alone, and of all, on fresh frames.
 
-Prints a table in Markdown, right labels and those within one disk, of a network with a head beside it:
+Prints a table in Markdown, right labels and those within one disk, of a network with heads beside it:
 
-    python benchmarks/head.py [--model quadrant] [--grid quadrant] [--per-class 30] [--seed 4001]
+    python benchmarks/head.py [--model quadrant] [--grid quadrant] [--size 513] [--per-class 30] [--seed 4001]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulated_devices import Family
 from speckle_plugin.network import Bundle, find_bundle
@@ -20,7 +21,7 @@ from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Trust, find_trust, frame_statistics, views_of
 from speckle_plugin.network.trust.head import Head
-from speckle_plugin.network.trust.judge import head_for
+from speckle_plugin.network.trust.judge import heads_for
 from speckle_plugin.network.trust.spots import frame_spots
 from speckle_plugin.preprocessing import prepare
 from training.frames import balanced_set, frame_geometry
@@ -29,7 +30,7 @@ from training.recipe import FrameRecipe
 
 PHOTONS = (None, 1e5, 1e4)
 ROUNDS = 8
-VOICES = ("network", "head", "both")
+VOICES = ("network", "head", "all")
 
 
 def main() -> None:
@@ -56,11 +57,15 @@ def main() -> None:
         if photons:
             recipe = replace(recipe, photons=(photons, photons), noisy_share=1.0)
         size = looked_range(bundle, recipe)
-        head = _head_for(trust, recipe, bundle)
+        heads = _heads_for(trust, recipe, bundle)
         drawn = balanced_set(recipe, options.per_class, options.seed, "head benchmark")
-        seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps=head.maps)
-        rest = seen.look.statistics, np.asarray(seen.spots)
-        of_voice = (seen.look.logits, head.logits(*rest), head.join(seen.look.logits, *rest))
+        maps = [head.maps for head in heads]
+        seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps=maps)
+        joined = seen.look.logits
+        for head, spots in zip(heads, seen.spots, strict=True):
+            joined = head.join(joined, seen.look.statistics, spots)
+        largest = heads[-1].logits(seen.look.statistics, seen.spots[-1])
+        of_voice = (seen.look.logits, largest, joined)
         cells = []
         for logits in of_voice:
             found = np.array(bundle.classes)[join_views(logits, 1.0).argmax(axis=1)]
@@ -70,11 +75,11 @@ def main() -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def _head_for(trust: Trust, recipe: FrameRecipe, bundle: Bundle) -> Head:
-    head = head_for(trust, frame_geometry(recipe), bundle.preprocessing)
-    if head is None:
+def _heads_for(trust: Trust, recipe: FrameRecipe, bundle: Bundle) -> list[Head]:
+    heads = heads_for(trust, frame_geometry(recipe), bundle.preprocessing)
+    if not heads:
         raise SystemExit(f"no head is for frames of {recipe.size} pixels on the grid {recipe.grid}")
-    return head
+    return heads
 
 
 def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Namespace) -> str:
@@ -83,8 +88,8 @@ def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Names
     drawn = list(balanced_set(recipe, 2, options.seed, "head benchmark"))
     geometry = drawn[0].geometry
     size = looked_range(bundle, recipe)
-    views, head = views_of(geometry, bundle.preprocessing, size), _head_for(trust, recipe, bundle)
-    taken: dict[str, list[float]] = {"prepare": [], "network": [], "statistics": [], "spots": [], "head": []}
+    views, heads = views_of(geometry, bundle.preprocessing, size), _heads_for(trust, recipe, bundle)
+    taken: dict[str, list[float]] = {name: [] for name in ("prepare", "network", "statistics", "heads")}
     for _ in range(ROUNDS):
         for name in taken:
             taken[name].append(0.0)
@@ -92,21 +97,21 @@ def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Names
             at = [time.perf_counter()]
             inputs = prepare(frame, bundle.preprocessing, geometry)[0]
             at.append(time.perf_counter())
-            logits = engine.run(inputs).logits[None]
+            logits: NDArray[np.floating] = engine.run(inputs).logits[None]
             at.append(time.perf_counter())
             statistics = frame_statistics(frame, inputs, views)[None]
             at.append(time.perf_counter())
-            spots = frame_spots(frame, statistics[0], geometry, bundle.preprocessing, head.maps)[None]
-            at.append(time.perf_counter())
-            head.join(logits, statistics, spots)
+            for head in heads:
+                spots = frame_spots(frame, statistics[0], geometry, bundle.preprocessing, head.maps)[None]
+                logits = head.join(logits, statistics, spots)
             at.append(time.perf_counter())
             for name, seconds in zip(taken, np.diff(at), strict=True):
                 taken[name][-1] += seconds / len(drawn)
     middle = {name: float(np.median(of[1:])) for name, of in taken.items()}
     before = middle["prepare"] + middle["network"] + middle["statistics"]
-    more = (middle["spots"] + middle["head"]) / before
+    more = middle["heads"] / before
     parts = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in middle.items())
-    return f"{parts}; the head adds {more:.2f} of what a frame took before"
+    return f"{parts}; {len(heads)} head(s) add {more:.2f} of what a frame took before"
 
 
 if __name__ == "__main__":

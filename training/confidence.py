@@ -108,11 +108,11 @@ def fit_calibration(
     truth, groups = np.searchsorted(bundle.classes, seen.disk_numbers), seen.groups
     of_family, part = groups // len(NOISE), np.arange(len(truth)) % PARTS
     families = _fit_families(inputs, of_family)
-    told = brief_inputs(inputs, families, logits)
+    told = brief_inputs(inputs, families, logits, seen.masked)
     for number in range(PARTS):
         here = part == number
         of_others = _fit_families(inputs[~here], of_family[~here])
-        told[here] = brief_inputs(inputs[here], of_others, logits[here])
+        told[here] = brief_inputs(inputs[here], of_others, logits[here], seen.masked[here])
     joined = join_views(logits, 1.0)
     sure = join_views(logits, bundle.temperature).max(axis=1)
     layers = _fit_temperatures(told, joined, truth, _moments(np.exp(sure), groups))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines import Engine
-from speckle_plugin.network.trust import Look, frame_statistics, range_of, views_of
+from speckle_plugin.network.trust import Look, frame_statistics, masked_share, range_of, views_of
 from speckle_plugin.network.trust.spots import SpotMaps, frame_spots
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, frame_geometry
@@ -34,31 +34,38 @@ class Seen(NamedTuple):
     disk_numbers: NDArray[np.int64]
     """True ones, shape (N,)."""
 
-    spots: NDArray[np.float32] | None = None
-    """Shape (N, maps, spots), where they were asked for."""
+    masked: NDArray[np.float64]
+    """Share of the pixels that a mask leaves out, shape (N,)."""
+
+    spots: tuple[NDArray[np.float32], ...] = ()
+    """For each head that was asked for, shape (N, maps, spots)."""
 
     @classmethod
     def join(cls, parts: Sequence[Seen]) -> Seen:
-        """Put parts together, of which all or none have spots."""
-        looks, groups, numbers, spots = zip(*parts, strict=True)
-        look = Look(*(np.concatenate(column) for column in zip(*looks, strict=True)))
-        joined = None if spots[0] is None else np.concatenate(spots)
-        return cls(look, np.concatenate(groups), np.concatenate(numbers), joined)
+        """Put parts together, which have the spots of the same heads."""
+        looks, groups, numbers, masked, spots = zip(*parts, strict=True)
+        return cls(
+            Look(*(np.concatenate(column) for column in zip(*looks, strict=True))),
+            np.concatenate(groups),
+            np.concatenate(numbers),
+            np.concatenate(masked),
+            tuple(np.concatenate(of_head) for of_head in zip(*spots, strict=True)),
+        )
 
     def save(self, path: Path) -> None:
         """Write all to a file."""
-        named = {**self.look._asdict(), "groups": self.groups, "disk_numbers": self.disk_numbers}
-        if self.spots is not None:
-            named["spots"] = self.spots
-        save_part(path, named)
+        named = {**self.look._asdict(), **self._asdict()}
+        named |= {f"spots/{place}": of_head for place, of_head in enumerate(self.spots)}
+        save_part(path, {name: value for name, value in named.items() if name not in ("look", "spots")})
 
     @classmethod
     def load(cls, path: Path) -> Seen:
         """Read what :meth:`save` wrote."""
         with np.load(path) as arrays:
             look = Look(*(arrays[name] for name in Look._fields))
-            spots = arrays["spots"] if "spots" in arrays.files else None
-            return cls(look, arrays["groups"], arrays["disk_numbers"], spots)
+            heads = sum(name.startswith("spots/") for name in arrays.files)
+            spots = tuple(arrays[f"spots/{place}"] for place in range(heads))
+            return cls(look, arrays["groups"], arrays["disk_numbers"], arrays["masked"], spots)
 
 
 def save_part(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -92,7 +99,8 @@ def look_at(
     report: Report | None = None,
     done: int = 0,
     total: int = 0,
-    maps: SpotMaps | None = None,
+    maps: Sequence[SpotMaps] = (),
+    what: str = "calibrate",
 ) -> Seen:
     """Look at frames.
 
@@ -108,32 +116,38 @@ def look_at(
         Told of the progress.
     done, total : int
         Frames before these, and of all, for the report.
-    maps : SpotMaps, optional
-        With it the spots are looked at, too: see :func:`speckle_plugin.network.trust.spots.frame_spots`.
+    maps : sequence of SpotMaps, optional
+        Of each of these the spots are looked at, too: see
+        :func:`speckle_plugin.network.trust.spots.frame_spots`.
+    what : str
+        What is done with them, for the report.
     """
     settings = bundle.preprocessing
     statistics: list[NDArray[np.float32]] = []
     features: list[NDArray[np.floating]] = []
     logits: list[NDArray[np.floating]] = []
-    spots: list[NDArray[np.float32]] = []
+    spots: list[list[NDArray[np.float32]]] = [[] for _ in maps]
     groups: list[int] = []
     numbers: list[int] = []
+    masked: list[float] = []
     for chunk in _chunks(frames):
         inputs = [prepare(drawn.frame, settings, drawn.geometry)[0] for _, drawn in chunk]
         for (group, drawn), given in zip(chunk, inputs, strict=True):
             views = views_of(drawn.geometry, settings, size)
             statistics.append(frame_statistics(drawn.frame, given, views))
-            if maps is not None:
-                spots.append(frame_spots(drawn.frame, statistics[-1], drawn.geometry, settings, maps))
+            for of_head, of_maps in zip(spots, maps, strict=True):
+                of_head.append(frame_spots(drawn.frame, statistics[-1], drawn.geometry, settings, of_maps))
             groups.append(group)
             numbers.append(drawn.disk_number)
+            masked.append(masked_share(views))
         output = engine.run(np.concatenate(inputs))
         features.append(output.features.reshape(len(chunk), -1, output.features.shape[1]).mean(axis=1))
         logits.append(output.logits.reshape(len(chunk), -1, output.logits.shape[1]))
         if report:
-            report("calibrate", done + len(groups), total, {})
+            report(what, done + len(groups), total, {})
     look = Look(np.stack(statistics), np.concatenate(features), np.concatenate(logits))
-    return Seen(look, np.array(groups), np.array(numbers), np.stack(spots) if spots else None)
+    columns = np.array(groups), np.array(numbers), np.array(masked)
+    return Seen(look, *columns, tuple(np.stack(of_head) for of_head in spots))
 
 
 def _chunks(frames: Iterable[tuple[int, DrawnFrame]]) -> Iterator[list[tuple[int, DrawnFrame]]]:

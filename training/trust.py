@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,14 +93,11 @@ class Samples:
         0 for known frames, else 1 and the place in `ODD_FRAMES`.
     size : int
         Rows of the quadrants that were looked at.
-    graded : Seen, optional
-        Those of :func:`training.confidence.graded_frames`.
     """
 
     look: Look
     kinds: NDArray[np.int64]
     size: int
-    graded: Seen | None = None
 
 
 def fit_trust(
@@ -130,10 +127,10 @@ def fit_trust(
     head : Head, optional
         To be joined with the network; it takes graded frames.
     kept : Trust, optional
-        What tells odd frames is taken from it, and not fitted again; with a head, the heads of other rows
-        are kept, too.
+        What tells odd frames is taken from it, and not fitted again; with a head, those of fewer rows are
+        kept, and heard before it. Those of more rows were joined with what it replaces, and are left out.
     folder : path, optional
-        Keeps what was seen of graded frames; what is there is taken from it. It needs `kept`.
+        Keeps what was seen of graded frames; what is there is taken from it.
 
     Raises
     ------
@@ -145,27 +142,32 @@ def fit_trust(
     if head is not None and not graded:
         raise ValueError("a head is joined with the network by graded frames: give some, or no head")
     size = looked_range(bundle, recipe)
-    if kept is None:
-        if head is not None and head.maps.rows != size:
-            raise ValueError(
-                f"a head of {head.maps.rows} rows comes beside one of {size}: keep what was fitted"
-            )
-        samples = collect(bundle, recipe, seed, known, odd, report, graded, head)
-        return trust_of(bundle, samples, seed, head)
-    if size not in kept.oddness or not graded:
+    if kept is None and head is not None and head.maps.rows != size:
+        raise ValueError(f"a head of {head.maps.rows} rows comes beside one of {size}: keep what was fitted")
+    if kept is not None and (size not in kept.oddness or not graded):
         raise ValueError(f"nothing that tells odd frames of {size} pixels is kept, or no frame is graded")
+    if kept is None:
+        trust = trust_of(bundle, collect(bundle, recipe, seed, known, odd, report), seed)
+    else:
+        trust = _kept(kept, head.maps.rows if head else 0, seed)
+    if not graded:
+        return trust
     if head is not None:
         recipe = recipe_of_rows(recipe, head.maps.rows)
-    maps = head.maps if head else None
-    seen = _look_at_graded(bundle, recipe, size, seed, graded, maps, folder, report)
-    beside = {} if head is None else {rows: kept.heads[rows] for rows in kept.heads if rows != head.maps.rows}
-    made = {name: value for name, value in kept.made.items() if name != "heads"}
-    made |= _circumstances(seed, seen) | {"kept": _circumstances_of(kept)}
-    if beside:
-        made["heads"] = {str(rows): kept.made["heads"][str(rows)] for rows in beside}
-    calibration = {rows: kept.calibration[rows] for rows in beside}
-    trust = Trust(bundle.sha256, kept.oddness, made, calibration, beside)
+    heads = [*trust.heads.values(), *([head] if head else [])]
+    seen = _look_at_graded(bundle, recipe, size, seed, graded, [of.maps for of in heads], folder, report)
     return _with_confidences(bundle, trust, size, seen, head)
+
+
+def _kept(kept: Trust, rows: int, seed: int) -> Trust:
+    """Give what is kept of a trust file beside a head of so many rows, or none."""
+    heads = {smaller: kept.heads[smaller] for smaller in sorted(kept.heads) if smaller < rows}
+    made = {name: value for name, value in kept.made.items() if name != "heads"}
+    made |= _circumstances(seed) | {"kept": _circumstances_of(kept)}
+    if heads:
+        made["heads"] = {str(smaller): kept.made["heads"][str(smaller)] for smaller in heads}
+    calibration = {smaller: kept.calibration[smaller] for smaller in heads}
+    return Trust(kept.bundle_sha256, kept.oddness, made, calibration, heads)
 
 
 def _look_at_graded(
@@ -174,26 +176,27 @@ def _look_at_graded(
     size: int,
     seed: int,
     graded: int,
-    maps: SpotMaps | None,
+    maps: Sequence[SpotMaps],
     folder: Path | None,
     report: Report | None,
 ) -> Seen:
     """Look at graded frames, one group after the other, but not at those of which the folder has all."""
     if folder is not None:
         of = {"seed": seed, "graded": graded, "size": size, "frames": asdict(recipe)}
-        seen_of = {"spots": SPOTS, "statistics": STATISTICS, "maps": asdict(maps) if maps else None}
+        seen_of = {"spots": SPOTS, "statistics": STATISTICS, "maps": [asdict(of) for of in maps]}
         made = json.dumps({**of, **seen_of, "bundle": bundle.sha256}, sort_keys=True)
         folder = folder / f"graded-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
-    engine, total = make_engine(bundle), graded * len(recipe.disk_numbers) * len(GROUPS)
+    engine, total = None, graded * len(recipe.disk_numbers) * len(GROUPS)
     parts: list[Seen] = []
     for group in range(len(GROUPS)):
         path = None if folder is None else folder / f"{group:02d}.npz"
         if path is not None and path.exists():
             parts.append(Seen.load(path))
             continue
+        engine = engine or make_engine(bundle)
         frames, done = graded_frames(recipe, seed, graded, [group]), group * total // len(GROUPS)
-        parts.append(look_at(bundle, engine, frames, size, report, done, total, maps))
+        parts.append(look_at(bundle, engine, frames, size, report, done, total, maps, "grade"))
         if path is not None:
             parts[-1].save(path)
     return Seen.join(parts)
@@ -213,25 +216,22 @@ def recipe_of(bundle: Bundle) -> FrameRecipe:
     return recipe
 
 
-def trust_of(bundle: Bundle, samples: Samples, seed: int, head: Head | None = None) -> Trust:
-    """Fit all to samples, and measure what tells odd frames on those that were held out."""
+def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
+    """Fit what tells odd frames to samples, and measure it on those that were held out."""
     oddness = fit_oddness(samples, bundle.feature_statistics)
-    made = _circumstances(seed, samples.graded) | {
+    made = _circumstances(seed) | {
         "known_frames": int((samples.kinds == 0).sum()),
         "odd_frames": int((samples.kinds > 0).sum()),
         "false_alarms": FALSE_ALARMS,
         "held_out": measure(oddness, samples, bundle.feature_statistics),
     }
-    trust = Trust(bundle.sha256, {samples.size: oddness}, made)
-    if samples.graded is None:
-        return trust
-    return _with_confidences(bundle, trust, samples.size, samples.graded, head)
+    return Trust(bundle.sha256, {samples.size: oddness}, made)
 
 
-def _circumstances(seed: int, graded: Seen | None) -> dict[str, Any]:
+def _circumstances(seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
-        "graded_frames": 0 if graded is None else len(graded.groups),
+        "graded_frames": 0,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),
@@ -248,18 +248,22 @@ def _circumstances_of(trust: Trust) -> dict[str, Any]:
 
 
 def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, head: Head | None) -> Trust:
-    """Join a head, if there is one, and fit how sure network and head may be together."""
+    """Join a head, if there is one, and fit how sure network and heads may be together."""
     inputs = trust.oddness[size].judge(graded.look, bundle.feature_statistics).inputs
-    if head is None or graded.spots is None:
+    trust = replace(trust, made={**trust.made, "graded_frames": len(graded.groups)})
+    if head is None:
         return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded)})
     truth = np.searchsorted(bundle.classes, graded.disk_numbers)
-    seen = graded.look.logits, graded.look.statistics, graded.spots
+    before, statistics = graded.look.logits, graded.look.statistics
+    for of_fewer_rows, spots in zip(trust.heads.values(), graded.spots, strict=False):
+        before = of_fewer_rows.join(before, statistics, spots)
+    seen = before, statistics, graded.spots[-1]
     told = _of_families_that_are_told(graded, head.logits(*seen[1:]), truth)
     head = fit_shares(head, seen[0][told], seen[1][told], seen[2][told], truth[told])
     rows = head.maps.rows
     joined = head.join(*seen)
     calibration = fit_calibration(bundle, inputs, graded, joined)
-    spoken = {"network": seen[0], "head": head.logits(*seen[1:]), "joined": joined}
+    spoken = {"network": graded.look.logits, "head": head.logits(*seen[1:]), "joined": joined}
     accuracy = {
         f"{family}, {noise}": {
             name: float((join_views(logits[chosen], 1.0).argmax(axis=1) == truth[chosen]).mean())
@@ -333,10 +337,8 @@ def collect(
     known: int = KNOWN,
     odd: int = ODD,
     report: Report | None = None,
-    graded: int = 0,
-    head: Head | None = None,
 ) -> Samples:
-    """Draw frames of all kinds, and look at them.
+    """Draw known frames and odd ones, and look at them.
 
     Raises
     ------
@@ -344,15 +346,10 @@ def collect(
         If the recipe's frames have too few pixels.
     """
     size = looked_range(bundle, recipe)
-    engine = make_engine(bundle)
-    first = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
-    total = first + graded * len(recipe.disk_numbers) * len(GROUPS)
-    seen = look_at(bundle, engine, _frames(recipe, seed, known, odd), size, report, 0, total)
-    if not graded:
-        return Samples(seen.look, seen.groups, size)
-    maps = head.maps if head else None
-    more = look_at(bundle, engine, graded_frames(recipe, seed, graded), size, report, first, total, maps)
-    return Samples(seen.look, seen.groups, size, more)
+    total = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
+    frames = _frames(recipe, seed, known, odd)
+    seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total)
+    return Samples(seen.look, seen.groups, size)
 
 
 def _frames(recipe: FrameRecipe, seed: int, known: int, odd: int) -> Iterator[tuple[int, DrawnFrame]]:

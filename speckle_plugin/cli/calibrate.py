@@ -35,7 +35,7 @@ def calibrate(
     head_folder: Annotated[
         Path | None,
         typer.Option(
-            help="Keeps what was seen of these frames, and with --keep-oddness of graded ones.",
+            help="Keeps what was seen of these frames, and of graded ones.",
             show_default="runs/head/NAME-ROWS",
         ),
     ] = None,
@@ -48,7 +48,8 @@ def calibrate(
     keep_oddness: Annotated[
         bool,
         typer.Option(
-            "--keep-oddness", help="Take what tells odd frames, and other heads, from the file that there is."
+            "--keep-oddness",
+            help="Take what tells odd frames, and heads of fewer rows, from the file that there is.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same frames.")] = 20261128,
@@ -69,7 +70,7 @@ def calibrate(
     frame, and is heard beside the network. Then labels do change, and are better. Some 200000 frames are
     wanted, which take an hour or two on two cores; what was seen of them is kept in a folder, from which an
     interrupted fit goes on. A second head for larger frames, with --head-rows and --keep-oddness, is heard
-    where a frame has so many pixels from the beam.
+    after the first one where a frame has so many pixels from the beam; fit it again after the first one.
 
     **Example**
 
@@ -105,10 +106,13 @@ def calibrate(
         raise ValueError("a head of other rows comes beside what was fitted: give --keep-oddness")
     with progress_bar() as progress:
         task = progress.add_task("drawing frames", total=None, numbers="")
-        report = reporter(
-            progress, task, {"calibrate": "looking at frames", "head": "drawing frames for the head"}
-        )
-        head = folder = None
+        phases = {
+            "calibrate": "known and odd frames",
+            "head": "frames for the head",
+            "grade": "graded frames",
+        }
+        report = reporter(progress, task, {name: f"looking at {of}" for name, of in phases.items()})
+        head, folder = None, head_folder
         if head_frames:
             recipe = recipe_of(bundle)
             rows = head_rows or looked_range(bundle, recipe)

@@ -143,7 +143,9 @@ class Classifier:
         """
         calibration = judgement.calibration if judgement else None
         if judgement and calibration:
-            temperatures = calibration.temperatures(judgement.verdict.inputs, judgement.logits)
+            temperatures = calibration.temperatures(
+                judgement.verdict.inputs, judgement.logits, judgement.masked
+            )
             joined = join_views(judgement.logits, temperatures[:, None, None])
         else:
             logits = output.logits.reshape(-1, views, len(self.bundle.classes))

@@ -36,7 +36,12 @@ from speckle_plugin.network.trust import (
     trust_path,
     views_of,
 )
-from speckle_plugin.network.trust.calibration import possible_classes
+from speckle_plugin.network.trust.calibration import (
+    brief_inputs,
+    brief_size,
+    possible_classes,
+    temperatures_by,
+)
 from speckle_plugin.network.trust.kernels import (
     line_sums,
     neighbour_outliers,
@@ -395,6 +400,23 @@ def test_a_trust_file_of_before_confidences_were_fitted(tmp_path: Path) -> None:
         assert other.disk_number == expected.disk_number[index] and other.flags == one.flags
         assert one.confidence != other.confidence
         np.testing.assert_allclose(other.probabilities, expected.probabilities[index], atol=1e-3)
+
+
+def test_a_trust_file_of_before_confidences_were_told_of_masks(tmp_path: Path) -> None:
+    trust = find_trust(find_bundle("quadrant"))
+    assert trust is not None
+    (rows, now), *_ = trust.calibration.items()
+    told = brief_size(now.families)
+    assert now.layers[0].shape[0] == told
+    old = replace(now, layers=[now.layers[0][: told - 2], *now.layers[1:]])
+    read = load_trust(save_trust(replace(trust, calibration={rows: old}), tmp_path / "old.trust.npz"))
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(size=(6, len(now.families[0]))).astype(np.float32)
+    logits = rng.normal(size=(6, 1, 19))
+    brief = brief_inputs(inputs, now.families, logits, 0.0)[:, :-2]
+    for masked in (0.0, 0.2):
+        found = read.calibration[rows].temperatures(inputs, logits, masked)
+        np.testing.assert_allclose(found, temperatures_by(brief, old.layers), rtol=1e-5)
 
 
 def test_possible_are_the_most_probable_number_and_all_of_at_least_the_limit() -> None:

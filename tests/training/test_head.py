@@ -14,7 +14,7 @@ from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.trust import Trust, file, load_trust, save_trust
 from speckle_plugin.network.trust.head import Head
-from speckle_plugin.network.trust.judge import head_for
+from speckle_plugin.network.trust.judge import heads_for
 from speckle_plugin.network.trust.spots import SpotMaps
 from speckle_plugin.preprocessing import Correction, FrameGeometry, Preprocessing
 from training.frames import balanced_set
@@ -126,15 +126,20 @@ def test_a_head_counts_disks_that_its_network_does_not(
         r.disk_number for r in results
     ]
 
-    # A second one, for larger frames, comes beside it; which is heard hangs on the frame.
+    # A second one, for larger frames, is heard after it where a frame is so large.
     larger = replace(head, maps=maps_of(RECIPE, 257))
     both = fit_trust(own, 5, graded=6, head=larger, kept=trust)
     assert both.heads[129] is trust.heads[129] and both.calibration[129] is trust.calibration[129]
     assert list(both.made["heads"]) == ["129", "257"]
-    for rows, heard_rows in ((257, 257), (256, 129), (129, 129)):
-        found = head_for(both, FrameGeometry((rows, rows)), own.preprocessing)
-        assert found is not None and found.maps.rows == heard_rows
-    assert head_for(both, FrameGeometry((128, 128)), own.preprocessing) is None
+    # The first one names all; the second one, which never saw such maps, does not spoil it.
+    heard = both.made["heads"]["257"]["accuracy"]["mono, no noise"]
+    assert heard["joined"] > 0.9 > 0.5 > heard["network"]
+    for rows, heard_rows in ((257, [129, 257]), (256, [129]), (129, [129]), (128, [])):
+        found = heads_for(both, FrameGeometry((rows, rows)), own.preprocessing)
+        assert [of.maps.rows for of in found] == heard_rows
+    # Another smaller one in the place of the first: what was joined with that is gone.
+    anew = fit_trust(own, 5, graded=6, head=head, kept=both)
+    assert list(anew.heads) == list(anew.calibration) == [129] and list(anew.made["heads"]) == ["129"]
     with pytest.raises(ValueError, match="a head of 257 rows comes beside one of 129"):
         fit_trust(own, 5, graded=2, head=larger)
 

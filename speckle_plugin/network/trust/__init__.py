@@ -9,7 +9,7 @@ from speckle_plugin.network.trust.file import (
     trust_path,
 )
 from speckle_plugin.network.trust.oddness import Look, Oddness, Verdict
-from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
+from speckle_plugin.network.trust.statistics import frame_statistics, masked_share, range_of, views_of
 
 __all__ = [
     "Calibration",
@@ -20,6 +20,7 @@ __all__ = [
     "find_trust",
     "frame_statistics",
     "load_trust",
+    "masked_share",
     "range_of",
     "save_trust",
     "trust_path",

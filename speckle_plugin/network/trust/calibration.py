@@ -1,9 +1,9 @@
 """Confidences that are right for each kind of frame, and the disk numbers that are possible for it.
 
 One temperature for all frames makes confidences right for their mixture only. Here it is told for each frame:
-a perceptron finds the family of disks that it shows, another one the temperature by family, photons and what
-the network gave. The temperature divides all logits of a frame alike, so that no label changes. Possible are
-all disk numbers that are not too improbable then.
+a perceptron finds the family of disks that it shows, another one the temperature by family, photons, what a
+mask leaves out, how far the beam may be off, and what the network gave. The temperature divides all logits of
+a frame alike, so that no label changes. Possible are all disk numbers that are not too improbable then.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from speckle_plugin.network.trust.oddness import FARTHEST, about_number, log_probabilities, perceive
 from speckle_plugin.network.trust.statistics import STATISTICS
 
-__all__ = ["Calibration", "brief_inputs", "possible_classes", "temperatures_by"]
+__all__ = ["Calibration", "brief_inputs", "brief_size", "possible_classes", "temperatures_by"]
 
 TEMPERATURES = (0.05, 20.0)
 """Least and most."""
 
 PHOTONS = slice(sum(STATISTICS.values()), sum(STATISTICS.values()) + 2)
 ENERGY = slice(PHOTONS.stop + 2, PHOTONS.stop + 3)
+_FIRST = sum(list(STATISTICS.values())[: list(STATISTICS).index("beam")])
+BEAM = slice(_FIRST, _FIRST + STATISTICS["beam"])
 """Where the inputs of perceptrons have these."""
+
+MASKED_SCALE = 10.0
+"""Makes 1 of a mask that leaves out a tenth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,9 @@ class Calibration:
     layers: Sequence[NDArray[np.float32]]
     limit: float
 
-    def temperatures(self, inputs: NDArray[np.float32], logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    def temperatures(
+        self, inputs: NDArray[np.float32], logits: NDArray[np.floating], masked: ArrayLike
+    ) -> NDArray[np.float64]:
         """Give the temperature of each frame.
 
         Parameters
@@ -54,12 +61,14 @@ class Calibration:
             As :class:`speckle_plugin.network.trust.Verdict` has them.
         logits : array, shape (N, views, classes)
             That are to be divided by the temperatures.
+        masked : float, or array of shape (N,)
+            Share of the pixels that a mask leaves out.
 
         Returns
         -------
         array, shape (N,)
         """
-        return temperatures_by(brief_inputs(inputs, self.families, logits), self.layers)
+        return temperatures_by(brief_inputs(inputs, self.families, logits, masked), self.layers)
 
 
 def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -69,17 +78,30 @@ def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.floa
 
 
 def brief_inputs(
-    inputs: NDArray[np.float32], families: Sequence[NDArray[np.float32]], logits: NDArray[np.floating]
+    inputs: NDArray[np.float32],
+    families: Sequence[NDArray[np.float32]],
+    logits: NDArray[np.floating],
+    masked: ArrayLike,
 ) -> NDArray[np.float32]:
     """Give what the temperature is told by.
 
     That is how probable each family is, photons, mean and deviation of the number by the logits, the
-    network's energy, and the largest two probabilities.
+    network's energy, the largest two probabilities, how much of the frame is masked, and how much likelier
+    another place of the beam is.
     """
     p = np.exp(log_probabilities(perceive(inputs, families)))
     place, largest = about_number(np.asarray(logits, np.float64).mean(axis=1))
-    told = np.concatenate([inputs[:, PHOTONS], place, inputs[:, ENERGY], largest], axis=1)
+    blemishes = np.stack(
+        [np.broadcast_to(np.multiply(masked, MASKED_SCALE), len(inputs)), inputs[:, BEAM].max(axis=1)], axis=1
+    )
+    told = np.concatenate([inputs[:, PHOTONS], place, inputs[:, ENERGY], largest, blemishes], axis=1)
     return np.concatenate([p, np.clip(told, -FARTHEST, FARTHEST)], axis=1).astype(np.float32)
+
+
+def brief_size(families: Sequence[NDArray[np.float32]]) -> int:
+    """Give how many numbers :func:`brief_inputs` gives of a frame."""
+    photons, place, energy, largest, blemishes = 2, 2, 1, 2, 2
+    return len(families[-1]) + photons + place + energy + largest + blemishes
 
 
 def possible_classes(probabilities: NDArray[np.floating], limit: float) -> NDArray[np.bool_]:

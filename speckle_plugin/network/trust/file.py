@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network.bundle import Bundle, BundleError
 from speckle_plugin.network.feature_statistics import FeatureStatistics
-from speckle_plugin.network.trust.calibration import Calibration
+from speckle_plugin.network.trust.calibration import Calibration, brief_size
 from speckle_plugin.network.trust.head import Head, steps_of
 from speckle_plugin.network.trust.oddness import Oddness
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
@@ -33,8 +33,9 @@ from speckle_plugin.schema import Flag
 
 __all__ = ["SUFFIX", "Trust", "find_trust", "load_trust", "save_trust", "trust_path"]
 
-FORMAT, FORMAT_WITH_HEADS = 1, 3
-"""A version that does not know heads must not read their confidences."""
+FORMAT = 4
+READABLE = (1, 3, FORMAT)
+"""With 3 came heads, with 4 confidences that are told of masks: older versions must not read them."""
 
 SUFFIX = ".trust.npz"
 TRUST_FOLDER = Path(__file__).parents[2] / "models" / "trust"
@@ -111,7 +112,7 @@ def save_trust(trust: Trust, path: Path | str) -> Path:
                 plain[f"layer/{place}"] = layer
         arrays |= {f"head/{size}/{name}": value for name, value in plain.items()}
     manifest = {
-        "format": FORMAT_WITH_HEADS if trust.heads else FORMAT,
+        "format": FORMAT,
         "bundle_sha256": trust.bundle_sha256,
         "statistics": STATISTICS,
         "oddness": {str(size): {"kinds": list(o.kinds)} for size, o in trust.oddness.items()},
@@ -146,7 +147,7 @@ def load_trust(path: Path | str) -> Trust:
             manifest = json.loads(str(arrays["manifest"]))
             heads = manifest.get("heads", {})
             if (
-                manifest["format"] not in (FORMAT, FORMAT_WITH_HEADS)
+                manifest["format"] not in READABLE
                 or manifest["statistics"] != STATISTICS
                 or any(about["spots"] != SPOTS for about in heads.values())
             ):
@@ -160,11 +161,7 @@ def load_trust(path: Path | str) -> Trust:
                 for size, about in manifest["oddness"].items()
             }
             calibration = {
-                int(size): Calibration(
-                    _layers(below(f"calibration/{size}/families/")),
-                    _layers(below(f"calibration/{size}/layers/")),
-                    float(about["limit"]),
-                )
+                int(size): _calibration(below(f"calibration/{size}/"), float(about["limit"]))
                 for size, about in manifest.get("calibration", {}).items()
             }
             found = {
@@ -198,6 +195,17 @@ def _layers_to_arrays(layers: Sequence[NDArray[np.float32]]) -> dict[str, NDArra
 def _layers(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
     count = sum(name.startswith("layer/") for name in arrays)
     return [arrays[f"layer/{place}"].astype(np.float32) for place in range(count)]
+
+
+def _calibration(arrays: Mapping[str, NDArray[Any]], limit: float) -> Calibration:
+    families, layers = (
+        _layers({n.removeprefix(part): array for n, array in arrays.items() if n.startswith(part)})
+        for part in ("families/", "layers/")
+    )
+    # Files of before masks and beams were told of do not weigh them.
+    untold = brief_size(families) - len(layers[0])
+    layers[0] = np.pad(layers[0], ((0, max(untold, 0)), (0, 0)))
+    return Calibration(families, layers, limit)
 
 
 def _head(arrays: Mapping[str, NDArray[Any]], maps: SpotMaps) -> Head:

@@ -15,11 +15,11 @@ from speckle_plugin.network.trust.file import Trust
 from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import Look, Verdict
 from speckle_plugin.network.trust.spots import frame_spots, quadrants_for
-from speckle_plugin.network.trust.statistics import frame_statistics, range_of, views_of
+from speckle_plugin.network.trust.statistics import frame_statistics, masked_share, range_of, views_of
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from speckle_plugin.schema import Flag
 
-__all__ = ["Judgement", "head_for", "judge", "odd_flags", "warm_up"]
+__all__ = ["Judgement", "heads_for", "judge", "odd_flags", "warm_up"]
 
 
 class Judgement(NamedTuple):
@@ -32,7 +32,10 @@ class Judgement(NamedTuple):
     """What tells how sure the network may be; None where that was not fitted."""
 
     logits: NDArray[np.floating]
-    """Those of the network, joined with those of a head where one was fitted; shape (N, views, classes)."""
+    """Those of the network, joined with those of heads where some were fitted; shape (N, views, classes)."""
+
+    masked: float
+    """Share of the pixels of the frames that a mask leaves out."""
 
 
 def judge(
@@ -81,21 +84,21 @@ def judge(
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
-    head = head_for(trust, geometry, bundle.preprocessing)
-    if head is None:
-        # Confidences that were fitted to both voices are not those of one.
-        alone = trust.calibration.get(size) if size not in trust.heads else None
-        return Judgement(verdict, alone, look.logits)
-    pairs = zip(frames, look.statistics, strict=True)
-    spots = np.stack([frame_spots(f, s, geometry, bundle.preprocessing, head.maps) for f, s in pairs])
-    joined = head.join(look.logits, look.statistics, spots)
-    return Judgement(verdict, trust.calibration.get(head.maps.rows), joined)
+    masked, logits = masked_share(views), look.logits
+    # Confidences that were fitted to several voices are not those of one.
+    calibration = trust.calibration.get(size) if size not in trust.heads else None
+    for head in heads_for(trust, geometry, bundle.preprocessing):
+        pairs = zip(frames, look.statistics, strict=True)
+        spots = np.stack([frame_spots(f, s, geometry, bundle.preprocessing, head.maps) for f, s in pairs])
+        logits = head.join(logits, look.statistics, spots)
+        calibration = trust.calibration.get(head.maps.rows)
+    return Judgement(verdict, calibration, logits, masked)
 
 
-def head_for(trust: Trust, geometry: FrameGeometry, settings: Preprocessing) -> Head | None:
-    """Give the head of the largest range of k that a frame has."""
-    by_rows = (trust.heads[rows] for rows in sorted(trust.heads, reverse=True))
-    return next((head for head in by_rows if quadrants_for(geometry, settings, head.maps)), None)
+def heads_for(trust: Trust, geometry: FrameGeometry, settings: Preprocessing) -> list[Head]:
+    """Give the heads whose range of k a frame has, in the order in which they are heard: the largest last."""
+    by_rows = (trust.heads[rows] for rows in sorted(trust.heads))
+    return [head for head in by_rows if quadrants_for(geometry, settings, head.maps)]
 
 
 def warm_up(trust: Trust | None, bundle: Bundle) -> None:
@@ -105,7 +108,7 @@ def warm_up(trust: Trust | None, bundle: Bundle) -> None:
         frame = np.random.default_rng(0).poisson(3.0, geometry.shape).astype(np.float32)
         inputs = prepare(frame, bundle.preprocessing, geometry)[0]
         statistics = frame_statistics(frame, inputs, views_of(geometry, bundle.preprocessing, size))
-        if trust and (head := head_for(trust, geometry, bundle.preprocessing)):
+        for head in heads_for(trust, geometry, bundle.preprocessing) if trust else ():
             frame_spots(frame, statistics, geometry, bundle.preprocessing, head.maps)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from speckle_plugin.network.trust.lines import LINE_STATISTICS, Lines
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
 
-__all__ = ["STATISTICS", "View", "frame_statistics", "range_of", "views_of"]
+__all__ = ["STATISTICS", "View", "frame_statistics", "masked_share", "range_of", "views_of"]
 
 RANGES = (257, 129)
 """Rows and columns of a quadrant that is looked at, the largest that a frame has."""
@@ -116,6 +117,11 @@ class View:
     candidate_counts: NDArray[np.float64]
     lines: Lines
     unseen: NDArray[np.bool_]
+
+
+def masked_share(views: Sequence[View]) -> float:
+    """Give the share of the pixels of views that a mask leaves out."""
+    return 1.0 - float(np.mean([view.quadrant.valid.mean() for view in views]))
 
 
 def range_of(geometry: FrameGeometry, settings: Preprocessing) -> int | None:
