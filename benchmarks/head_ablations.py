@@ -35,14 +35,19 @@ Logits = Callable[[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32]], 
 """Gives logits of frames, by other frames and their classes."""
 
 
-def perceptron(epochs: int = EPOCHS, **settings: Any) -> Logits:
-    """Give a fit as that of :mod:`training.head`, with other settings."""
+def perceptron(epochs: int = EPOCHS, softness: float = head.SOFTNESS, **settings: Any) -> Logits:
+    """Give a fit as that of :mod:`training.head`, but without teachers, and with other settings."""
 
     def fit(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
-        layers = head.fit_perceptron(inputs, truth, int(truth.max()) + 1, 0, epochs=epochs, **settings)
-        return perceive(of, layers)
+        labels = head.soft_labels(truth, int(truth.max()) + 1, softness)
+        return perceive(of, head.fit_perceptron(inputs, labels, 0, epochs=epochs, **settings))
 
     return fit
+
+
+def taught(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
+    """Fit as the shipped heads are fitted."""
+    return perceive(of, head.fit_taught(inputs, head.soft_labels(truth, int(truth.max()) + 1), 0))
 
 
 def discriminant(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
@@ -87,12 +92,11 @@ def main() -> None:
         _report("hard labels", few, held_out, groups["all"], perceptron(softness=0.0))
         _report("one layer of 96", few, held_out, groups["all"], perceptron(layers=(96,)))
         _report("annealed twice as long", few, held_out, groups["all"], perceptron(epochs=2 * EPOCHS))
+        _report("annealed so, and taught by three others", few, held_out, groups["all"], taught)
     if options.only != "variants":
         count = 20000
         while count < 2 * len(learned.disk_numbers):
-            _report(
-                "as it is shipped", learned.first(count), held_out, groups["all"], perceptron(head.EPOCHS)
-            )
+            _report("as it is shipped", learned.first(count), held_out, groups["all"], taught)
             count *= 2
 
 

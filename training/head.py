@@ -32,7 +32,7 @@ from speckle_plugin.network.keras_backend import import_keras_on_tensorflow
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import frame_statistics, views_of
 from speckle_plugin.network.trust.head import Head, head_inputs, rounded
-from speckle_plugin.network.trust.oddness import LEAST_DEVIATION, log_probabilities
+from speckle_plugin.network.trust.oddness import LEAST_DEVIATION, log_probabilities, perceive
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
 from speckle_plugin.network.trust.statistics import COUNTED
 from speckle_plugin.preprocessing import Preprocessing, prepare
@@ -47,11 +47,13 @@ __all__ = [
     "fit_head",
     "fit_perceptron",
     "fit_shares",
+    "fit_taught",
     "head_recipe",
     "maps_of",
-    "recipe_of_rows",
     "means_and_deviations",
     "read_part",
+    "recipe_of_rows",
+    "soft_labels",
 ]
 
 SHARES = {Family.MONO: 0.2, Family.CONSTANT_RADIUS: 0.3}
@@ -75,6 +77,9 @@ SOFTNESS = 0.3
 
 BATCH = 256
 EPOCHS = 30
+
+TEACHERS = 3
+"""Other perceptrons, of other seeds, from which the one that is kept learns, too."""
 
 
 class HeadFrames(NamedTuple):
@@ -241,9 +246,37 @@ def fit_head(
     rows = np.concatenate([frames.statistics, frames.spots], axis=1)
     means, deviations = means_and_deviations(rows)
     inputs = head_inputs(rows, means, deviations)
-    truth = np.searchsorted(classes, frames.disk_numbers)
-    layers = fit_perceptron(inputs, truth, len(classes), seed, report)
+    labels = soft_labels(np.searchsorted(classes, frames.disk_numbers), len(classes))
+    layers = fit_taught(inputs, labels, seed, report)
     return Head(maps, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
+
+
+def fit_taught(
+    inputs: NDArray[np.float32], labels: NDArray[np.float32], seed: int, report: Report | None = None
+) -> list[NDArray[np.float32]]:
+    """Fit a perceptron as :func:`fit_perceptron` does, which learns from a few others, too.
+
+    These are fitted first, and differ by their seeds. What they say together is right more often than what
+    one of them says.
+
+    Notes
+    -----
+    Source: Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, arXiv:1503.02531 (2015).
+    """
+    said = np.zeros_like(labels)
+    for teacher in range(TEACHERS):
+        layers = fit_perceptron(inputs, labels, seed + 1 + teacher, _of_fit(report, teacher))
+        said += np.exp(log_probabilities(perceive(inputs, layers))) / TEACHERS
+    return fit_perceptron(inputs, (labels + said) / 2.0, seed, _of_fit(report, TEACHERS))
+
+
+def _of_fit(report: Report | None, fit: int) -> Report | None:
+    """Give the report of one of the fits of a head."""
+    if report is None:
+        return None
+    return lambda what, done, total, numbers: report(
+        what, fit * total + done, (TEACHERS + 1) * total, numbers
+    )
 
 
 def means_and_deviations(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -260,18 +293,16 @@ def means_and_deviations(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32]
 
 def fit_perceptron(
     inputs: NDArray[np.float32],
-    truth: NDArray[np.intp],
-    classes: int,
+    labels: NDArray[np.float32],
     seed: int,
     report: Report | None = None,
     *,
     layers: tuple[int, ...] = LAYERS,
     epochs: int = EPOCHS,
-    softness: float = SOFTNESS,
 ) -> list[NDArray[np.float32]]:
-    """Fit a perceptron to inputs, shape (N, inputs), and the places of their classes, shape (N,).
+    """Fit a perceptron to inputs, shape (N, inputs), and the probabilities of classes, shape (N, classes).
 
-    Its layers, passes over the inputs, and softness of the labels, 0 for hard ones, may be others.
+    Its layers, and passes over the inputs, may be others.
 
     Returns
     -------
@@ -283,7 +314,7 @@ def fit_perceptron(
 
     keras.utils.set_random_seed(seed)
     hidden = [keras.layers.Dense(units, activation="relu") for units in layers]
-    model = keras.Sequential([keras.Input((inputs.shape[1],)), *hidden, keras.layers.Dense(classes)])
+    model = keras.Sequential([keras.Input((inputs.shape[1],)), *hidden, keras.layers.Dense(labels.shape[1])])
     steps = epochs * math.ceil(len(inputs) / BATCH)
     model.compile(
         keras.optimizers.AdamW(
@@ -297,12 +328,25 @@ def fit_perceptron(
             report("fitting the head", epoch + 1, epochs, {"loss": logs["loss"]})
 
     told = keras.callbacks.LambdaCallback(on_epoch_end=tell)
+    model.fit(inputs, labels, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[told])
+    return [rounded(np.asarray(variable, np.float32)) for variable in model.weights]
+
+
+def soft_labels(truth: NDArray[np.intp], classes: int, softness: float = SOFTNESS) -> NDArray[np.float32]:
+    """Give labels, shape (N, classes), of which the neighbours of the true class have a share.
+
+    Parameters
+    ----------
+    truth : array of int, shape (N,)
+        Places of the classes.
+    classes : int
+    softness : float
+        0 for hard labels, see `SOFTNESS`.
+    """
     places = np.arange(classes)
     apart = np.abs(places[:, None] - places)
     shares = np.exp(-apart / softness) if softness else np.eye(classes)
-    targets = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)[truth]
-    model.fit(inputs, targets, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[told])
-    return [rounded(np.asarray(variable, np.float32)) for variable in model.weights]
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)[truth]
 
 
 def fit_shares(
