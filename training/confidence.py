@@ -25,7 +25,7 @@ from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Calibration
-from speckle_plugin.network.trust.calibration import brief_inputs, temperatures_by
+from speckle_plugin.network.trust.calibration import TEMPERATURES, brief_inputs, temperatures_by
 from speckle_plugin.network.trust.oddness import log_probabilities
 from training.frames import DrawnFrame, balanced_set
 from training.looks import Seen
@@ -187,7 +187,10 @@ def _fit_temperatures(
     def loss(vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         layers = layers_of(vector)
         hidden = np.maximum(given @ layers[0] + layers[1], 0.0)
-        value, back = temperature_loss(joined, truth, (hidden @ layers[2] + layers[3])[:, 0], moments)
+        wanted = (hidden @ layers[2] + layers[3])[:, 0]
+        log_temperature = np.clip(wanted, *np.log(TEMPERATURES))  # as `temperatures_by` does
+        value, back = temperature_loss(joined, truth, log_temperature, moments)
+        back = np.where(wanted == log_temperature, back, 0.0)
         through = back[:, None] * layers[2][:, 0] * (hidden > 0)
         value += 0.5 * DECAY * float((layers[0] ** 2).sum() + (layers[2] ** 2).sum())
         slopes = (

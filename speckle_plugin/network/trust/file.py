@@ -40,7 +40,7 @@ READABLE = (1, 3, FORMAT)
 SUFFIX = ".trust.npz"
 TRUST_FOLDER = Path(__file__).parents[2] / "models" / "trust"
 LARGEST = 1 << 22
-"""Bytes that are read at most: a shipped file has less than 300 kB."""
+"""Bytes that are read at most: a shipped file has less than 480 kB."""
 
 
 @dataclass(frozen=True, eq=False)
