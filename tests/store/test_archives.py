@@ -146,7 +146,12 @@ def test_an_archive_whose_server_nobody_uses_any_more(
     users = (data_directory / "tiled" / "users").open("a+b")
     if ends:
         assert lock_file(users)  # as a server does, so that nobody comes meanwhile
-    threading.Timer(0.5, lambda: (users.close(), lock.release())).start()
+
+    def end() -> None:
+        users.close()
+        lock.release()
+
+    threading.Timer(0.5, end).start()
     with caplog.at_level("INFO"), TiledStore(archive) as store:
         assert len(store.runs) == 1
     assert caplog.text.count(f"waiting for the Tiled server of {archive}, which nobody uses") == 1
