@@ -62,8 +62,10 @@ def main() -> None:
         maps = [head.maps for head in heads]
         seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps=maps)
         joined = seen.look.logits
+        told = trust.oddness[size].judge(seen.look, bundle.feature_statistics).inputs
         for head, spots in zip(heads, seen.spots, strict=True):
-            joined = head.join(joined, seen.look.statistics, spots)
+            families = trust.calibration[head.maps.rows].probable_families(told)
+            joined = head.join(joined, seen.look.statistics, spots, families)
         largest = heads[-1].logits(seen.look.statistics, seen.spots[-1])
         of_voice = (seen.look.logits, largest, joined)
         cells = []
@@ -103,7 +105,8 @@ def _speed(bundle: Bundle, trust: Trust, engine: Engine, options: argparse.Names
             at.append(time.perf_counter())
             for head in heads:
                 spots = frame_spots(frame, statistics[0], geometry, bundle.preprocessing, head.maps)[None]
-                logits = head.join(logits, statistics, spots)
+                families = np.full((1, head.shares.shape[1]), 1.0 / head.shares.shape[1])
+                logits = head.join(logits, statistics, spots, families)
             at.append(time.perf_counter())
             for name, seconds in zip(taken, np.diff(at), strict=True):
                 taken[name][-1] += seconds / len(drawn)

@@ -12,6 +12,7 @@ import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,26 @@ from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Calibration
-from speckle_plugin.network.trust.calibration import TEMPERATURES, brief_inputs, temperatures_by
+from speckle_plugin.network.trust.calibration import (
+    TEMPERATURES,
+    brief_inputs,
+    probable_families,
+    temperatures_by,
+)
 from speckle_plugin.network.trust.oddness import log_probabilities
 from training.frames import DrawnFrame, balanced_set
 from training.looks import Seen
 from training.recipe import FrameRecipe
 
-__all__ = ["COVERAGE", "GROUPS", "fit_calibration", "graded_frames", "temperature_loss"]
+__all__ = [
+    "COVERAGE",
+    "GROUPS",
+    "Families",
+    "fit_calibration",
+    "fit_families",
+    "graded_frames",
+    "temperature_loss",
+]
 
 NOISE: dict[str, tuple[float, ...]] = {
     "no noise": (),
@@ -90,9 +104,10 @@ def fit_calibration(
     bundle: Bundle,
     inputs: NDArray[np.float32],
     seen: Seen,
+    families: Families,
     logits: NDArray[np.floating] | None = None,
 ) -> Calibration:
-    """Fit families, temperatures and the limit of possible numbers.
+    """Fit temperatures and the limit of possible numbers.
 
     Parameters
     ----------
@@ -101,18 +116,14 @@ def fit_calibration(
         What perceptrons are given of the frames, see :class:`speckle_plugin.network.trust.Verdict`.
     seen : Seen
         Of :func:`graded_frames`.
+    families : Families
+        Of :func:`fit_families`, of these frames.
     logits : array, shape (N, views, classes), optional
         That are to be divided by the temperatures; by default the network's.
     """
     logits = seen.look.logits if logits is None else logits
     truth, groups = np.searchsorted(bundle.classes, seen.disk_numbers), seen.groups
-    of_family, part = groups // len(NOISE), np.arange(len(truth)) % PARTS
-    families = _fit_families(inputs, of_family)
-    told = brief_inputs(inputs, families, logits, seen.masked)
-    for number in range(PARTS):
-        here = part == number
-        of_others = _fit_families(inputs[~here], of_family[~here])
-        told[here] = brief_inputs(inputs[here], of_others, logits[here], seen.masked[here])
+    told = brief_inputs(inputs, families.probable, logits, seen.masked)
     joined = join_views(logits, 1.0)
     sure = join_views(logits, bundle.temperature).max(axis=1)
     layers = _fit_temperatures(told, joined, truth, _moments(np.exp(sure), groups))
@@ -120,7 +131,29 @@ def fit_calibration(
     p = np.exp(join_views(logits, temperatures[:, None, None]))
     p_truth = p[np.arange(len(truth)), truth]
     limit = min(_limit(p_truth[groups == g]) for g in np.unique(groups))
-    return Calibration(families, layers, limit)
+    return Calibration(families.layers, layers, limit)
+
+
+class Families(NamedTuple):
+    """What tells the families of disks, and what is told of the frames that it was fitted to."""
+
+    layers: list[NDArray[np.float32]]
+    """Weights and biases of a perceptron, in turns."""
+
+    probable: NDArray[np.float64]
+    """How probable each family is, shape (N, families), by one that learned from others of the frames."""
+
+
+def fit_families(inputs: NDArray[np.float32], groups: NDArray[np.int64]) -> Families:
+    """Fit what tells the families of frames, shape (N, inputs), of groups in `GROUPS`."""
+    of_family, part = groups // len(NOISE), np.arange(len(groups)) % PARTS
+    layers = _fit_families(inputs, of_family)
+    probable = np.empty((len(groups), layers[-1].size))
+    for number in range(PARTS):
+        here = part == number
+        of_others = _fit_families(inputs[~here], of_family[~here])
+        probable[here] = probable_families(inputs[here], of_others)
+    return Families(layers, probable)
 
 
 def _moments(confidence: NDArray[np.float64], groups: NDArray[np.int64]) -> Moments:

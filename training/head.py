@@ -78,6 +78,10 @@ SOFTNESS = 0.3
 BATCH = 256
 EPOCHS = 30
 
+LARGEST_SHARE = 5.0
+SAMENESS = 1e-3
+"""How much it counts that the shares of families are alike, beside the probability of the truth."""
+
 TEACHERS = 3
 """Other perceptrons, of other seeds, from which the one that is kept learns, too."""
 
@@ -248,7 +252,7 @@ def fit_head(
     inputs = head_inputs(rows, means, deviations)
     labels = soft_labels(np.searchsorted(classes, frames.disk_numbers), len(classes))
     layers = fit_taught(inputs, labels, seed, report)
-    return Head(maps, means, deviations, layers, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    return Head(maps, means, deviations, layers, np.tile([0.0, 1.0], (2, 1, 1)))
 
 
 def fit_taught(
@@ -351,35 +355,65 @@ def soft_labels(truth: NDArray[np.intp], classes: int, softness: float = SOFTNES
 
 def fit_shares(
     head: Head,
-    network: NDArray[np.floating],
+    before: NDArray[np.floating],
+    alone: NDArray[np.floating],
     statistics: NDArray[np.float32],
-    spots: NDArray[np.float32],
+    families: NDArray[np.floating],
     truth: NDArray[np.intp],
 ) -> Head:
-    """Fit how much network and perceptron count, so that the truth is most probable.
+    """Fit how much a head counts beside what was said before, so that the truth is most probable.
+
+    First alike for all families, then for each family as far as that helps.
 
     Parameters
     ----------
     head : Head
-    network : array, shape (N, views, classes)
-        Logits of the network.
-    statistics, spots : array, shapes (N, statistics) and (N, views, spots)
+    before, alone : array, shape (N, views, classes)
+        Logits of the voices before it, and its own.
+    statistics : array, shape (N, statistics)
         Of the same frames, of which the perceptron has learned none.
+    families : array, shape (N, families)
+        How probable each is.
     truth : array of int, shape (N,)
         Index of the true class of each frame.
     """
-    both = log_probabilities(network), head.logits(statistics, spots)
+    both = log_probabilities(before), log_probabilities(alone)
     counted = statistics[:, COUNTED] > 0.5
-    shares = np.tile([0.5, 0.5], (2, 1))
+    shares = np.full((2, families.shape[1], 2), 0.5)
     for kind in (0, 1):
         chosen = np.flatnonzero(counted == kind)
         if not len(chosen):
             continue
-        ours, theirs = both[0][chosen], both[1][chosen]
-        rows, true = np.arange(len(chosen)), truth[chosen]
-
-        def loss(of: NDArray[np.float64], ours=ours, theirs=theirs, rows=rows, true=true) -> float:  # type: ignore[no-untyped-def]
-            return -float(join_views(of[0] * ours + of[1] * theirs, 1.0)[rows, true].mean())
-
-        shares[kind] = minimize(loss, shares[kind], method="Nelder-Mead", bounds=[(0.0, 5.0)] * 2).x
+        voices = both[0][chosen], both[1][chosen]
+        bounds = [(0.0, LARGEST_SHARE)] * 2
+        seen = voices, truth[chosen]
+        alike = minimize(_loss_alike, [0.5, 0.5], seen, "Nelder-Mead", bounds=bounds).x
+        start, more = np.tile(alike, families.shape[1]), (families[chosen], alike)
+        found = minimize(_loss_of_families, start, seen + more, bounds=bounds * families.shape[1])
+        shares[kind] = found.x.reshape(-1, 2)
     return replace(head, shares=shares)
+
+
+Voices = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _loss(shares: NDArray[np.float64], voices: Voices, truth: NDArray[np.intp]) -> float:
+    """Give how improbable the truth is, by shares of the two voices in each frame, shape (N, 2)."""
+    before, alone = (share[:, None, None] * voice for share, voice in zip(shares.T, voices, strict=True))
+    return -float(join_views(before + alone, 1.0)[np.arange(len(truth)), truth].mean())
+
+
+def _loss_alike(shares: NDArray[np.float64], voices: Voices, truth: NDArray[np.intp]) -> float:
+    return _loss(np.broadcast_to(shares, (len(truth), 2)), voices, truth)
+
+
+def _loss_of_families(
+    shares: NDArray[np.float64],
+    voices: Voices,
+    truth: NDArray[np.intp],
+    families: NDArray[np.floating],
+    alike: NDArray[np.float64],
+) -> float:
+    of_families = shares.reshape(-1, 2)
+    apart = float(((of_families - alike) ** 2).sum())
+    return _loss(families @ of_families, voices, truth) + SAMENESS * apart

@@ -45,7 +45,7 @@ from speckle_plugin.network.trust.oddness import (
 )
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
-from training.confidence import GROUPS, fit_calibration, graded_frames
+from training.confidence import GROUPS, fit_calibration, fit_families, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Seen, look_at, looked_range
@@ -251,19 +251,21 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
     """Join a head, if there is one, and fit how sure network and heads may be together."""
     inputs = trust.oddness[size].judge(graded.look, bundle.feature_statistics).inputs
     trust = replace(trust, made={**trust.made, "graded_frames": len(graded.groups)})
+    families = fit_families(inputs, graded.groups)
     if head is None:
-        return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded)})
+        return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded, families)})
     truth = np.searchsorted(bundle.classes, graded.disk_numbers)
     before, statistics = graded.look.logits, graded.look.statistics
-    for of_fewer_rows, spots in zip(trust.heads.values(), graded.spots, strict=False):
-        before = of_fewer_rows.join(before, statistics, spots)
-    seen = before, statistics, graded.spots[-1]
-    told = _of_families_that_are_told(graded, head.logits(*seen[1:]), truth)
-    head = fit_shares(head, seen[0][told], seen[1][told], seen[2][told], truth[told])
+    for (rows, of_fewer_rows), spots in zip(trust.heads.items(), graded.spots, strict=False):
+        probable = trust.calibration[rows].probable_families(inputs)
+        before = of_fewer_rows.join(before, statistics, spots, probable)
+    alone = head.logits(statistics, graded.spots[-1])
+    told = _of_families_that_are_told(graded, alone, truth)
+    head = fit_shares(head, before[told], alone[told], statistics[told], families.probable[told], truth[told])
     rows = head.maps.rows
-    joined = head.join(*seen)
-    calibration = fit_calibration(bundle, inputs, graded, joined)
-    spoken = {"network": graded.look.logits, "head": head.logits(*seen[1:]), "joined": joined}
+    joined = head.join(before, statistics, graded.spots[-1], families.probable)
+    calibration = fit_calibration(bundle, inputs, graded, families, joined)
+    spoken = {"network": graded.look.logits, "head": alone, "joined": joined}
     accuracy = {
         f"{family}, {noise}": {
             name: float((join_views(logits[chosen], 1.0).argmax(axis=1) == truth[chosen]).mean())

@@ -156,8 +156,9 @@ def test_both_quadrants_of_a_centred_frame_are_heard(head: Head, frames: HeadFra
     rng = np.random.default_rng(4)
     sizes = frames.statistics.shape[1], 2 * frames.spots.shape[1]
     statistics, spots = (rng.normal(size=(5, size)).astype(np.float32) for size in sizes)
-    two = head.join(np.zeros((5, 2, 3)), statistics, spots.reshape(5, 2, -1))
-    one = head.join(np.zeros((5, 1, 3)), statistics, spots.reshape(5, 2, -1)[:, 1:])
+    families = np.ones((5, 1))
+    two = head.join(np.zeros((5, 2, 3)), statistics, spots.reshape(5, 2, -1), families)
+    one = head.join(np.zeros((5, 1, 3)), statistics, spots.reshape(5, 2, -1)[:, 1:], families)
     assert two.shape == (5, 2, 3)
     np.testing.assert_allclose(two[:, 1:], one, rtol=1e-5, atol=1e-6)
 
@@ -166,13 +167,45 @@ def test_who_knows_nothing_is_not_heard(head: Head, frames: HeadFrames) -> None:
     truth = np.searchsorted(NUMBERS, frames.disk_numbers)
     rng = np.random.default_rng(5)
     noise = rng.normal(size=(len(truth), 1, 3))
-    seen = frames.statistics, frames.spots[:, None]
-    shares = fit_shares(head, noise, *seen, truth).shares
-    assert (shares[:, 0] < 0.1 * shares[:, 1]).all()
+    alone = head.logits(frames.statistics, frames.spots[:, None])
+    one = np.ones((len(truth), 1))
+    shares = fit_shares(head, noise, alone, frames.statistics, one, truth).shares
+    assert (shares[..., 0] < 0.1 * shares[..., 1]).all()
     knows = 4.0 * np.eye(3)[truth][:, None] + noise
     shuffled = rng.permutation(len(truth))
-    shares = fit_shares(head, knows[shuffled], *seen, truth[shuffled]).shares
-    assert (shares[:, 1] < 0.1 * shares[:, 0]).all()
+    shares = fit_shares(head, knows[shuffled], alone, frames.statistics, one, truth[shuffled]).shares
+    assert (shares[..., 1] < 0.1 * shares[..., 0]).all()
+
+
+def test_who_knows_one_family_is_heard_there(head: Head, frames: HeadFrames) -> None:
+    """The voice before the head knows the frames of the first family, the head those of the second."""
+    truth = np.searchsorted(NUMBERS, frames.disk_numbers)
+    rng = np.random.default_rng(6)
+    families = np.eye(2)[rng.integers(2, size=len(truth))]
+    knows, noise = (4.0 * np.eye(3)[truth][:, None], rng.normal(size=(2, len(truth), 1, 3)) * 2.0)
+    first = families[:, :1, None] > 0.5
+    before, alone = np.where(first, knows, noise[0]), np.where(first, noise[1], knows)
+    shares = fit_shares(head, before, alone, frames.statistics, families, truth).shares
+    assert shares.shape == (2, 2, 2)
+    assert (shares[:, 0, 0] > 2 * shares[:, 0, 1]).all() and (shares[:, 1, 1] > 2 * shares[:, 1, 0]).all()
+    joined = np.mean(families[:, :, None] * shares[0], axis=1)  # as `join` weighs them
+    weighted = joined[:, 0, None] * before[:, 0] + joined[:, 1, None] * alone[:, 0]
+    assert np.mean(weighted.argmax(axis=1) == truth) > 0.97
+
+
+def test_weights_of_before_families_were_told_are_those_of_all(head: Head, tmp_path: Path) -> None:
+    path = save_trust(
+        Trust("of the fake", {}, heads={129: replace(head, shares=np.eye(2))}), tmp_path / "x.trust.npz"
+    )
+    read = load_trust(path).heads[129]
+    assert read.shares.shape == (2, 1, 2)
+    rng = np.random.default_rng(8)
+    statistics = rng.normal(size=(5, head.means.shape[1] - 10)).astype(np.float32)
+    spots, before = rng.normal(size=(5, 1, 10)).astype(np.float32), rng.normal(size=(5, 1, 3))
+    told = [
+        read.join(before, statistics, spots, of) for of in (np.eye(4)[[0, 1, 2, 3, 0]], np.full((5, 4), 0.25))
+    ]
+    np.testing.assert_allclose(told[0], told[1])
 
 
 def test_a_head_takes_graded_frames() -> None:

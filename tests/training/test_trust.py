@@ -21,7 +21,7 @@ from speckle_plugin.network.trust.oddness import inputs_of
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.schema import ODD_IN, Flag
-from training.confidence import GROUPS, fit_calibration, graded_frames, temperature_loss
+from training.confidence import GROUPS, fit_calibration, fit_families, graded_frames, temperature_loss
 from training.frames import balanced_set, draw_frame, frame_geometry, generator
 from training.looks import Seen
 from training.odd_frames import INTEGERS, ODD_FRAMES, as_integers, draw_odd
@@ -128,7 +128,8 @@ def test_confidences_fall_where_a_mask_makes_labels_wrong() -> None:
     look = Look(statistics, np.zeros((count, 1)), logits)
     inputs = inputs_of(statistics, look, None)
     groups = np.arange(count) % len(GROUPS)
-    found = fit_calibration(BUNDLE, inputs, Seen(look, groups, numbers, masked))
+    families = fit_families(inputs, groups)
+    found = fit_calibration(BUNDLE, inputs, Seen(look, groups, numbers, masked), families)
     for share, right in ((0.0, 0.9), (0.1, 0.5)):
         temperatures = found.temperatures(inputs, logits, share)
         confidence = np.exp(join_views(logits, temperatures[:, None, None])).max(axis=1)

@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.network.trust.oddness import FARTHEST, about_number, log_probabilities, perceive
 from speckle_plugin.network.trust.statistics import STATISTICS
 
-__all__ = ["Calibration", "brief_inputs", "brief_size", "possible_classes", "temperatures_by"]
+__all__ = [
+    "Calibration",
+    "brief_inputs",
+    "brief_size",
+    "probable_families",
+    "possible_classes",
+    "temperatures_by",
+]
 
 TEMPERATURES = (0.05, 20.0)
 """Least and most."""
@@ -68,7 +75,20 @@ class Calibration:
         -------
         array, shape (N,)
         """
-        return temperatures_by(brief_inputs(inputs, self.families, logits, masked), self.layers)
+        return temperatures_by(
+            brief_inputs(inputs, self.probable_families(inputs), logits, masked), self.layers
+        )
+
+    def probable_families(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give how probable each family of disks is, shape (N, families)."""
+        return probable_families(inputs, self.families)
+
+
+def probable_families(
+    inputs: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Give how probable each family of disks is, shape (N, families), by a perceptron."""
+    return np.exp(log_probabilities(perceive(inputs, layers)))
 
 
 def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -79,7 +99,7 @@ def temperatures_by(brief: NDArray[np.float32], layers: Sequence[NDArray[np.floa
 
 def brief_inputs(
     inputs: NDArray[np.float32],
-    families: Sequence[NDArray[np.float32]],
+    families: NDArray[np.floating],
     logits: NDArray[np.floating],
     masked: ArrayLike,
 ) -> NDArray[np.float32]:
@@ -89,13 +109,12 @@ def brief_inputs(
     network's energy, the largest two probabilities, how much of the frame is masked, and how much likelier
     another place of the beam is.
     """
-    p = np.exp(log_probabilities(perceive(inputs, families)))
     place, largest = about_number(np.asarray(logits, np.float64).mean(axis=1))
     blemishes = np.stack(
         [np.broadcast_to(np.multiply(masked, MASKED_SCALE), len(inputs)), inputs[:, BEAM].max(axis=1)], axis=1
     )
     told = np.concatenate([inputs[:, PHOTONS], place, inputs[:, ENERGY], largest, blemishes], axis=1)
-    return np.concatenate([p, np.clip(told, -FARTHEST, FARTHEST)], axis=1).astype(np.float32)
+    return np.concatenate([families, np.clip(told, -FARTHEST, FARTHEST)], axis=1).astype(np.float32)
 
 
 def brief_size(families: Sequence[NDArray[np.float32]]) -> int:

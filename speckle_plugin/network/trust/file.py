@@ -35,7 +35,8 @@ __all__ = ["SUFFIX", "Trust", "find_trust", "load_trust", "save_trust", "trust_p
 
 FORMAT = 4
 READABLE = (1, 3, FORMAT)
-"""With 3 came heads, with 4 confidences that are told of masks: older versions must not read them."""
+"""With 3 came heads, with 4 confidences that are told of masks, and weights of heads by families: older
+versions must not read them."""
 
 SUFFIX = ".trust.npz"
 TRUST_FOLDER = Path(__file__).parents[2] / "models" / "trust"
@@ -211,7 +212,9 @@ def _calibration(arrays: Mapping[str, NDArray[Any]], limit: float) -> Calibratio
 def _head(arrays: Mapping[str, NDArray[Any]], maps: SpotMaps) -> Head:
     layers = _layers(arrays)
     layers = [layer * arrays.get(f"step/{place}", np.float32(1.0)) for place, layer in enumerate(layers)]
-    return Head(maps, arrays["means"], arrays["deviations"], layers, arrays["shares"])
+    shares = arrays["shares"]
+    shares = shares[:, None] if shares.ndim == 2 else shares  # files of before they were told of families
+    return Head(maps, arrays["means"], arrays["deviations"], layers, shares)
 
 
 def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:

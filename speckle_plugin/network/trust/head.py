@@ -35,8 +35,9 @@ class Head:
         Of the statistics of frames without counts of photons, and with.
     layers : sequence of array
         Weights and biases of the perceptron, in turns; its outputs are logits.
-    shares : array, shape (2, 2)
-        Weights of the network and of the perceptron, in frames without counts and with.
+    shares : array, shape (2, families, 2) or (2, 1, 2)
+        Weights of those before it and of the perceptron, in frames without counts and with, for each family
+        of disks or alike for all.
     """
 
     maps: SpotMaps
@@ -61,12 +62,23 @@ class Head:
         return found.reshape(len(spots), views, -1)
 
     def join(
-        self, network: NDArray[np.floating], statistics: NDArray[np.float32], spots: NDArray[np.float32]
+        self,
+        before: NDArray[np.floating],
+        statistics: NDArray[np.float32],
+        spots: NDArray[np.float32],
+        families: NDArray[np.floating],
     ) -> NDArray[np.float64]:
-        """Join the network's logits, shape (N, views, classes), with those of the perceptron."""
+        """Join logits of the voices before it, shape (N, views, classes), with those of the perceptron.
+
+        Parameters
+        ----------
+        before, statistics, spots : array
+        families : array, shape (N, families)
+            How probable each is: the weights are the mean by that.
+        """
         counted = (statistics[:, COUNTED] > 0.5).astype(np.intp)
-        shares = self.shares[counted][:, :, None, None]
-        return shares[:, 0] * log_probabilities(network) + shares[:, 1] * self.logits(statistics, spots)
+        shares = (families[:, :, None] * self.shares[counted]).sum(axis=1)[:, :, None, None]
+        return shares[:, 0] * log_probabilities(before) + shares[:, 1] * self.logits(statistics, spots)
 
 
 def steps_of(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -90,8 +90,9 @@ def judge(
     for head in heads_for(trust, geometry, bundle.preprocessing):
         pairs = zip(frames, look.statistics, strict=True)
         spots = np.stack([frame_spots(f, s, geometry, bundle.preprocessing, head.maps) for f, s in pairs])
-        logits = head.join(logits, look.statistics, spots)
-        calibration = trust.calibration.get(head.maps.rows)
+        calibration = trust.calibration[head.maps.rows]
+        families = calibration.probable_families(verdict.inputs)
+        logits = head.join(logits, look.statistics, spots, families)
     return Judgement(verdict, calibration, logits, masked)
 
 
