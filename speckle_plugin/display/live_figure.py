@@ -285,16 +285,16 @@ class LiveFigure(RunCallback[RunFollower]):
             if process.exit_code == 0:
                 self._closed_by_user = True
                 return
+            told = process.trouble or f"its process ended with the exit code {process.exit_code}"
             if process.exit_code != NO_WINDOW and self._started_in != self._run_uid():
                 # It was of an earlier run: this one has another one, once.
-                logger.warning("the process of the live figure has ended: another one begins")
+                logger.warning("the live figure stopped: %s; another one begins", told)
                 self._new = True
                 self._changed.notify_all()
                 return
         if process.exit_code == NO_WINDOW:
             self._fail(process.trouble)
         else:
-            told = process.trouble or f"its process ended with the exit code {process.exit_code}"
             self._fail(f"{told}; it begins again with the next run")
 
     def _fail(self, why: str) -> None:
