@@ -60,7 +60,7 @@ def main() -> None:
         heads = _heads_for(trust, recipe, bundle)
         drawn = balanced_set(recipe, options.per_class, options.seed, "head benchmark")
         maps = [head.maps for head in heads]
-        seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps=maps)
+        seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps)
         joined = seen.look.logits
         told = trust.oddness[size].judge(seen.look, bundle.feature_statistics).inputs
         for head, spots in zip(heads, seen.spots, strict=True):

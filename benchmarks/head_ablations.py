@@ -3,7 +3,7 @@
 The frames are those that `speckle calibrate --head-frames` drew, and what was seen of them; the last parts
 are held out. Prints a table in Markdown: right labels without noise and with photons, and within one disk:
 
-    speckle calibrate quadrant --head-frames 164000 --head-folder runs/head --seed 771
+    speckle calibrate quadrant --head-frames 164000 --folder runs/head --seed 771
     python benchmarks/head_ablations.py --folder runs/head [--frames 80000] [--only variants]
 """
 

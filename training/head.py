@@ -11,10 +11,7 @@ import functools
 import itertools
 import json
 import math
-import multiprocessing
-import os
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +34,8 @@ from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
 from speckle_plugin.network.trust.statistics import COUNTED
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import stream
-from training.looks import looked_range, save_part
+from training.looks import looked_range
+from training.parts import in_processes, save_part
 from training.progress import Report
 from training.recipe import FrameRecipe
 
@@ -182,13 +180,10 @@ def draw_head_frames(
     missing = [part for part in parts if not _path(folder, part).exists()]
     done = (len(parts) - len(missing)) * part_frames
     make = functools.partial(_make_part, recipe, bundle.preprocessing, size, maps, seed, folder, part_frames)
-    # A fork would copy the state of threads that it does not have.
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        for made in as_completed([pool.submit(make, part) for part in missing]):
-            made.result()
-            done += part_frames
-            if report:
-                report("head", done, len(parts) * part_frames, {})
+    for _ in in_processes(make, missing):
+        done += part_frames
+        if report:
+            report("head", done, len(parts) * part_frames, {})
     return HeadFrames.join(read_part(_path(folder, part)) for part in parts)
 
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from speckle_plugin.network import Bundle
-from speckle_plugin.network.engines import Engine
+from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.network.trust import Look, frame_statistics, masked_share, range_of, views_of
 from speckle_plugin.network.trust.spots import SpotMaps, frame_spots
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, frame_geometry
+from training.parts import in_processes, save_part
 from training.progress import Report
 from training.recipe import FrameRecipe
 
-__all__ = ["Seen", "look_at", "looked_range", "save_part"]
+__all__ = ["Part", "Seen", "look_at", "look_at_parts", "looked_range"]
 
 BATCH = 32
+
+ALONE = 3000
+"""So many frames are looked at before processes that share them would have begun."""
 
 
 class Seen(NamedTuple):
@@ -53,7 +61,7 @@ class Seen(NamedTuple):
         )
 
     def save(self, path: Path) -> None:
-        """Write all to a file."""
+        """Write all to a file, at once or not at all."""
         named = {**self.look._asdict(), **self._asdict()}
         named |= {f"spots/{place}": of_head for place, of_head in enumerate(self.spots)}
         save_part(path, {name: value for name, value in named.items() if name not in ("look", "spots")})
@@ -66,13 +74,6 @@ class Seen(NamedTuple):
             heads = sum(name.startswith("spots/") for name in arrays.files)
             spots = tuple(arrays[f"spots/{place}"] for place in range(heads))
             return cls(look, arrays["groups"], arrays["disk_numbers"], arrays["masked"], spots)
-
-
-def save_part(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays to an .npz file, at once or not at all."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, allow_pickle=False, **arrays)
-    partial.replace(path)
 
 
 def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:
@@ -91,36 +92,111 @@ def looked_range(bundle: Bundle, recipe: FrameRecipe) -> int:
     return size
 
 
-def look_at(
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Frames that are looked at, and kept, together.
+
+    Parameters
+    ----------
+    name : str
+        Of its file.
+    count : int
+    draw : callable
+        Gives so many pairs of a group and a frame; it can be pickled.
+    """
+
+    name: str
+    count: int
+    draw: Callable[[], Iterator[tuple[int, DrawnFrame]]]
+
+
+def look_at_parts(
     bundle: Bundle,
-    engine: Engine,
-    frames: Iterable[tuple[int, DrawnFrame]],
+    parts: Sequence[Part],
     size: int,
+    folder: Path | None = None,
     report: Report | None = None,
-    done: int = 0,
-    total: int = 0,
     maps: Sequence[SpotMaps] = (),
     what: str = "calibrate",
 ) -> Seen:
-    """Look at frames.
+    """Look at frames, part by part, in several processes if there are many.
 
     Parameters
     ----------
     bundle : Bundle
-    engine : Engine
-        Runs its network. What stands in a trust file is not asked for: it may be of another version.
-    frames : iterable of (group, DrawnFrame)
+        What stands in a trust file is not asked for: it may be of another version.
+    parts : sequence of Part
     size : int
         Rows of the quadrants that are looked at.
+    folder : path, optional
+        Keeps what was seen; parts that are there are taken from it.
     report : callable, optional
         Told of the progress.
-    done, total : int
-        Frames before these, and of all, for the report.
     maps : sequence of SpotMaps, optional
         Of each of these the spots are looked at, too: see
         :func:`speckle_plugin.network.trust.spots.frame_spots`.
     what : str
         What is done with them, for the report.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="speckle-looks-") as passing:
+            return look_at_parts(bundle, parts, size, Path(passing), report, maps, what)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {part: folder / f"{part.name}.npz" for part in parts}
+    missing = [(part, path) for part, path in paths.items() if not path.exists()]
+    total = sum(part.count for part in parts)
+    done = total - sum(part.count for part, _ in missing)
+
+    def tell(more: int) -> None:
+        if report:
+            report(what, done + more, total, {})
+
+    if total - done > ALONE:
+        begin = functools.partial(_begin, bundle, size, maps)
+        for part, _ in in_processes(_look_in_process, missing, begin):
+            done += part.count
+            tell(0)
+    elif missing:
+        engine = make_engine(bundle)
+        for part, path in missing:
+            look_at(bundle, engine, part.draw(), size, maps, tell).save(path)
+            done += part.count
+    return Seen.join([Seen.load(path) for path in paths.values()])
+
+
+_begun: list[tuple[Bundle, Engine, int, Sequence[SpotMaps]]] = []
+"""What a process that looks at parts was begun with: a network is not sent with each part."""
+
+
+def _begin(bundle: Bundle, size: int, maps: Sequence[SpotMaps]) -> None:
+    threadpool_limits(1)
+    _begun.append((bundle, make_engine(bundle), size, maps))
+
+
+def _look_in_process(job: tuple[Part, Path]) -> None:
+    (bundle, engine, size, maps), (part, path) = _begun[0], job
+    look_at(bundle, engine, part.draw(), size, maps).save(path)
+
+
+def look_at(
+    bundle: Bundle,
+    engine: Engine,
+    frames: Iterable[tuple[int, DrawnFrame]],
+    size: int,
+    maps: Sequence[SpotMaps] = (),
+    tell: Callable[[int], None] | None = None,
+) -> Seen:
+    """Look at frames.
+
+    Parameters
+    ----------
+    bundle, size, maps
+        As of :func:`look_at_parts`.
+    engine : Engine
+        Runs its network.
+    frames : iterable of (group, DrawnFrame)
+    tell : callable, optional
+        Told how many have been looked at.
     """
     settings = bundle.preprocessing
     statistics: list[NDArray[np.float32]] = []
@@ -143,8 +219,8 @@ def look_at(
         output = engine.run(np.concatenate(inputs))
         features.append(output.features.reshape(len(chunk), -1, output.features.shape[1]).mean(axis=1))
         logits.append(output.logits.reshape(len(chunk), -1, output.logits.shape[1]))
-        if report:
-            report(what, done + len(groups), total, {})
+        if tell:
+            tell(len(groups))
     look = Look(np.stack(statistics), np.concatenate(features), np.concatenate(logits))
     columns = np.array(groups), np.array(numbers), np.array(masked)
     return Seen(look, *columns, tuple(np.stack(of_head) for of_head in spots))

@@ -8,11 +8,12 @@ counts disks beside it in :mod:`training.head`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,6 @@ from sklearn.neural_network import MLPClassifier
 from simulated_devices import grid_by_name
 from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
-from speckle_plugin.network.engines import make_engine
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
 from speckle_plugin.network.trust.head import Head
@@ -48,7 +48,7 @@ from speckle_plugin.network.trust.statistics import STATISTICS
 from training.confidence import GROUPS, fit_calibration, fit_families, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
-from training.looks import Seen, look_at, looked_range
+from training.looks import Part, Seen, look_at_parts, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, stored_frame_recipe
@@ -60,6 +60,9 @@ KNOWN = 500
 
 ODD = 2000
 """Odd frames of each kind."""
+
+PART = 1000
+"""Known frames, or odd ones, that are looked at, and kept, together."""
 
 GRADED = 120
 """Frames of each disk number, family and noise, that tell how sure the network may be."""
@@ -130,7 +133,7 @@ def fit_trust(
         What tells odd frames is taken from it, and not fitted again; with a head, those of fewer rows are
         kept, and heard before it. Those of more rows were joined with what it replaces, and are left out.
     folder : path, optional
-        Keeps what was seen of graded frames; what is there is taken from it.
+        Keeps what was seen of the frames; what is there is taken from it.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def fit_trust(
     if kept is not None and (size not in kept.oddness or not graded):
         raise ValueError(f"nothing that tells odd frames of {size} pixels is kept, or no frame is graded")
     if kept is None:
-        trust = trust_of(bundle, collect(bundle, recipe, seed, known, odd, report), seed)
+        trust = trust_of(bundle, collect(bundle, recipe, seed, known, odd, report, folder), seed)
     else:
         trust = _kept(kept, head.maps.rows if head else 0, seed)
     if not graded:
@@ -180,26 +183,35 @@ def _look_at_graded(
     folder: Path | None,
     report: Report | None,
 ) -> Seen:
-    """Look at graded frames, one group after the other, but not at those of which the folder has all."""
-    if folder is not None:
-        of = {"seed": seed, "graded": graded, "size": size, "frames": asdict(recipe)}
-        seen_of = {"spots": SPOTS, "statistics": STATISTICS, "maps": [asdict(of) for of in maps]}
-        made = json.dumps({**of, **seen_of, "bundle": bundle.sha256}, sort_keys=True)
-        folder = folder / f"graded-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
-        folder.mkdir(parents=True, exist_ok=True)
-    engine, total = None, graded * len(recipe.disk_numbers) * len(GROUPS)
-    parts: list[Seen] = []
-    for group in range(len(GROUPS)):
-        path = None if folder is None else folder / f"{group:02d}.npz"
-        if path is not None and path.exists():
-            parts.append(Seen.load(path))
-            continue
-        engine = engine or make_engine(bundle)
-        frames, done = graded_frames(recipe, seed, graded, [group]), group * total // len(GROUPS)
-        parts.append(look_at(bundle, engine, frames, size, report, done, total, maps, "grade"))
-        if path is not None:
-            parts[-1].save(path)
-    return Seen.join(parts)
+    """Look at graded frames, each group a part, but not at those that the folder has."""
+    seen_of = {"spots": SPOTS, "maps": [asdict(of) for of in maps], "graded": graded}
+    parts = [
+        Part(
+            f"{group:02d}",
+            graded * len(recipe.disk_numbers),
+            functools.partial(graded_frames, recipe, seed, graded, [group]),
+        )
+        for group in range(len(GROUPS))
+    ]
+    folder = _subfolder(folder, "graded", bundle, recipe, size, seed, seen_of)
+    return look_at_parts(bundle, parts, size, folder, report, maps, "grade")
+
+
+def _subfolder(
+    folder: Path | None,
+    kind: str,
+    bundle: Bundle,
+    recipe: FrameRecipe,
+    size: int,
+    seed: int,
+    more: Mapping[str, object],
+) -> Path | None:
+    """Give the place in a folder for what is seen of frames of a kind, which nothing else has."""
+    if folder is None:
+        return None
+    of = {"seed": seed, "size": size, "frames": asdict(recipe), "statistics": STATISTICS}
+    made = json.dumps({**of, **more, "bundle": bundle.sha256}, sort_keys=True)
+    return folder / f"{kind}-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
 
 
 def recipe_of(bundle: Bundle) -> FrameRecipe:
@@ -339,8 +351,16 @@ def collect(
     known: int = KNOWN,
     odd: int = ODD,
     report: Report | None = None,
+    folder: Path | None = None,
 ) -> Samples:
     """Draw known frames and odd ones, and look at them.
+
+    Parameters
+    ----------
+    bundle, seed, known, odd, report, folder
+        As of :func:`fit_trust`.
+    recipe : FrameRecipe
+        That of the bundle.
 
     Raises
     ------
@@ -348,20 +368,32 @@ def collect(
         If the recipe's frames have too few pixels.
     """
     size = looked_range(bundle, recipe)
-    total = known * len(recipe.disk_numbers) + odd * len(ODD_FRAMES)
-    frames = _frames(recipe, seed, known, odd)
-    seen = look_at(bundle, make_engine(bundle), frames, size, report, 0, total)
+    parts = []
+    for name, draw, total in (
+        ("known", _known_frames, known * len(recipe.disk_numbers)),
+        ("odd", _odd_frames, odd * len(ODD_FRAMES)),
+    ):
+        for first in range(0, total, PART):
+            indices = range(first, min(first + PART, total))
+            of_indices = functools.partial(draw, recipe, seed, indices)
+            parts.append(Part(f"{name}-{indices.start}-{indices.stop}", len(indices), of_indices))
+    folder = _subfolder(folder, "odd", bundle, recipe, size, seed, {})
+    seen = look_at_parts(bundle, parts, size, folder, report)
     return Samples(seen.look, seen.groups, size)
 
 
-def _frames(recipe: FrameRecipe, seed: int, known: int, odd: int) -> Iterator[tuple[int, DrawnFrame]]:
+def _known_frames(recipe: FrameRecipe, seed: int, indices: range) -> Iterator[tuple[int, DrawnFrame]]:
     grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
-    for index in range(known * len(recipe.disk_numbers)):
+    for index in indices:
         rng = generator(seed, "trust known", index)
         number = recipe.disk_numbers[index % len(recipe.disk_numbers)]
         drawn = draw_frame(recipe, number, rng, grid, geometry)
         yield 0, drawn._replace(frame=as_integers(drawn.frame, grid, rng).astype(np.float32))
-    for index in range(odd * len(ODD_FRAMES)):
+
+
+def _odd_frames(recipe: FrameRecipe, seed: int, indices: range) -> Iterator[tuple[int, DrawnFrame]]:
+    grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
+    for index in indices:
         kind = index % len(ODD_FRAMES)
         rng = generator(seed, "trust odd", index)
         yield kind + 1, DrawnFrame(draw_odd(tuple(ODD_FRAMES)[kind], recipe, grid, rng), geometry, 0)

@@ -32,11 +32,11 @@ def calibrate(
         int,
         typer.Option(min=0, help="Frames from which a head learns to count disks; 0 for no head."),
     ] = 0,
-    head_folder: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            help="Keeps what was seen of these frames, and of graded ones.",
-            show_default="runs/head/NAME-ROWS",
+            help="Keeps what was seen of all these frames, so that an interrupted fit goes on.",
+            show_default="none; for a head runs/head/NAME-ROWS",
         ),
     ] = None,
     head_rows: Annotated[
@@ -112,11 +112,11 @@ def calibrate(
             "grade": "graded frames",
         }
         report = reporter(progress, task, {name: f"looking at {of}" for name, of in phases.items()})
-        head, folder = None, head_folder
+        head = None
         if head_frames:
             recipe = recipe_of(bundle)
             rows = head_rows or looked_range(bundle, recipe)
-            folder = head_folder or Path("runs/head") / f"{bundle.name}-{rows}"
+            folder = folder or Path("runs/head") / f"{bundle.name}-{rows}"
             frames = draw_head_frames(bundle, recipe, rows, seed, head_frames, folder, report)
             head = fit_head(frames, bundle.classes, maps_of(recipe, rows), seed, report)
         trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept, folder)

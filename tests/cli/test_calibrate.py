@@ -21,7 +21,7 @@ def test_it_is_told_before_frames_are_drawn(
     speckle: Speckle, tmp_path: Path, options: tuple[object, ...], told: str
 ) -> None:
     folder = tmp_path / "head"
-    paths = ("--out", tmp_path / "x.trust.npz", "--head-folder", folder)
+    paths = ("--out", tmp_path / "x.trust.npz", "--folder", folder)
     result = speckle("calibrate", "quadrant", *paths, *options)
     assert result.exit_code == 2
     assert told in " ".join(result.output.split())

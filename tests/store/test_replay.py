@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiled.client.utils import ClientError
 
 from speckle_plugin.store import RunSaver, StorageError, TiledStore, find_frames, find_runs, replay
 from speckle_plugin.store.write.journal import Journal, read_journal
@@ -251,6 +253,39 @@ def test_a_run_that_was_cut_off_between_an_array_and_its_table(
         return "classification/internal?partition" in str(request.url)
 
     assert cut_off(store, tmp_path, monkeypatch, appends_results) == "event"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["while it wrote", "while it deleted"])
+def test_files_that_a_killed_server_left_are_in_nobodys_way(
+    store: TiledStore, tmp_path: Path, known: bool
+) -> None:
+    """A server that makes an array writes its files first; one that deletes a run deletes its files last."""
+    uid = str(uuid.uuid4())
+    documents: list[tuple[str, dict[str, Any]]] = []
+    classifier = FakeClassifier(lambda name, doc: documents.append((name, doc)), [good(7)])
+    for name, doc in documents_of(uid, [1, 2], store.frames_directory):
+        classifier(name, doc)
+    saver = RunSaver(store.runs, tmp_path / "elsewhere")
+    for name, doc in documents:
+        saver(name, doc)
+    saver.close()
+    files = store.frames_directory.parent / "tiled" / "data" / "runs" / uid
+    assert list(files.rglob("zarr.json"))
+    files.rename(tmp_path / "left")
+    for array in (tmp_path / "left").rglob("zarr.json"):  # Tiled wants folders to delete
+        (files / array.parent.relative_to(tmp_path / "left")).mkdir(parents=True)
+    store.runs.delete_contents(uid, recursive=True, external_only=False)
+    shutil.rmtree(files)
+    (tmp_path / "left").rename(files)
+    if known:
+        store.runs.create_container(uid, metadata={"start": documents[0][1]})
+
+    journal = write(tmp_path / "journal", documents)
+    assert replay(journal, store.runs) == {uid: "replayed"}
+    assert store.runs[uid]["classification"]["probabilities"].read().shape[0] == 2
+    with pytest.raises(ClientError, match="409"):
+        store.runs.create_container(uid)
+    assert store.runs[uid].validate(raise_on_error=True)  # a run that is there keeps its files
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ def test_maps_show_the_box_finely_enough() -> None:
 def test_a_head_counts_disks_that_its_network_does_not(
     head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.trust.make_engine", lambda bundle: IgnorantEngine())
+    monkeypatch.setattr("training.looks.make_engine", lambda bundle: IgnorantEngine())
     monkeypatch.setattr("training.trust.RANK", 8)  # of few frames
     own = replace(BUNDLE, path=tmp_path / "fake.bundle")
     alone = fit_trust(own, 5, 30, 20, graded=10)

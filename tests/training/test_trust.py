@@ -139,7 +139,7 @@ def test_confidences_fall_where_a_mask_makes_labels_wrong() -> None:
 def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "make_engine", lambda bundle: BrightnessEngine())
+    monkeypatch.setattr("training.looks.make_engine", lambda bundle: BrightnessEngine())
     monkeypatch.setattr(fitting, "RANK", 8)  # of few frames
     told: list[int] = []
     own = replace(BUNDLE, path=tmp_path / "fake.bundle")

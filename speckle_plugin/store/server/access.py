@@ -24,10 +24,11 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tiled.structures.core import StructureFamily
 from tiled.utils import path_from_uri
 
+from speckle_plugin.store.server.request_body import given_again
 from speckle_plugin.store.server.unreadable import ReadWithReasons, with_reasons
 
 __all__ = ["AllowedFiles", "KeyRequired", "RefuseWrites", "RegisteredFiles", "guarded_adapters"]
@@ -237,16 +238,7 @@ class RegisteredFiles:
             pass  # no such document: Tiled, which reads it the same way, says what is wrong
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
         scope = {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
-        given = False
-
-        async def give_again() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._app(scope, give_again, send)
+        await self._app(scope, given_again(body, receive), send)
 
     def _look_through(self, body: bytes) -> bytes:
         document = json.loads(body)

@@ -33,6 +33,7 @@ from speckle_plugin.store.server.frame_folders import read_frame_folders
 from speckle_plugin.store.server.location import Location
 from speckle_plugin.store.server.upstream import catalog_file
 from speckle_plugin.store.server.upstream.growing_arrays import AsManyAsExpected
+from speckle_plugin.store.server.upstream.left_files import NothingLeft
 from speckle_plugin.store.server.upstream.lighter_requests import inspect_dependencies_once
 from speckle_plugin.store.server.upstream.new_files import register_in_bulk
 from speckle_plugin.store.server.upstream.refusals import explain_refusals
@@ -91,6 +92,7 @@ def make_application(location: Location, api_key: str, without: Collection[str] 
     )
     # Lets the server check a run by itself (`run.validate()`), without a round trip for each frame.
     app.include_router(validator.router, prefix="/custom")
+    app.add_middleware(NothingLeft, folder=own)
     app.add_middleware(RegisteredFiles, own=AllowedFiles([own], databases), reach=location.reach)
     if (archive := archive_of(location.root)) is not None:
         app.add_middleware(RefuseWrites, reason=refusal(archive))
