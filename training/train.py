@@ -124,11 +124,7 @@ def train(
                 make_checkpoints(checkpoint, state_file, state, recipe.patience),
                 _learning_rate(recipe, state["epoch"] * recipe.steps_per_epoch),
                 _progress(recipe, report),
-                *(
-                    [keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)]
-                    if on_tensorflow
-                    else []
-                ),
+                *_tensorboard(recipe, folder),
             ],
             shuffle=False,
             verbose=0,

@@ -67,11 +67,6 @@ class OpinionSearch(NamedTuple):
             None if radius_spread is None else _bounds("radius_spread", radius_spread),
         )
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether anything is asked."""
-        return any(part is not None for part in self)
-
     def of_runs(self) -> list[Any]:
         """Give the queries for runs: some frame has the certificate, or disagrees; radii are means of all."""
         from tiled.queries import Key
