@@ -20,13 +20,25 @@ from simulated_devices.detector_response import share_charge
 from speckle_plugin.preprocessing import FrameGeometry
 from training.recipe import FrameRecipe
 
-__all__ = ["DrawnFrame", "balanced_set", "draw_frame", "frame_geometry", "generator", "stream"]
+__all__ = [
+    "DrawnFrame",
+    "balanced_set",
+    "draw_frame",
+    "frame_geometry",
+    "generator",
+    "stream",
+    "with_beam_stop",
+]
 
 DEAD_FRACTION = 0.02
 """Most single pixels masked of a frame that is masked in part."""
 
 WIDEST_BAR = 0.06
 """Widest bar masked, in parts of the frame's edge."""
+
+
+BEAM_STOPS = (2, 9)
+"""Least and most of the distance from the beam to the edge of a beam stop, in pixels: larger ones are odd."""
 
 
 class DrawnFrame(NamedTuple):
@@ -97,6 +109,15 @@ def _draw_mask(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.b
         bar = np.moveaxis(mask, along, 0)
         bar[start : start + width] = True
     return mask
+
+
+def with_beam_stop(geometry: FrameGeometry, rng: np.random.Generator) -> FrameGeometry:
+    """Give a geometry whose mask leaves out a beam stop, too: a disk or a square about the beam."""
+    rows, columns = (np.arange(n) - c for n, c in zip(geometry.shape, geometry.beam_center, strict=True))
+    half = rng.integers(BEAM_STOPS[0], BEAM_STOPS[1] + 1)
+    distance = np.hypot if rng.random() < 0.5 else np.maximum
+    stop = distance(np.abs(rows)[:, None], np.abs(columns)) <= half
+    return replace(geometry, mask=stop if geometry.mask is None else geometry.mask | stop)
 
 
 def stream(

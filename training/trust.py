@@ -45,8 +45,9 @@ from speckle_plugin.network.trust.oddness import (
 )
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
+from speckle_plugin.preprocessing import FrameGeometry
 from training.confidence import GROUPS, fit_calibration, fit_families, graded_frames
-from training.frames import DrawnFrame, draw_frame, frame_geometry, generator
+from training.frames import DrawnFrame, draw_frame, frame_geometry, generator, with_beam_stop
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Part, Seen, look_at_parts, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
@@ -63,6 +64,9 @@ ODD = 2000
 
 PART = 1000
 """Known frames, or odd ones, that are looked at, and kept, together."""
+
+STOPPED = 11
+"""Each eleventh frame, known or odd, has a beam stop: all disk numbers, and all kinds."""
 
 GRADED = 120
 """Frames of each disk number, family and noise, that tell how sure the network may be."""
@@ -382,21 +386,27 @@ def collect(
     return Samples(seen.look, seen.groups, size)
 
 
-def _known_frames(recipe: FrameRecipe, seed: int, indices: range) -> Iterator[tuple[int, DrawnFrame]]:
+def _known_frames(recipe: FrameRecipe, seed: int, indices: Iterable[int]) -> Iterator[tuple[int, DrawnFrame]]:
     grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
     for index in indices:
         rng = generator(seed, "trust known", index)
         number = recipe.disk_numbers[index % len(recipe.disk_numbers)]
         drawn = draw_frame(recipe, number, rng, grid, geometry)
-        yield 0, drawn._replace(frame=as_integers(drawn.frame, grid, rng).astype(np.float32))
+        frame = as_integers(drawn.frame, grid, rng).astype(np.float32)
+        yield 0, DrawnFrame(frame, _stopped(drawn.geometry, index, rng), number)
 
 
-def _odd_frames(recipe: FrameRecipe, seed: int, indices: range) -> Iterator[tuple[int, DrawnFrame]]:
+def _odd_frames(recipe: FrameRecipe, seed: int, indices: Iterable[int]) -> Iterator[tuple[int, DrawnFrame]]:
     grid, geometry = grid_by_name(recipe.grid, recipe.size), frame_geometry(recipe)
     for index in indices:
         kind = index % len(ODD_FRAMES)
         rng = generator(seed, "trust odd", index)
-        yield kind + 1, DrawnFrame(draw_odd(tuple(ODD_FRAMES)[kind], recipe, grid, rng), geometry, 0)
+        frame = draw_odd(tuple(ODD_FRAMES)[kind], recipe, grid, rng)
+        yield kind + 1, DrawnFrame(frame, _stopped(geometry, index, rng), 0)
+
+
+def _stopped(geometry: FrameGeometry, index: int, rng: np.random.Generator) -> FrameGeometry:
+    return with_beam_stop(geometry, rng) if index % STOPPED == STOPPED - 1 else geometry
 
 
 def fit_oddness(

@@ -58,7 +58,8 @@ def calibrate(
     """Fit what tells frames that a network was not made for, and how sure it may be of the others.
 
     Draws known frames, as the network was trained on, and odd ones (other numbers, k steps and shapes,
-    faults of the detector, a beam that is off, less coherence), and fits detectors of oddness. The network
+    faults of the detector, a beam that is off, less coherence), some of both with a beam stop, and fits
+    detectors of oddness. The network
     itself stays as it is. The file is found by itself beside the network's file; frames that are odd get the
     flag **out_of_distribution**, and one that says in what they are odd, such as **odd_beam**.
 

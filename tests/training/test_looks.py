@@ -60,6 +60,17 @@ def test_parts_that_are_there_are_not_looked_at_again(tmp_path: Path) -> None:
     assert_same(seen, look_at_parts(BUNDLE, parts(), SIZE))
 
 
+def test_each_eleventh_frame_has_a_beam_stop(tmp_path: Path) -> None:
+    """Known frames and odd ones alike, so that a stop alone tells nothing."""
+    share = collect(BUNDLE, RECIPE, 3, known=11, odd=3, folder=tmp_path)
+    (folder,) = tmp_path.iterdir()
+    masked = Seen.join([Seen.load(path) for path in sorted(folder.iterdir())]).masked
+    stopped = np.flatnonzero(masked > masked.min())  # the centre is left out of all
+    assert stopped.tolist() == [10, 21, 32, 33 + 10, 33 + 21]  # of 33 known frames and 24 odd ones
+    assert share.kinds[stopped].tolist() == [0, 0, 0, 3, 6]
+    assert masked.max() * SIZE**2 < 10**2 + 0.5
+
+
 def test_more_odd_frames_begin_with_those_that_were_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
