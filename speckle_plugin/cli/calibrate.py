@@ -59,9 +59,9 @@ def calibrate(
 
     Draws known frames, as the network was trained on, and odd ones (other numbers, k steps and shapes,
     faults of the detector, a beam that is off, less coherence), some of both with a beam stop, and fits
-    detectors of oddness. The network
-    itself stays as it is. The file is found by itself beside the network's file; frames that are odd get the
-    flag **out_of_distribution**, and one that says in what they are odd, such as **odd_beam**.
+    detectors of oddness. The network itself stays as it is. The file is found by itself beside the network's
+    file; frames that are odd get the flag **out_of_distribution**, and one that says in what they are odd,
+    such as **odd_beam**.
 
     Further frames, of all families of disks, without noise and with it, are classified to see how often the
     network is right. From then on each frame has a confidence that fits its kind, and a set of possible disk
