@@ -40,6 +40,7 @@ from training.recipe import FrameRecipe
 __all__ = [
     "COVERAGE",
     "GROUPS",
+    "SPOILED",
     "Families",
     "fit_calibration",
     "fit_families",
@@ -56,6 +57,9 @@ NOISE: dict[str, tuple[float, ...]] = {
 
 GROUPS = tuple(itertools.product((family.value for family in Family), NOISE))
 """Family and noise of each group, each of which is to be right by itself."""
+
+SPOILED = 0.5
+"""Share of the offsets and masks of a bundle's recipe that graded frames have: most are measured without."""
 
 COVERAGE = 0.95
 """Share of the frames whose set holds the truth, in each group."""
@@ -87,7 +91,7 @@ def graded_frames(
     Parameters
     ----------
     recipe : FrameRecipe
-        That of the bundle: its grid, disk numbers, offsets and masks are taken.
+        That of the bundle: its grid and disk numbers are taken, and `SPOILED` of its offsets and masks.
     seed, per_class : int
     groups : iterable of int, optional
         Some of them.
@@ -95,7 +99,15 @@ def graded_frames(
     for group in groups:
         family, noise = GROUPS[group]
         photons = NOISE[noise]
-        kind = replace(recipe, families=(family,), shares=(), photons=photons, noisy_share=1.0)
+        kind = replace(
+            recipe,
+            families=(family,),
+            shares=(),
+            photons=photons,
+            noisy_share=1.0,
+            offset_share=SPOILED * recipe.offset_share,
+            masked_share=SPOILED * recipe.masked_share,
+        )
         for drawn in balanced_set(kind, per_class, seed, "trust graded"):
             yield group, drawn
 

@@ -46,7 +46,7 @@ from speckle_plugin.network.trust.oddness import (
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry
-from training.confidence import GROUPS, fit_calibration, fit_families, graded_frames
+from training.confidence import GROUPS, SPOILED, fit_calibration, fit_families, graded_frames
 from training.frames import DrawnFrame, draw_frame, frame_geometry, generator, with_beam_stop
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Part, Seen, look_at_parts, looked_range
@@ -188,7 +188,7 @@ def _look_at_graded(
     report: Report | None,
 ) -> Seen:
     """Look at graded frames, each group a part, but not at those that the folder has."""
-    seen_of = {"spots": SPOTS, "maps": [asdict(of) for of in maps], "graded": graded}
+    seen_of = {"spots": SPOTS, "maps": [asdict(of) for of in maps], "graded": graded, "spoiled": SPOILED}
     parts = [
         Part(
             f"{group:02d}",

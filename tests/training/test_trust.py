@@ -189,6 +189,12 @@ def test_some_frames_without_noise_are_known_as_integers_too() -> None:
     assert all(as_integers(-plain, grid, rng)[0, 0] < 0 for _ in range(20))
 
 
+def test_half_as_many_graded_frames_are_masked() -> None:
+    """Confidences are for frames as they are measured, most of which are whole."""
+    drawn = [frame for _, frame in graded_frames(replace(SMALL, masked_share=1.0), 4, 40, [0])]
+    assert np.mean([frame.geometry.mask is not None for frame in drawn]) == pytest.approx(0.5, abs=0.12)
+
+
 def test_the_slope_of_the_loss_is_that_of_its_value() -> None:
     rng = np.random.default_rng(8)
     joined, truth, at = rng.normal(size=(6, 5)), rng.integers(5, size=6), rng.normal(size=6)
