@@ -84,13 +84,16 @@ def text_of(page: Any) -> str:
         return ""
 
 
-def wait_for(page: Any, pattern: str, seconds: float = 20.0) -> str:
-    """Wait until the page says something, and give all that it says."""
+def wait_for(page: Any, *patterns: str, seconds: float = 20.0) -> str:
+    """Wait until the page says all of these (its parts are drawn one by one), and give what it says."""
     end = time.monotonic() + seconds
-    while not re.search(pattern, text := text_of(page)):
-        assert time.monotonic() < end, f"{pattern!r} does not come in: {text[:2000]}"
+    while True:
+        text = text_of(page)
+        missing = [pattern for pattern in patterns if not re.search(pattern, text)]
+        if not missing:
+            return text
+        assert time.monotonic() < end, f"{missing} do not come in: {text[:2000]}"
         page.wait_for_timeout(100)
-    return text
 
 
 def test_runs_are_shown_and_a_click_shows_a_frame(
@@ -99,10 +102,8 @@ def test_runs_are_shown_and_a_click_shows_a_frame(
     run_engine.md["scan_id"] = 100
     uids = [measure(run_engine, store, FRAMES, sample=f"S{i}") for i in range(3)]
     page = open_page(shown.url)
-    text = wait_for(page, "Scan 103")
-    assert "scan, S0" in text and "scan, S2" in text and "of 3 runs" in text
-    text = wait_for(page, f"{FRAMES} frames · {FRAMES} classified|{FRAMES} classified")
-    assert "network" in text and "sevens" in text and "lowest confidence 98.7%" in text
+    wait_for(page, "Scan 103", "scan, S0", "scan, S2", "of 3 runs")
+    wait_for(page, f"{FRAMES} classified", "network", "sevens", "lowest confidence 98.7%")
     assert page.locator("a", has_text="metadata in Tiled").get_attribute("href").endswith(f"{uids[2]}/")
     page.locator(".tabulator-row", has_text="S1").first.click()
     wait_for(page, "Scan 102")
@@ -332,12 +333,12 @@ def test_a_key_that_may_only_read_is_enough_and_the_server_may_be_gone_for_a_whi
             wait_for(page, "Scan 401")
             wait_for(page, "3 classified")
             wait_for(page, r"Frame 2 ")
-    wait_for(page, "The Tiled server does not answer since", 30)
+    wait_for(page, "The Tiled server does not answer since", seconds=30)
     with server.running():
         gone_in(page, "does not answer", 60)
         with connect(server.uri, may_write, directory=tmp_path) as store:
             measure(run_engine, store, 4)
-        wait_for(page, r"\b402\b", 30)
+        wait_for(page, r"\b402\b", seconds=30)
         shown.end()
 
 
