@@ -21,7 +21,7 @@ from speckle_plugin.network.engines import Engine, make_engine
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Trust, find_trust, frame_statistics, views_of
 from speckle_plugin.network.trust.head import Head
-from speckle_plugin.network.trust.judge import heads_for
+from speckle_plugin.network.trust.judge import heads_for, join_heads
 from speckle_plugin.network.trust.spots import frame_spots
 from speckle_plugin.preprocessing import prepare
 from training.frames import balanced_set, frame_geometry
@@ -61,11 +61,8 @@ def main() -> None:
         drawn = balanced_set(recipe, options.per_class, options.seed, "head benchmark")
         maps = [head.maps for head in heads]
         seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps)
-        joined = seen.look.logits
         told = trust.oddness[size].judge(seen.look, bundle.feature_statistics).inputs
-        for head, spots in zip(heads, seen.spots, strict=True):
-            families = trust.calibration[head.maps.rows].probable_families(told)
-            joined = head.join(joined, seen.look.statistics, spots, families)
+        joined = join_heads(trust, heads, seen.look, seen.spots, told)
         largest = heads[-1].logits(seen.look.statistics, seen.spots[-1])
         of_voice = (seen.look.logits, largest, joined)
         cells = []

@@ -33,6 +33,7 @@ from speckle_plugin.network import Bundle, FeatureStatistics
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
 from speckle_plugin.network.trust.head import Head
+from speckle_plugin.network.trust.judge import join_heads
 from speckle_plugin.network.trust.oddness import (
     STEEPNESS,
     group_of,
@@ -47,7 +48,7 @@ from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry
 from training.confidence import GROUPS, SPOILED, fit_calibration, fit_families, graded_frames
-from training.frames import DrawnFrame, draw_frame, frame_geometry, generator, with_beam_stop
+from training.frames import BEAM_STOPS, DrawnFrame, draw_frame, frame_geometry, generator, with_beam_stop
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Part, Seen, look_at_parts, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
@@ -271,10 +272,8 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
     if head is None:
         return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded, families)})
     truth = np.searchsorted(bundle.classes, graded.disk_numbers)
-    before, statistics = graded.look.logits, graded.look.statistics
-    for (rows, of_fewer_rows), spots in zip(trust.heads.items(), graded.spots, strict=False):
-        probable = trust.calibration[rows].probable_families(inputs)
-        before = of_fewer_rows.join(before, statistics, spots, probable)
+    statistics = graded.look.statistics
+    before = join_heads(trust, list(trust.heads.values()), graded.look, graded.spots[:-1], inputs)
     alone = head.logits(statistics, graded.spots[-1])
     told = _of_families_that_are_told(graded, alone, truth)
     head = fit_shares(head, before[told], alone[told], statistics[told], families.probable[told], truth[told])
@@ -381,7 +380,9 @@ def collect(
             indices = range(first, min(first + PART, total))
             of_indices = functools.partial(draw, recipe, seed, indices)
             parts.append(Part(f"{name}-{indices.start}-{indices.stop}", len(indices), of_indices))
-    folder = _subfolder(folder, "odd", bundle, recipe, size, seed, {})
+    folder = _subfolder(
+        folder, "odd", bundle, recipe, size, seed, {"stopped": STOPPED, "beam_stops": BEAM_STOPS}
+    )
     seen = look_at_parts(bundle, parts, size, folder, report)
     return Samples(seen.look, seen.groups, size)
 

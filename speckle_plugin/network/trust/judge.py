@@ -19,7 +19,7 @@ from speckle_plugin.network.trust.statistics import frame_statistics, masked_sha
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from speckle_plugin.schema import Flag
 
-__all__ = ["Judgement", "heads_for", "judge", "odd_flags", "warm_up"]
+__all__ = ["Judgement", "heads_for", "join_heads", "judge", "odd_flags", "warm_up"]
 
 
 class Judgement(NamedTuple):
@@ -84,22 +84,60 @@ def judge(
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
-    masked, logits = masked_share(views), look.logits
-    # Confidences that were fitted to several voices are not those of one.
-    calibration = trust.calibration.get(size) if size not in trust.heads else None
-    for head in heads_for(trust, geometry, bundle.preprocessing):
-        pairs = zip(frames, look.statistics, strict=True)
-        spots = np.stack([frame_spots(f, s, geometry, bundle.preprocessing, head.maps) for f, s in pairs])
-        calibration = trust.calibration[head.maps.rows]
-        families = calibration.probable_families(verdict.inputs)
-        logits = head.join(logits, look.statistics, spots, families)
-    return Judgement(verdict, calibration, logits, masked)
+    heads = heads_for(trust, geometry, bundle.preprocessing)
+    spots = [
+        np.stack(
+            [
+                frame_spots(f, s, geometry, bundle.preprocessing, head.maps)
+                for f, s in zip(frames, look.statistics, strict=True)
+            ]
+        )
+        for head in heads
+    ]
+    if heads:
+        calibration = trust.calibration[heads[-1].maps.rows]
+    else:  # confidences that were fitted to several voices are not those of one
+        calibration = trust.calibration.get(size) if size not in trust.heads else None
+    logits = join_heads(trust, heads, look, spots, verdict.inputs)
+    return Judgement(verdict, calibration, logits, masked_share(views))
 
 
 def heads_for(trust: Trust, geometry: FrameGeometry, settings: Preprocessing) -> list[Head]:
     """Give the heads whose range of k a frame has, in the order in which they are heard: the largest last."""
     by_rows = (trust.heads[rows] for rows in sorted(trust.heads))
     return [head for head in by_rows if quadrants_for(geometry, settings, head.maps)]
+
+
+def join_heads(
+    trust: Trust,
+    heads: Sequence[Head],
+    look: Look,
+    spots: Sequence[NDArray[np.float32]],
+    inputs: NDArray[np.float32],
+) -> NDArray[np.floating]:
+    """Join what heads say of N frames with what the network said.
+
+    Parameters
+    ----------
+    trust : Trust
+    heads : sequence of Head
+        Some of its heads, in the order in which they are heard.
+    look : Look
+    spots : sequence of array, shape (N, views, spots)
+        For each head.
+    inputs : array, shape (N, inputs)
+        As :class:`speckle_plugin.network.trust.Verdict` has them.
+
+    Returns
+    -------
+    array, shape (N, views, classes)
+        Logits; without heads those of the network.
+    """
+    logits = look.logits
+    for head, of_head in zip(heads, spots, strict=True):
+        families = trust.calibration[head.maps.rows].probable_families(inputs)
+        logits = head.join(logits, look.statistics, of_head, families)
+    return logits
 
 
 def warm_up(trust: Trust | None, bundle: Bundle) -> None:
