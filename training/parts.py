@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,12 @@ def in_processes(
     jobs : sequence
     prepare : callable, optional
         Called in each process before its first job.
+
+    Raises
+    ------
+    ChildProcessError
+        If a process ends by itself, or can't be prepared; what is wrong it has printed. Errors of a job are
+        raised as they are.
     """
     if not jobs:
         return
@@ -50,5 +57,11 @@ def in_processes(
             for made in as_completed(pending):
                 made.result()
                 yield pending[made]
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"one of {count} processes that share the work ended before its time: what it printed stands "
+                "above (if nothing does, it was killed, by hand or for want of memory). Parts that were "
+                "done are kept where a folder was given: do the same again to go on"
+            ) from error
         finally:  # after an error, or Ctrl+C, what has not begun is not waited for
             pool.shutdown(wait=False, cancel_futures=True)
