@@ -58,10 +58,38 @@ def test_a_network_without_its_recipe_is_refused(speckle, tmp_path) -> None:
     assert "does not hold its recipe and test" in result.stderr
 
 
-def test_a_network_that_was_trained_on_from_another_is_refused(speckle) -> None:
-    result = speckle("curve", "quadrant")
+def test_a_network_that_was_trained_on_from_another_is_refused(speckle, tmp_path) -> None:
+    path = _trained(tmp_path, 1000, 0.25)
+    save_bundle(replace(load_bundle(path), parent="of another"), path)
+    result = speckle("curve", path)
     assert result.exit_code == 2
     assert "'quadrant' was trained on from another" in " ".join(result.stderr.split())
+
+
+def test_how_a_network_was_trained_is_told_epoch_by_epoch(speckle, tmp_path) -> None:
+    path = _trained(tmp_path, None, 0.75)
+    curves = [{"epoch": n, "accuracy": n / 8, "loss": 2.0 / n, "val_accuracy": n / 10} for n in range(1, 5)]
+    bundle = load_bundle(path)
+    save_bundle(replace(bundle, training={**bundle.training, "curves": curves}), path)
+    result = speckle("curve", path, "--epochs", "--out", tmp_path / "course.png")
+    assert result.exit_code == 0, result.output
+    rows = [line.split()[2:] for line in result.stdout.splitlines() if line.startswith("quadrant")]
+    assert rows[0] == ["1", "2000", "0.1250", "2.0000", "0.1000", "nan"]  # 8000 frames in four epochs
+    assert [row[:3] for row in rows[1:]] == [
+        ["2", "4000", "0.2500"],
+        ["3", "6000", "0.3750"],
+        ["4", "8000", "0.5000"],
+    ]
+    assert (tmp_path / "course.png").stat().st_size > 10_000
+
+
+def test_a_network_without_its_curves_is_refused(speckle, tmp_path) -> None:
+    path = _trained(tmp_path, None, 0.75)
+    bundle = load_bundle(path)
+    save_bundle(replace(bundle, training={**bundle.training, "curves": []}), path)
+    result = speckle("curve", path, "--epochs")
+    assert result.exit_code == 2
+    assert "does not hold the curves of its training" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("name", ["curve.gif", "missing/curve.png"])

@@ -1,8 +1,11 @@
-"""How many frames does it take? Accuracy against training frames, of networks that were trained."""
+"""How many frames does it take? Accuracy against training frames, of networks that were trained.
+
+Of networks that saw different numbers of frames, or of one while it is trained, epoch by epoch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ from speckle_plugin.network import Bundle
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CurvePoint", "curve_picture", "curve_points"]
+__all__ = ["CurvePoint", "EpochPoint", "curve_picture", "curve_points", "epoch_picture", "epoch_points"]
 
 
 @dataclass(frozen=True, order=True)
@@ -110,4 +113,71 @@ def curve_picture(points: Iterable[CurvePoint]) -> Figure:
     )
     axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+@dataclass(frozen=True)
+class EpochPoint:
+    """One network after one epoch of its training.
+
+    Parameters
+    ----------
+    epoch : int
+        From 1.
+    frames : int
+        That it had seen at its end, each as often as it came.
+    accuracy, loss : float
+        On the frames of the epoch, while the weights changed.
+    val_accuracy, val_loss : float
+        On the frames for validation, with the weights at its end.
+    """
+
+    epoch: int
+    frames: int
+    accuracy: float
+    loss: float
+    val_accuracy: float
+    val_loss: float
+
+
+def epoch_points(bundle: Bundle) -> list[EpochPoint]:
+    """Read out of a bundle how its training went.
+
+    Raises
+    ------
+    ValueError
+        If it does not say.
+    """
+    curves = bundle.training.get("curves")
+    if not curves or "frames_seen" not in bundle.training:
+        raise ValueError(
+            f"the bundle {bundle.name!r} does not hold the curves of its training: train it again"
+        )
+    per_epoch = int(bundle.training["frames_seen"]) / int(curves[-1]["epoch"])
+    missing = float("nan")
+    return [
+        EpochPoint(
+            int(of["epoch"]),
+            round(per_epoch * int(of["epoch"])),
+            *(float(of.get(name, missing)) for name in ("accuracy", "loss", "val_accuracy", "val_loss")),
+        )
+        for of in curves
+    ]
+
+
+def epoch_picture(courses: Mapping[str, Sequence[EpochPoint]]) -> Figure:
+    """Draw accuracy and loss against the frames seen; broken: on the frames of training."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        for (name, points), style in zip(courses.items(), line_styles(), strict=False):
+            frames = [p.frames / 1000.0 for p in points]
+            axes.plot(frames, [getattr(p, f"val_{what}") for p in points], label=name, **style, markersize=4)
+            axes.plot(frames, [getattr(p, what) for p in points], color=style["color"], ls="--", alpha=0.6)
+        axes.set(xlabel="frames seen, in thousands", ylabel=f"{what}; broken: frames of training")
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylim(0.0, 1.03)
+    figure.axes[1].set_yscale("log")  # the first epochs can be far off
+    figure.axes[0].legend(loc="lower right")
     return figure
