@@ -27,6 +27,7 @@ from speckle_plugin.network import Bundle
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Calibration
 from speckle_plugin.network.trust.calibration import (
+    PHOTONS,
     TEMPERATURES,
     brief_inputs,
     probable_families,
@@ -138,7 +139,8 @@ def fit_calibration(
     told = brief_inputs(inputs, families.probable, logits, seen.masked)
     joined = join_views(logits, 1.0)
     sure = join_views(logits, bundle.temperature).max(axis=1)
-    layers = _fit_temperatures(told, joined, truth, _moments(np.exp(sure), groups))
+    moments = _moments(np.exp(sure), inputs[:, PHOTONS.start], groups)
+    layers = _fit_temperatures(told, joined, truth, moments)
     temperatures = temperatures_by(told, layers)
     p = np.exp(join_views(logits, temperatures[:, None, None]))
     p_truth = p[np.arange(len(truth)), truth]
@@ -168,18 +170,24 @@ def fit_families(inputs: NDArray[np.float32], groups: NDArray[np.int64]) -> Fami
     return Families(layers, probable)
 
 
-def _moments(confidence: NDArray[np.float64], groups: NDArray[np.int64]) -> Moments:
+def _moments(
+    confidence: NDArray[np.float64], photons: NDArray[np.floating], groups: NDArray[np.int64]
+) -> Moments:
     """Give the frames of each group, and weights by which confidences and right labels are compared.
 
-    The weights, shape (3, frames), take the mean over the group, whether it rises with the confidence by the
-    bundle's temperature, and whether it bends.
+    The weights, shape (5, frames), take the mean over the group, whether it rises with the confidence by the
+    bundle's temperature, whether it bends, and both for the photons, too: their number is drawn from a wide
+    range in a group, and confidences are to be right at each.
     """
     found = []
     for group in np.unique(groups):
         frames = np.flatnonzero(groups == group)
-        x = confidence[frames] - confidence[frames].mean()
-        x = x / (x.std() + 1e-3)
-        found.append((frames, np.stack([np.ones(len(x)), x, x**2 - 1.0]) / len(x)))
+        weights = [np.ones(len(frames))]
+        for by in (confidence, photons):
+            x = by[frames] - by[frames].mean()
+            x = x / (x.std() + 1e-3)
+            weights += [x, x**2 - (x**2).mean()]
+        found.append((frames, np.stack(weights) / len(frames)))
     return found
 
 

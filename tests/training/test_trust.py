@@ -17,6 +17,7 @@ from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import NetworkOutput
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Look, load_trust, save_trust
+from speckle_plugin.network.trust.calibration import PHOTONS
 from speckle_plugin.network.trust.oddness import inputs_of
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import Preprocessing
@@ -134,6 +135,26 @@ def test_confidences_fall_where_a_mask_makes_labels_wrong() -> None:
         temperatures = found.temperatures(inputs, logits, share)
         confidence = np.exp(join_views(logits, temperatures[:, None, None])).max(axis=1)
         assert abs(confidence.mean() - right) < 0.05, share
+
+
+def test_confidences_are_right_in_the_middle_of_a_groups_photons_too() -> None:
+    rng = np.random.default_rng(7)
+    count = 2400
+    numbers, photons = rng.choice(NUMBERS, count), rng.uniform(-1.0, 1.0, count)
+    truth = np.searchsorted(NUMBERS, numbers)
+    wrong = rng.random(count) < np.where(np.abs(photons) < 0.5, 0.2, 0.5)
+    logits = 4.0 * np.eye(3)[np.where(wrong, (truth + 1) % 3, truth)][:, None]
+    statistics = np.zeros((count, sum(STATISTICS.values())), np.float32)
+    look = Look(statistics, np.zeros((count, 1)), logits)
+    inputs = inputs_of(statistics, look, None)
+    inputs[:, PHOTONS.start] = photons
+    groups = np.arange(count) % len(GROUPS)
+    seen = Seen(look, groups, numbers, np.zeros(count))
+    found = fit_calibration(BUNDLE, inputs, seen, fit_families(inputs, groups))
+    temperatures = found.temperatures(inputs, logits, 0.0)
+    confidence = np.exp(join_views(logits, temperatures[:, None, None])).max(axis=1)
+    for right, chosen in ((0.8, np.abs(photons) < 0.4), (0.5, np.abs(photons) > 0.6)):
+        assert abs(confidence[chosen].mean() - right) < 0.04, right
 
 
 def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(

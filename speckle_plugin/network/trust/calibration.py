@@ -18,6 +18,7 @@ from speckle_plugin.network.trust.oddness import FARTHEST, about_number, log_pro
 from speckle_plugin.network.trust.statistics import STATISTICS
 
 __all__ = [
+    "PHOTONS",
     "Calibration",
     "brief_inputs",
     "brief_size",
