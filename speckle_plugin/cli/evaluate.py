@@ -33,6 +33,9 @@ def evaluate(
         list[str] | None,
         typer.Option(help="One study only; may be given again.", show_default="all studies"),
     ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Without heads, and what else was fitted beside the network.")
+    ] = False,
     list_studies: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
 ) -> None:
     """Measure a network on fresh simulated frames, and write a report.
@@ -47,6 +50,7 @@ def evaluate(
 
         speckle evaluate --out evaluation
         speckle evaluate my-network/quadrant.bundle --only families --seeds 7 --per-class 20
+        speckle evaluate quadrant --only families --seeds 7 --alone   # what its heads are worth
     """
     from training.evaluation.studies import STUDIES
 
@@ -81,7 +85,7 @@ def evaluate(
         report = reporter(progress, task)
 
         results = evaluate_bundle(
-            find_bundle(model), per_class, chosen, only or tuple(STUDIES), report, keep, solve_frames
+            find_bundle(model), per_class, chosen, only or tuple(STUDIES), report, keep, solve_frames, alone
         )
     _print_families(results)
     if out is not None:

@@ -109,6 +109,21 @@ def test_every_study_is_measured_and_reported(
     assert "mono" in result.stdout
 
 
+def test_a_network_is_measured_without_what_was_fitted_beside_it(speckle, tmp_path) -> None:
+    """The heads of the shipped one know more than it does."""
+    found = {}
+    for name, more in (("alone", ("--alone",)), ("all", ())):
+        out = tmp_path / name
+        options = ("--only", "calibration", "--per-class", "4", "--seeds", "5", "--solve-frames", "0")
+        result = speckle("evaluate", "quadrant", *options, "--out", out, *more)
+        assert result.exit_code == 0, result.output
+        found[name] = json.loads((out / "results.json").read_text())
+    alone, heard = (found[name]["calibration"] for name in ("alone", "all"))
+    assert "alone" in found["alone"]["about"]["measured"] and "measured" not in found["all"]["about"]
+    assert alone["calibrated"] == alone["one temperature"]
+    assert heard["calibrated"]["errors"] < alone["calibrated"]["errors"]
+
+
 def test_the_studies_are_listed(speckle) -> None:
     result = speckle("evaluate", "--list")
     assert result.exit_code == 0

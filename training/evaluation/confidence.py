@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from simulated_devices import Family
-from speckle_plugin.network.classifier import Classifier
 from training.evaluation.measure import Predictions, reliability_curve, scores
 from training.evaluation.study import Study
 
@@ -25,7 +24,7 @@ def confidence(study: Study) -> dict[str, Any]:
     The calibration error of a finite set is above 0 even where every confidence is right; `by_chance` is what
     it would be then. Beside it the error with one temperature for all frames.
     """
-    classifier = Classifier(study.bundle)
+    classifier = study.classifier()
     found: dict[str, Any] = {}
     for size in SIZES:
         for family in Family:

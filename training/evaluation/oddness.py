@@ -38,7 +38,7 @@ def oddness(study: Study) -> dict[str, Any]:
     `energy` (minus the logarithm of the summed exponentials of the logits). Each is told from known frames
     of the same families, with as much photon noise. False alarms are those on frames as in training.
     """
-    classifier = Classifier(study.bundle)
+    classifier = study.classifier()
     if study.bundle.feature_statistics is None:
         return {}
     classes = len(study.recipe.disk_numbers)

@@ -27,6 +27,7 @@ def evaluate_bundle(
     report: Report | None = None,
     keep: Callable[[dict[str, Any]], object] | None = None,
     solve_frames: int = 0,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Run studies on a bundle.
 
@@ -44,6 +45,8 @@ def evaluate_bundle(
         Given the results so far after every study, so that one that fails costs only itself.
     solve_frames : int
         Frames of each set that are solved beside the network; 0 for none.
+    alone : bool
+        As of :class:`training.evaluation.study.Study`.
 
     Returns
     -------
@@ -69,10 +72,12 @@ def evaluate_bundle(
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{engine.device}, {engine.name} {engine.precision}, Python {platform.python_version()}",
     }
+    if alone:
+        about["measured"] = "the network alone, without what was fitted beside it"
     results: dict[str, Any] = {"about": about}
     with SolverPool(os.cpu_count() or 1) as pool:  # starts its processes with the first frame
         solver = SolverStudy(pool, solve_frames) if solve_frames else None
-        study = Study(bundle, recipe, per_class, tuple(seeds), report, solver)
+        study = Study(bundle, recipe, per_class, tuple(seeds), report, solver, alone)
         for name in STUDIES:
             if name in studies:
                 results[name] = STUDIES[name](study)

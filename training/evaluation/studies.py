@@ -13,7 +13,6 @@ from typing import Any
 
 from simulated_devices import Family
 from speckle_plugin.network import Bundle
-from speckle_plugin.network.classifier import Classifier
 from training.evaluation.baselines import baselines
 from training.evaluation.confidence import confidence
 from training.evaluation.measure import Predictions, predict, reliability_curve, scores
@@ -49,7 +48,7 @@ CENTERED_PHOTONS = (0.0, 1e6, 1e5, 1e4)
 
 def by_family(study: Study) -> dict[str, Any]:
     """Measure every family of simulated disks, each seed by itself and all of them together."""
-    classifier = Classifier(study.bundle)
+    classifier = study.classifier()
     cases = _cases(study)
     if study.recipe.grid == "quadrant":
         large = {f"{family}, 513 x 513": {"families": (family,), "size": 513} for family in ("mono", "poly")}
@@ -117,7 +116,7 @@ def _by_value(
     families: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure each family at each value; `changes` holds what a value changes in the recipe."""
-    classifier = Classifier(bundle)
+    classifier = study.classifier(bundle)
     found: dict[str, Any] = {}
     for family in families or study.recipe.families:
         for value, change in changes.items():
@@ -131,7 +130,7 @@ def _by_value(
 
 def by_mask(study: Study) -> dict[str, Any]:
     """Mask single pixels of every frame, and a bar in half of them."""
-    classifier = Classifier(study.bundle)
+    classifier = study.classifier()
     found: dict[str, Any] = {}
     for family in study.recipe.families:
         what = f"{family}, masked in part"
@@ -154,7 +153,7 @@ def centered_detectors(study: Study) -> dict[str, Any]:
     if study.recipe.grid != "quadrant":
         return {}
     found: dict[str, Any] = {}
-    classifier = Classifier(study.bundle)
+    classifier = study.classifier()
     for family in study.recipe.families:
         for photons in CENTERED_PHOTONS:
             recipe = replace(
@@ -197,8 +196,10 @@ def calibration(study: Study) -> dict[str, Any]:
         "masked_share": trained.masked_share,
     }
     found: dict[str, Any] = {"temperature": study.bundle.temperature}
-    shipped = study.measure("calibrated", Classifier(study.bundle), **as_trained)
-    bare = study.measure("not calibrated", Classifier(replace(study.bundle, temperature=1.0)), **as_trained)
+    shipped = study.measure("calibrated", study.classifier(), **as_trained)
+    bare = study.measure(
+        "not calibrated", study.classifier(replace(study.bundle, temperature=1.0)), **as_trained
+    )
     for name, predictions in (
         ("calibrated", shipped),
         ("one temperature", shipped.with_one_temperature()),

@@ -33,6 +33,8 @@ class Study:
         Told of the progress.
     solver : SolverStudy, optional
         Solves a few of the frames of each set as well.
+    alone : bool
+        The network is measured without what was fitted beside it: heads, odd frames, confidences.
     """
 
     bundle: Bundle
@@ -41,6 +43,11 @@ class Study:
     seeds: tuple[int, ...] = (1, 2, 3)
     report: Report | None = None
     solver: SolverStudy | None = None
+    alone: bool = False
+
+    def classifier(self, bundle: Bundle | None = None) -> Classifier:
+        """Make what classifies: of the bundle, or of a variant of it."""
+        return Classifier(bundle or self.bundle, alone=self.alone)
 
     def measure(
         self, what: str, classifier: Classifier, seed: int | None = None, **changes: Any
