@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -20,7 +22,7 @@ from speckle_plugin.schema import Flag
 from training.evaluation.measure import Predictions, predict
 from training.evaluation.unknowns import unknown_frames
 from training.frames import balanced_set
-from training.recipe import FrameRecipe
+from training.recipe import FrameRecipe, load_recipe
 
 SEED = 7_000_001
 PER_CLASS = 4
@@ -50,6 +52,18 @@ def test_it_is_shipped_with_its_history(name: str) -> None:
     assert bundle.metrics["test"]["frames"] == 1900
     assert 0.3 < bundle.temperature < 3.0
     assert bundle.feature_statistics is not None
+
+
+@pytest.mark.parametrize("name", ["quadrant", "published"])
+def test_one_recipe_makes_it_from_random_weights(name: str) -> None:
+    bundle = find_bundle(name)
+    assert bundle.parent == ""
+    recipe = json.loads(json.dumps(asdict(load_recipe(name))))
+    stored = dict(bundle.training["recipe"])
+    for part in ("frames", "preprocessing"):  # settings that came later have their defaults
+        there = recipe.pop(part)
+        assert {key: there[key] for key in stored[part]} == stored.pop(part)
+    assert {key: recipe[key] for key in stored} == stored
 
 
 def test_the_default_is_the_one_for_quadrants() -> None:
