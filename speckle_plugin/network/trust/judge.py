@@ -94,10 +94,10 @@ def judge(
         )
         for head in heads
     ]
+    # Confidences that were fitted to several voices are not those of one.
+    calibration = trust.calibration.get(size) if size not in trust.heads else None
     if heads:
         calibration = trust.calibration[heads[-1].maps.rows]
-    else:  # confidences that were fitted to several voices are not those of one
-        calibration = trust.calibration.get(size) if size not in trust.heads else None
     logits = join_heads(trust, heads, look, spots, verdict.inputs)
     return Judgement(verdict, calibration, logits, masked_share(views))
 
