@@ -68,7 +68,7 @@ def curve(
 
 
 def _print_courses(courses: Mapping[str, Sequence[EpochPoint]]) -> None:
-    columns = ("epoch", "frames seen", "accuracy", "loss", "validation: accuracy", "loss ")
+    columns = ("epoch", "frames seen", "accuracy", "loss", "validation accuracy", "validation loss")
     shown = table("network", *columns, right=columns)
     for name, course in courses.items():
         for p in course:

@@ -103,7 +103,7 @@ def test_runs_are_shown_and_a_click_shows_a_frame(
     uids = [measure(run_engine, store, FRAMES, sample=f"S{i}") for i in range(3)]
     page = open_page(shown.url)
     wait_for(page, "Scan 103", "scan, S0", "scan, S2", "of 3 runs")
-    wait_for(page, f"{FRAMES} classified", "network", "sevens", "lowest confidence 98.7%")
+    wait_for(page, f"{FRAMES} classified", "network", "sevens", r"lowest confidence 98\.7%")
     assert page.locator("a", has_text="metadata in Tiled").get_attribute("href").endswith(f"{uids[2]}/")
     page.locator(".tabulator-row", has_text="S1").first.click()
     wait_for(page, "Scan 102")

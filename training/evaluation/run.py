@@ -77,7 +77,7 @@ def evaluate_bundle(
     results: dict[str, Any] = {"about": about}
     with SolverPool(os.cpu_count() or 1) as pool:  # starts its processes with the first frame
         solver = SolverStudy(pool, solve_frames) if solve_frames else None
-        study = Study(bundle, recipe, per_class, tuple(seeds), report, solver, alone)
+        study = Study(bundle, recipe, per_class, tuple(seeds), report, solver, alone=alone)
         for name in STUDIES:
             if name in studies:
                 results[name] = STUDIES[name](study)
