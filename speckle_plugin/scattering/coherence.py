@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.scattering.grids import BOX_LENGTH, PixelGrid
 
 __all__ = ["partially_coherent"]
@@ -27,6 +28,7 @@ LEAST_PADDING = 16
 """Samples beyond the edge at least, for the tails of the kernel."""
 
 NODES = 256
+"""Beside the samples, nodes of the quadrature; their number is rounded up to a multiple of it."""
 
 
 def partially_coherent(
@@ -69,8 +71,12 @@ def partially_coherent(
     rows, columns = ((n - 1) * fine + 1 + 2 * padding for n in grid.shape)
     row, column = (c * fine + padding for c in grid.beam_center)
     wide = replace(grid, shape=(rows, columns), pitch=step, beam_center=(row, column))
-    along_rows, along_columns = (_kernel(n, fine, padding, step, float(coherence_length)) for n in grid.shape)
-    return np.maximum(along_rows @ coherent(wide) @ along_columns.T, 0.0)
+    frame = coherent(wide)
+    with one_blas_thread():
+        along_rows, along_columns = (
+            _kernel(n, fine, padding, step, float(coherence_length)) for n in grid.shape
+        )
+        return np.maximum(along_rows @ frame @ along_columns.T, 0.0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -80,8 +86,15 @@ def _kernel(
     """Give the weight of each sample in each pixel, shape (pixels, samples)."""
     samples = (pixels - 1) * fine + 1 + 2 * padding
     # By Gauss and Legendre, the mean over |x| <= pi / step of the degree of coherence times cos(k x).
-    nodes, weights = np.polynomial.legendre.leggauss(NODES + samples)
+    nodes, weights = _nodes(math.ceil(samples / NODES + 1) * NODES)
     coherence = 0.5 * weights * np.exp(-0.5 * (nodes * math.pi / (step * coherence_length)) ** 2)
     lags = np.cos(math.pi * np.outer(np.arange(samples), nodes)) @ coherence
     places = np.abs(np.arange(pixels)[:, None] * fine + padding - np.arange(samples)[None, :])
     return np.asarray(lags[places])
+
+
+@functools.lru_cache(maxsize=8)
+def _nodes(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give nodes and weights of the quadrature; working them out takes a tenth of a second."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return nodes, weights

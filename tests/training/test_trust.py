@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.schema import ODD_IN, Flag
 from training.confidence import GROUPS, fit_calibration, fit_families, graded_frames, temperature_loss
-from training.frames import balanced_set, draw_frame, frame_geometry, generator
+from training.frames import balanced_set, draw_frame, frame_geometry, generator, stream
 from training.looks import Seen
 from training.odd_frames import INTEGERS, ODD_FRAMES, as_integers, draw_odd
-from training.recipe import FrameRecipe
+from training.recipe import FrameRecipe, load_recipe
 
 NUMBERS = (2, 5, 9)
 SMALL = FrameRecipe(families=("mono",), size=129, disk_numbers=NUMBERS, photons=(1e5, 1e6), noisy_share=0.5)
@@ -72,6 +73,15 @@ def test_without_an_effect_nothing_more_is_drawn() -> None:
     first = draw(IDEAL).frame
     np.testing.assert_array_equal(first, draw(replace(IDEAL, real_share=0.3)).frame)
     np.testing.assert_array_equal(first, draw_frame(IDEAL, 5, rng, GRID, frame_geometry(IDEAL)).frame)
+
+
+def test_half_of_the_frames_of_the_recipe_for_the_real_world_are_of_it() -> None:
+    recipe = load_recipe("real_world").frames
+    drawn, ideal = (
+        itertools.islice(stream(r, 3, "t"), 60) for r in (recipe, replace(recipe, real_share=0.0))
+    )
+    real = [not np.array_equal(one.frame, other.frame) for one, other in zip(drawn, ideal, strict=True)]
+    assert 20 <= sum(real) <= 40
 
 
 def test_gaps_between_panels_are_masked() -> None:
