@@ -19,8 +19,6 @@ BackendName = Literal["tensorflow", "jax"]
 MOMENTUM = 0.9
 """Of the moving batch statistics: runs are short, and Keras's 0.99 would lag behind."""
 
-PACKAGES: dict[BackendName, str] = {"tensorflow": "tensorflow", "jax": "jax"}
-
 
 def begin(backend: BackendName) -> None:
     """Import Keras on a backend.

@@ -14,8 +14,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.decomposition import PCA
 
 from speckle_plugin.network import Bundle, FeatureStatistics
-from speckle_plugin.network.classifier import Classifier, join_views
-from speckle_plugin.network.engines import NetworkOutput
+from speckle_plugin.network.engines import NetworkOutput, make_engine
+from speckle_plugin.network.posterior import join_views
 from speckle_plugin.preprocessing import prepare
 from training.frames import DrawnFrame, balanced_set
 from training.progress import Report
@@ -62,11 +62,11 @@ def calibrate_on(
     Bundle
         Without feature statistics where there are fewer than `LEAST_FOR_STATISTICS` frames.
     """
-    classifier = Classifier(replace(bundle, temperature=1.0, feature_statistics=None))
+    engine = make_engine(bundle)
     outputs: list[NetworkOutput] = []
     classes: list[int] = []
     for done, (frame, geometry, disk_number) in enumerate(frames, start=1):
-        output = classifier.engine.run(prepare(frame, bundle.preprocessing, geometry)[0])
+        output = engine.run(prepare(frame, bundle.preprocessing, geometry)[0])
         outputs.append(output)
         classes.append(bundle.classes.index(disk_number))
         if report:

@@ -160,7 +160,7 @@ class Families(NamedTuple):
 
 def fit_families(inputs: NDArray[np.float32], groups: NDArray[np.int64]) -> Families:
     """Fit what tells the families of frames, shape (N, inputs), of groups in `GROUPS`."""
-    of_family, part = groups // len(NOISE), np.arange(len(groups)) % PARTS
+    of_family, part = groups // len(NOISE), _place_in_group(groups) % PARTS
     layers = _fit_families(inputs, of_family)
     probable = np.empty((len(groups), layers[-1].size))
     for number in range(PARTS):
@@ -168,6 +168,15 @@ def fit_families(inputs: NDArray[np.float32], groups: NDArray[np.int64]) -> Fami
         of_others = _fit_families(inputs[~here], of_family[~here])
         probable[here] = probable_families(inputs[here], of_others)
     return Families(layers, probable)
+
+
+def _place_in_group(groups: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Count the frames of each group: those of one place show the same disks, with other noise or without."""
+    places = np.empty(len(groups), np.intp)
+    for group in np.unique(groups):
+        frames = np.flatnonzero(groups == group)
+        places[frames] = np.arange(len(frames))
+    return places
 
 
 def _moments(

@@ -31,11 +31,11 @@ from speckle_plugin.network.trust import frame_statistics, views_of
 from speckle_plugin.network.trust.head import Head, head_inputs, rounded
 from speckle_plugin.network.trust.oddness import LEAST_DEVIATION, log_probabilities, perceive
 from speckle_plugin.network.trust.spots import SPOTS, SpotMaps, frame_spots
-from speckle_plugin.network.trust.statistics import COUNTED
+from speckle_plugin.network.trust.statistics import COUNTED, STATISTICS
 from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.frames import stream
 from training.looks import looked_range
-from training.parts import in_processes, save_part
+from training.parts import in_processes, save_part, write_whole
 from training.progress import Report
 from training.recipe import FrameRecipe
 
@@ -165,12 +165,14 @@ def draw_head_frames(
     ValueError
         If the folder holds parts of other frames.
     """
+    size = looked_range(bundle, recipe)  # as of the frames beside which the head will be heard
     recipe = recipe_of_rows(head_recipe(recipe), rows)
-    size, maps = looked_range(bundle, recipe), maps_of(recipe, rows)
+    maps = maps_of(recipe, rows)
     drawn = {
         "seed": seed,
         "size": size,
         "maps": asdict(maps),
+        "statistics": STATISTICS,
         "spots": SPOTS,
         "part_frames": part_frames,
         "frames": asdict(recipe),
@@ -190,9 +192,10 @@ def draw_head_frames(
 def _claim(folder: Path, made: dict[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     note, text = folder / "frames.json", json.dumps(made, indent=2, sort_keys=True)
-    if note.exists() and note.read_text() != text:
+    if not note.exists():
+        write_whole(note, text)
+    elif note.read_text() != text:
         raise ValueError(f"{folder} holds what was seen of other frames: give another folder, or empty it")
-    note.write_text(text)
 
 
 def _path(folder: Path, part: int) -> Path:
@@ -374,7 +377,7 @@ def fit_shares(
     """
     both = log_probabilities(before), log_probabilities(alone)
     counted = statistics[:, COUNTED] > 0.5
-    shares = np.full((2, families.shape[1], 2), 0.5)
+    shares = np.tile([1.0, 0.0], (2, families.shape[1], 1))  # who was not asked is not heard
     for kind in (0, 1):
         chosen = np.flatnonzero(counted == kind)
         if not len(chosen):

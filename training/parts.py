@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["in_processes", "save_part"]
+__all__ = ["in_processes", "save_part", "write_whole"]
 
 Job = TypeVar("Job")
 
@@ -22,6 +22,13 @@ def save_part(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an .npz file, at once or not at all."""
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, allow_pickle=False, **arrays)
+    partial.replace(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text, at once or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
     partial.replace(path)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,11 +20,23 @@ from speckle_plugin.network.resnet import STEMS
 from speckle_plugin.preprocessing import Preprocessing
 from speckle_plugin.typed_values import typed_values
 
-__all__ = ["FrameRecipe", "TrainingRecipe", "load_recipe", "stored_frame_recipe"]
+__all__ = ["FrameRecipe", "TrainingRecipe", "frame_recipe_of", "load_recipe", "stored_frame_recipe"]
 
 T = TypeVar("T")
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+REAL_WORLD = (
+    "shape",
+    "coherence_length",
+    "beam_width",
+    "motion",
+    "charge_sharing",
+    "panel_size",
+    "panel_gap",
+    "real_share",
+)
+"""Fields of a recipe of frames that switch on what is less than ideal."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +128,14 @@ class FrameRecipe:
         if not 0 <= self.beam_offset < math.inf:
             raise ValueError(f"beam_offset must be 0 or more pixels, not {self.beam_offset}")
         grid_by_name(self.grid, self.size)
+
+    @property
+    def ideal(self) -> FrameRecipe:
+        """The same without anything of the real world: disks at rest, coherent light, a whole detector."""
+        changes: dict[str, Any] = {
+            each.name: each.default for each in fields(self) if each.name in REAL_WORLD
+        }
+        return replace(self, **changes)
 
     @property
     def is_real(self) -> bool:
@@ -270,6 +290,20 @@ def stored_frame_recipe(bundle: Bundle) -> FrameRecipe | None:
         return typed_values(FrameRecipe, values)
     except ValueError as error:
         raise ValueError(f"the frame recipe of the bundle {bundle.name!r} can't be used: {error}") from error
+
+
+def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
+    """Give the recipe of the simulated frames that a bundle was trained on.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or one of another version of the package.
+    """
+    recipe = stored_frame_recipe(bundle)
+    if recipe is None:
+        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
+    return recipe
 
 
 def _change(values: dict[str, Any], change: str) -> None:

@@ -242,13 +242,16 @@ def set_aside(
     child too sure of itself.
     """
     apart = [group for group in groups if set(group) & set(train_side.run_uids)]
+    why = f"there are {len(apart)} to train on"
     if len(apart) >= LEAST_GROUPS:
         training_set, calibration_set = split_by_run(train_side, 1 / SET_ASIDE, seed, groups=apart)
-        if set(training_set.disk_numbers) == set(train_side.disk_numbers):
+        lost = sorted(set(train_side.disk_numbers) - set(training_set.disk_numbers))
+        if not lost:
             return training_set, calibration_set
+        why = f"without those set aside no frame to train on would have {', '.join(map(str, lost))} disks"
     say(
-        f"confidences are fitted on frames of runs that are trained on as well, since there are {len(apart)} "
-        "to train on: they may come out too high; more runs mend it"
+        f"confidences are fitted on frames of runs that are trained on as well, since {why}: they may come "
+        "out too high; more runs mend it"
     )
     order = generator(seed, "calibration of stored frames").permutation(len(train_side))
     count = max(1, len(order) // SET_ASIDE)

@@ -24,6 +24,7 @@ from training.calibrate import calibrate
 from training.evaluation.measure import evaluate
 from training.frames import DrawnFrame, balanced_set, stream
 from training.inputs import Source, prepared_inputs, view_shape_of
+from training.parts import write_whole
 from training.precision import supported_precision
 from training.progress import Report
 from training.recipe import TrainingRecipe
@@ -76,8 +77,8 @@ def train(
     Raises
     ------
     ValueError
-        If the folder holds a checkpoint of another recipe, parent or origin, or the parent knows
-        other classes.
+        If the folder holds a checkpoint of another recipe, parent or origin, the parent knows other classes
+        or is of an architecture from which the recipe's can't be had, or the loss is not finite.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,13 +92,16 @@ def train(
     import keras
 
     on_tensorflow = recipe.backend == "tensorflow"
-    precision = supported_precision(recipe.precision, recipe.backend)
-    keras.mixed_precision.set_dtype_policy(precision)
-    keras.utils.set_random_seed(recipe.seed)
     checkpoint, state_file = folder / "checkpoint.keras", folder / "state.json"
     state: dict[str, Any] = {"epoch": 0, "curves": [], "best": math.inf, "waited": 0}
     if state_file.is_file():
         state = json.loads(state_file.read_text())
+    # A checkpoint goes on in the precision in which it began, whatever machine it is on.
+    if "precision" not in state:
+        state["precision"] = supported_precision(recipe.precision, recipe.backend)
+    precision = state["precision"]
+    keras.mixed_precision.set_dtype_policy(precision)
+    keras.utils.set_random_seed(recipe.seed)
 
     strategy = choose_strategy() if on_tensorflow else None
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -140,15 +144,19 @@ def train(
         model.optimizer.finalize_variable_values(model.trainable_variables)
     _settle_batch_statistics(model, _dataset(recipe, 0, source), report)
     keras.mixed_precision.set_dtype_policy("float32")
-    path = folder / f"{recipe.name}.bundle"
+    path, bare = folder / f"{recipe.name}.bundle", folder / f"{recipe.name}.not-calibrated.bundle"
     seen = state["epoch"] * recipe.steps_per_epoch * recipe.batch // view_shape_of(recipe, source)[0]
     # Calibrated and measured with the weights as they are shipped, rounded to float16.
-    bundle = save_bundle(_bundle(recipe, model, seen, precision, state["curves"], parent, origin), path)
+    bundle = save_bundle(_bundle(recipe, model, seen, precision, state["curves"], parent, origin), bare)
     if finish is not None:
-        return save_bundle(finish(bundle), path)
-    bundle = calibrate(bundle, recipe.frames, recipe.seed, report)
-    metrics = evaluate(bundle, recipe.frames, recipe.test_per_class, recipe.seed, report)
-    return save_bundle(replace(bundle, metrics={**bundle.metrics, "test": metrics}), path)
+        bundle = finish(bundle)
+    else:
+        bundle = calibrate(bundle, recipe.frames, recipe.seed, report)
+        metrics = evaluate(bundle, recipe.frames, recipe.test_per_class, recipe.seed, report, alone=True)
+        bundle = replace(bundle, metrics={**bundle.metrics, "test": metrics})
+    bundle = save_bundle(bundle, path)
+    bare.unlink()
+    return bundle
 
 
 def _compiled(recipe: TrainingRecipe, parent: Bundle | None) -> keras.Model:
@@ -275,9 +283,7 @@ def make_checkpoints(
                 state["waited"] += 1
                 if patience is not None and state["waited"] >= patience:
                     self.model.stop_training = True
-            partial = state_file.with_suffix(".partial")
-            partial.write_text(json.dumps(state, indent=1))
-            partial.replace(state_file)
+            write_whole(state_file, json.dumps(state, indent=1))
             kept = {target.name, state.get("best_checkpoint") if patience is not None else None}
             for old in checkpoint.parent.glob("checkpoint-*.keras"):
                 if old.name not in kept:
@@ -415,9 +421,11 @@ def _claim(
         claim["origin"] = origin
     text = json.dumps(claim, indent=1, sort_keys=True)
     file = folder / "recipe.json"
-    if (folder / "state.json").is_file() and (not file.is_file() or file.read_text() != text):
+    if file.is_file() and file.read_text() == text:
+        return
+    if (folder / "state.json").is_file():
         raise ValueError(
             f"{folder} holds a training run of another recipe{', parent or frames' if origin else ''}: "
             "give another folder, or remove it to start anew"
         )
-    file.write_text(text)
+    write_whole(file, text)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
+import math
 import platform
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,9 +55,9 @@ from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Part, Seen, look_at_parts, looked_range
 from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
-from training.recipe import FrameRecipe, stored_frame_recipe
+from training.recipe import FrameRecipe, frame_recipe_of
 
-__all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "measure", "recipe_of", "trust_of"]
+__all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "held_out", "measure", "recipe_of", "trust_of"]
 
 KNOWN = 500
 """Known frames of each disk number."""
@@ -67,7 +69,7 @@ PART = 1000
 """Known frames, or odd ones, that are looked at, and kept, together."""
 
 STOPPED = 11
-"""Each eleventh frame, known or odd, has a beam stop: all disk numbers, and all kinds."""
+"""Each eleventh frame, known or odd, has a beam stop: of all disk numbers and kinds, see :func:`_each`."""
 
 GRADED = 120
 """Frames of each disk number, family and noise, that tell how sure the network may be."""
@@ -76,7 +78,7 @@ FALSE_ALARMS = 0.01
 """Share of known frames that are flagged."""
 
 HELD_OUT = 3
-"""Each third known frame gives the thresholds, and nothing else."""
+"""Each third known frame gives the thresholds, and nothing else: of all disk numbers, see :func:`_each`."""
 
 ODD_HELD_OUT = 5
 """Each fifth odd frame is to measure with."""
@@ -101,11 +103,14 @@ class Samples:
         0 for known frames, else 1 and the place in `ODD_FRAMES`.
     size : int
         Rows of the quadrants that were looked at.
+    numbers : int
+        How many disk numbers known frames have, in turns.
     """
 
     look: Look
     kinds: NDArray[np.int64]
     size: int
+    numbers: int
 
 
 def fit_trust(
@@ -152,6 +157,11 @@ def fit_trust(
     size = looked_range(bundle, recipe)
     if kept is None and head is not None and head.maps.rows != size:
         raise ValueError(f"a head of {head.maps.rows} rows comes beside one of {size}: keep what was fitted")
+    if head is not None and head.maps.rows < size:
+        raise ValueError(
+            f"a head of {head.maps.rows} rows would be given statistics of {size}, which it has not learned: "
+            f"expected {size} rows or more"
+        )
     if kept is not None and (size not in kept.oddness or not graded):
         raise ValueError(f"nothing that tells odd frames of {size} pixels is kept, or no frame is graded")
     if kept is None:
@@ -174,7 +184,7 @@ def _kept(kept: Trust, rows: int, seed: int) -> Trust:
     made |= _circumstances(seed) | {"kept": _circumstances_of(kept)}
     if heads:
         made["heads"] = {str(smaller): kept.made["heads"][str(smaller)] for smaller in heads}
-    calibration = {smaller: kept.calibration[smaller] for smaller in heads}
+    calibration = {smaller: of for smaller, of in kept.calibration.items() if smaller < rows}
     return Trust(kept.bundle_sha256, kept.oddness, made, calibration, heads)
 
 
@@ -220,16 +230,20 @@ def _subfolder(
 
 
 def recipe_of(bundle: Bundle) -> FrameRecipe:
-    """Give the recipe of the simulated frames that a bundle was trained on.
+    """Give the recipe of the simulated frames beside which odd ones are told.
 
     Raises
     ------
     ValueError
-        If the bundle does not say.
+        If the bundle does not say, or they are of a less ideal world than the odd frames that there are.
     """
-    recipe = stored_frame_recipe(bundle)
-    if recipe is None:
-        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
+    recipe = frame_recipe_of(bundle)
+    if recipe.is_real and recipe.real_share:
+        raise ValueError(
+            f"the bundle {bundle.name!r} was trained on frames of a less ideal world (real_share is "
+            f"{recipe.real_share:g}), and some kinds of odd frames are such: nothing can be fitted beside "
+            "it; its own temperature and novelty serve"
+        )
     return recipe
 
 
@@ -289,7 +303,9 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
         for group, (family, noise) in enumerate(GROUPS)
         if (chosen := graded.groups == group).any()
     }
-    heads = {**trust.made.get("heads", {}), str(rows): {"shares": head.shares.tolist(), "accuracy": accuracy}}
+    made = {"graded_frames": len(graded.groups), "seed": trust.made["seed"]}
+    of_head = {**made, "shares": head.shares.tolist(), "accuracy": accuracy}
+    heads = {**trust.made.get("heads", {}), str(rows): of_head}
     return replace(
         trust,
         made={**trust.made, "heads": heads},
@@ -319,11 +335,11 @@ def measure(
         For each flag: the area under the ROC curve of the joined score, the share that is flagged, and the
         share of these that is said to be of the kind.
     """
-    known, held_out = _held_out(samples.kinds)
+    known, odd = held_out(samples)
     scores = _judged(oddness, samples.look, known, features).score
     found = {}
     for kind, flag in enumerate(ODD_FRAMES, start=1):
-        verdict = _judged(oddness, samples.look, held_out[samples.kinds[held_out] == kind], features)
+        verdict = _judged(oddness, samples.look, odd[samples.kinds[odd] == kind], features)
         truth = np.repeat([0, 1], [len(scores), len(verdict.score)])
         flagged = verdict.score > 1
         named = np.array([said == flag for said in verdict.flags])
@@ -341,10 +357,17 @@ def _judged(
     return oddness.judge(Look(*(part[chosen] for part in look)), features)
 
 
-def _held_out(kinds: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _each(least: int, kinds: int) -> int:
+    """Give at how many frames one is chosen, so that of kinds that come in turns all have their share."""
+    return next(step for step in itertools.count(least) if math.gcd(step, kinds) == 1)
+
+
+def held_out(samples: Samples) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Give the known and the odd frames to which nothing is fitted but the limits."""
-    known, odd = np.flatnonzero(kinds == 0), np.flatnonzero(kinds > 0)
-    return known[::HELD_OUT], np.random.default_rng(0).permutation(odd)[::ODD_HELD_OUT]
+    known, odd = np.flatnonzero(samples.kinds == 0), np.flatnonzero(samples.kinds > 0)
+    return known[:: _each(HELD_OUT, samples.numbers)], np.random.default_rng(0).permutation(odd)[
+        ::ODD_HELD_OUT
+    ]
 
 
 def collect(
@@ -384,7 +407,7 @@ def collect(
         folder, "odd", bundle, recipe, size, seed, {"stopped": STOPPED, "beam_stops": BEAM_STOPS}
     )
     seen = look_at_parts(bundle, parts, size, folder, report)
-    return Samples(seen.look, seen.groups, size)
+    return Samples(seen.look, seen.groups, size, len(recipe.disk_numbers))
 
 
 def _known_frames(recipe: FrameRecipe, seed: int, indices: Iterable[int]) -> Iterator[tuple[int, DrawnFrame]]:
@@ -394,7 +417,8 @@ def _known_frames(recipe: FrameRecipe, seed: int, indices: Iterable[int]) -> Ite
         number = recipe.disk_numbers[index % len(recipe.disk_numbers)]
         drawn = draw_frame(recipe, number, rng, grid, geometry)
         frame = as_integers(drawn.frame, grid, rng).astype(np.float32)
-        yield 0, DrawnFrame(frame, _stopped(drawn.geometry, index, rng), number)
+        stopped = _stopped(drawn.geometry, index, len(recipe.disk_numbers), rng)
+        yield 0, DrawnFrame(frame, stopped, number)
 
 
 def _odd_frames(recipe: FrameRecipe, seed: int, indices: Iterable[int]) -> Iterator[tuple[int, DrawnFrame]]:
@@ -403,16 +427,15 @@ def _odd_frames(recipe: FrameRecipe, seed: int, indices: Iterable[int]) -> Itera
         kind = index % len(ODD_FRAMES)
         rng = generator(seed, "trust odd", index)
         frame = draw_odd(tuple(ODD_FRAMES)[kind], recipe, grid, rng)
-        yield kind + 1, DrawnFrame(frame, _stopped(geometry, index, rng), 0)
+        yield kind + 1, DrawnFrame(frame, _stopped(geometry, index, len(ODD_FRAMES), rng), 0)
 
 
-def _stopped(geometry: FrameGeometry, index: int, rng: np.random.Generator) -> FrameGeometry:
-    return with_beam_stop(geometry, rng) if index % STOPPED == STOPPED - 1 else geometry
+def _stopped(geometry: FrameGeometry, index: int, kinds: int, rng: np.random.Generator) -> FrameGeometry:
+    each = _each(STOPPED, kinds)
+    return with_beam_stop(geometry, rng) if index % each == each - 1 else geometry
 
 
-def fit_oddness(
-    samples: Samples, features: FeatureStatistics | None, left_out: Iterable[int] = ()
-) -> Oddness:
+def fit_oddness(samples: Samples, features: FeatureStatistics | None) -> Oddness:
     """Fit the detectors of oddness.
 
     Parameters
@@ -420,12 +443,10 @@ def fit_oddness(
     samples : Samples
     features : FeatureStatistics or None
         Those of the bundle.
-    left_out : iterable of int
-        Kinds, counted from 1, that the perceptron does not learn; to see how it does on what it never saw.
     """
     look, kinds = samples.look, samples.kinds
-    held_out, odd_held_out = _held_out(kinds)
-    fitted = np.setdiff1d(np.flatnonzero(kinds == 0), held_out)
+    known_held_out, odd_held_out = held_out(samples)
+    fitted = np.setdiff1d(np.flatnonzero(kinds == 0), known_held_out)
     means, deviations = means_and_deviations(look.statistics[fitted])
     standardized = standardize(look.statistics, means, deviations)
     model = PCA(n_components=RANK, random_state=0).fit(standardized[fitted].astype(np.float64))
@@ -436,7 +457,7 @@ def fit_oddness(
         noise_variance=float(model.noise_variance_),
         threshold=np.inf,
     )
-    odd = np.setdiff1d(np.flatnonzero((kinds > 0) & ~np.isin(kinds, list(left_out))), odd_held_out)
+    odd = np.setdiff1d(np.flatnonzero(kinds > 0), odd_held_out)
     learned = np.concatenate([fitted, odd])
     inputs = inputs_of(standardized, look, features)
     perceptron = MLPClassifier(
@@ -459,8 +480,8 @@ def fit_oddness(
             np.logaddexp.reduce(log_p[:, 1:], axis=1) - log_p[:, 0],
         ],
         axis=1,
-    )[held_out]
-    groups = group_of(look.logits[held_out])
+    )[known_held_out]
+    groups = group_of(look.logits[known_held_out])
     parts = [scores[groups == group] for group in (0, 1)]
     if min(len(part) for part in parts) < LEAST_FOR_LIMITS:
         parts = [scores, scores]

@@ -103,7 +103,10 @@ def calibrate(
         raise ValueError("--head-rows is for a head: give --head-frames, too")
     if head_frames and not graded:
         raise ValueError("a head is joined with the network by graded frames: give --graded, or no head")
-    if head_rows and kept is None and head_rows != looked_range(bundle, recipe_of(bundle)):
+    least = looked_range(bundle, recipe_of(bundle))
+    if head_rows and head_rows < least:
+        raise ValueError(f"--head-rows is {head_rows}: expected {least}, as {bundle.name} has, or more")
+    if head_rows and kept is None and head_rows != least:
         raise ValueError("a head of other rows comes beside what was fitted: give --keep-oddness")
     with progress_bar() as progress:
         task = progress.add_task("drawing frames", total=None, numbers="")
@@ -116,7 +119,7 @@ def calibrate(
         head = None
         if head_frames:
             recipe = recipe_of(bundle)
-            rows = head_rows or looked_range(bundle, recipe)
+            rows = head_rows or least
             folder = folder or Path("runs/head") / f"{bundle.name}-{rows}"
             frames = draw_head_frames(bundle, recipe, rows, seed, head_frames, folder, report)
             head = fit_head(frames, bundle.classes, maps_of(recipe, rows), seed, report)

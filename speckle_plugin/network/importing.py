@@ -182,9 +182,14 @@ def _run(path: Path, command: list[str]) -> None:
             )
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["CUDA_VISIBLE_DEVICES"] = ""
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=CONVERTING, check=False, env=environment
-    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=CONVERTING, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(
+            f"{path} was not converted to ONNX in {CONVERTING:g} s: convert it by hand"
+        ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip() and "WARNING" not in line]
         raise BundleError(f"{path} can't be converted to ONNX: {lines[-1].strip() if lines else 'no reason'}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speckle_plugin.network.trust.calibration import possible_classes
+from speckle_plugin.network.trust.oddness import log_probabilities
 
 __all__ = ["Posterior", "join_views"]
 
@@ -77,10 +78,5 @@ def join_views(
     -------
     array, shape (N, classes)
     """
-    log_p = _log_softmax(logits / temperature).sum(axis=1)
-    return _log_softmax(log_p / np.sqrt(logits.shape[1]))
-
-
-def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted, dtype=np.float64).sum(axis=-1, keepdims=True))
+    log_p = log_probabilities(logits / temperature).sum(axis=1)
+    return log_probabilities(log_p / np.sqrt(logits.shape[1]))

@@ -15,7 +15,7 @@ from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.trust import find_trust
 from training.evaluation.confidence import PHOTONS, by_chance
 from training.evaluation.measure import Predictions, predict, scores
-from training.evaluation.study import frame_recipe_of
+from training.evaluation.study import ideal_recipe_of
 from training.frames import balanced_set
 
 SEED = 7_000_030
@@ -26,7 +26,7 @@ NAMES = ["quadrant", "published"]
 @cache
 def predictions(name: str) -> dict[tuple[str, str], Predictions]:
     classifier = Classifier(name, "openvino")
-    recipe = frame_recipe_of(find_bundle(name))
+    recipe = ideal_recipe_of(find_bundle(name))
     found = {}
     for family in Family:
         for noise, photons in PHOTONS.items():

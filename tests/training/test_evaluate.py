@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from speckle_plugin.preprocessing import Preprocessing
 from training import calibrate as calibration
 from training.evaluation.measure import Predictions, predict, reliability_curve, scores
 from training.evaluation.run import evaluate_bundle
+from training.evaluation.study import ideal_recipe_of
 from training.evaluation.unknowns import UNKNOWNS, unknown_frames
 from training.frames import balanced_set
-from training.recipe import FrameRecipe
+from training.recipe import FrameRecipe, load_recipe
 
 CLASSES = (2, 5, 9)
 SMALL = FrameRecipe(size=33, disk_numbers=CLASSES)
@@ -78,11 +79,7 @@ class DistanceEngine:
 
 @pytest.fixture
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> Bundle:
-    class FakeClassifier(Classifier):
-        def __init__(self, bundle: Bundle) -> None:
-            super().__init__(bundle, DistanceEngine())
-
-    monkeypatch.setattr(calibration, "Classifier", FakeClassifier)
+    monkeypatch.setattr(calibration, "make_engine", lambda bundle: DistanceEngine())
     monkeypatch.setattr(calibration, "PER_CLASS", 40)
     monkeypatch.setattr(calibration, "RANK", 4)
     monkeypatch.setattr(calibration, "LEAST_FOR_STATISTICS", 100)
@@ -120,6 +117,19 @@ def test_frames_are_classified_each_by_its_own_geometry() -> None:
     assert len(masked) == len(engine.zeros) == 12
     assert all(36 <= zeros <= 36 + m for zeros, m in zip(engine.zeros, masked, strict=True))
     assert len(set(engine.zeros)) > 3
+
+
+def test_studies_begin_with_frames_of_an_ideal_world() -> None:
+    trained = replace(load_recipe("real_world").frames, shape="sphere")
+    bundle = Bundle(
+        "fake", "1", CLASSES, Preprocessing(), {}, training={"recipe": {"frames": asdict(trained)}}
+    )
+    ideal = FrameRecipe(families=trained.families, shares=trained.shares)
+    for one, other in zip(
+        balanced_set(ideal_recipe_of(bundle), 1, 1, "test"), balanced_set(ideal, 1, 1, "test"), strict=True
+    ):
+        np.testing.assert_array_equal(one.frame, other.frame)
+        assert one.geometry.mask is None
 
 
 @pytest.mark.parametrize("kind", UNKNOWNS)

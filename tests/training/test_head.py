@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +15,22 @@ from numpy.typing import NDArray
 from speckle_plugin.network import Bundle, BundleError
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import NetworkOutput
-from speckle_plugin.network.trust import Trust, file, load_trust, save_trust
+from speckle_plugin.network.trust import Trust, file, frame_statistics, load_trust, save_trust, views_of
 from speckle_plugin.network.trust.head import Head
-from speckle_plugin.network.trust.judge import heads_for
+from speckle_plugin.network.trust.judge import heads_for, judge
+from speckle_plugin.network.trust.oddness import log_probabilities
 from speckle_plugin.network.trust.spots import SpotMaps
-from speckle_plugin.preprocessing import Correction, FrameGeometry, Preprocessing
-from training.frames import balanced_set
-from training.head import HeadFrames, draw_head_frames, fit_head, fit_shares, head_recipe, maps_of
+from speckle_plugin.preprocessing import Correction, FrameGeometry, Preprocessing, prepare
+from training.frames import balanced_set, stream
+from training.head import (
+    HeadFrames,
+    draw_head_frames,
+    fit_head,
+    fit_shares,
+    head_recipe,
+    maps_of,
+    recipe_of_rows,
+)
 from training.recipe import FrameRecipe
 from training.trust import fit_trust
 
@@ -73,6 +85,15 @@ def test_an_interrupted_drawing_goes_on(tmp_path: Path) -> None:
         np.testing.assert_array_equal(second, third)
     with pytest.raises(ValueError, match="holds what was seen of other frames: give another folder"):
         draw(20, seed=4)
+
+
+def test_a_head_of_more_rows_learns_the_statistics_that_it_will_be_given(tmp_path: Path) -> None:
+    drawn = draw_head_frames(BUNDLE, RECIPE, 257, 3, 2, tmp_path, part_frames=2)
+    frames = list(itertools.islice(stream(recipe_of_rows(head_recipe(RECIPE), 257), 3, "head"), 2))
+    for (frame, geometry, _), found in zip(frames, drawn.statistics, strict=True):
+        inputs = prepare(frame, BUNDLE.preprocessing, geometry)[0]
+        views = views_of(geometry, BUNDLE.preprocessing, 129)
+        np.testing.assert_array_equal(frame_statistics(frame, inputs, views), found)
 
 
 def test_the_frames_of_a_head_are_of_its_families_and_half_of_them_have_noise() -> None:
@@ -137,6 +158,12 @@ def test_a_head_counts_disks_that_its_network_does_not(
     for rows, heard_rows in ((257, [129, 257]), (256, [129]), (129, [129]), (128, [])):
         found = heads_for(both, FrameGeometry((rows, rows)), own.preprocessing)
         assert [of.maps.rows for of in found] == heard_rows
+    # Without a first one the network's own confidences stay for frames that are not so large.
+    lone = fit_trust(own, 5, graded=6, head=larger, kept=alone)
+    assert list(lone.heads) == [257] and lone.calibration[129] is alone.calibration[129]
+    smaller = replace(head, maps=maps_of(RECIPE, 97))
+    with pytest.raises(ValueError, match="a head of 97 rows would be given statistics of 129"):
+        fit_trust(own, 5, graded=6, head=smaller, kept=alone)
     # Another smaller one in the place of the first: what was joined with that is gone.
     anew = fit_trust(own, 5, graded=6, head=head, kept=both)
     assert list(anew.heads) == list(anew.calibration) == [129] and list(anew.made["heads"]) == ["129"]
@@ -163,6 +190,24 @@ def test_both_quadrants_of_a_centred_frame_are_heard(head: Head, frames: HeadFra
     np.testing.assert_allclose(two[:, 1:], one, rtol=1e-5, atol=1e-6)
 
 
+def test_what_a_mask_leaves_of_other_quadrants_is_not_judged(head: Head) -> None:
+    """Near the beam both quadrants are seen, of the larger range one: they are not taken for each other."""
+    own = replace(BUNDLE, preprocessing=replace(BUNDLE.preprocessing, crop=49))
+    middle, far = 128, 128 - 49
+    mask = np.zeros((257, 257), bool)
+    for corner in (mask[: middle + 1, : middle + 1][::-1, ::-1], mask[middle:, middle:]):
+        corner[middle - far :] = corner[:, middle - far :] = True
+    geometry = FrameGeometry((257, 257), (128.0, 128.0), mask)
+    frame = np.random.default_rng(0).poisson(9.0, (257, 257)).astype(np.float32)
+    inputs = np.stack([prepare(frame, own.preprocessing, geometry)[0]])
+    assert inputs.shape[1] == 2 and len(views_of(geometry, own.preprocessing, 129)) == 1
+    trust: Any = SimpleNamespace(oddness={129: None}, heads={129: head})
+    output = IgnorantEngine().run(inputs[0])
+    assert judge(trust, own, [frame], inputs, output, geometry) is None
+    assert heads_for(trust, geometry, own.preprocessing) == []
+    assert heads_for(trust, replace(geometry, mask=None), own.preprocessing) == [head]
+
+
 def test_who_knows_nothing_is_not_heard(head: Head, frames: HeadFrames) -> None:
     truth = np.searchsorted(NUMBERS, frames.disk_numbers)
     rng = np.random.default_rng(5)
@@ -175,9 +220,13 @@ def test_who_knows_nothing_is_not_heard(head: Head, frames: HeadFrames) -> None:
     shuffled = rng.permutation(len(truth))
     shares = fit_shares(head, knows[shuffled], alone, frames.statistics, one, truth[shuffled]).shares
     assert (shares[..., 1] < 0.1 * shares[..., 0]).all()
+    shares = fit_shares(head, noise[:0], alone[:0], frames.statistics[:0], one[:0], truth[:0]).shares
+    assert (shares == [1.0, 0.0]).all()
 
 
-def test_who_knows_one_family_is_heard_there(head: Head, frames: HeadFrames) -> None:
+def test_who_knows_one_family_is_heard_there(
+    head: Head, frames: HeadFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The voice before the head knows the frames of the first family, the head those of the second."""
     truth = np.searchsorted(NUMBERS, frames.disk_numbers)
     rng = np.random.default_rng(6)
@@ -188,9 +237,9 @@ def test_who_knows_one_family_is_heard_there(head: Head, frames: HeadFrames) -> 
     shares = fit_shares(head, before, alone, frames.statistics, families, truth).shares
     assert shares.shape == (2, 2, 2)
     assert (shares[:, 0, 0] > 2 * shares[:, 0, 1]).all() and (shares[:, 1, 1] > 2 * shares[:, 1, 0]).all()
-    joined = np.mean(families[:, :, None] * shares[0], axis=1)  # as `join` weighs them
-    weighted = joined[:, 0, None] * before[:, 0] + joined[:, 1, None] * alone[:, 0]
-    assert np.mean(weighted.argmax(axis=1) == truth) > 0.97
+    monkeypatch.setattr(Head, "logits", lambda self, statistics, spots: log_probabilities(alone))
+    joined = replace(head, shares=shares).join(before, frames.statistics, frames.spots[:, None], families)
+    assert np.mean(joined[:, 0].argmax(axis=1) == truth) > 0.97
 
 
 def test_weights_of_before_families_were_told_are_those_of_all(head: Head, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -204,7 +205,14 @@ def test_confidences_are_fitted_on_runs_of_their_own_if_there_are_enough() -> No
     few = _labelled(*(_run(uid) for uid in "abc"))
     training, calibration = set_aside(few, 0, [("a",), ("b",), ("c",)], said.append)
     assert (len(training), len(calibration)) == (16, 2)
-    assert len(said) == 1 and "runs that are trained on as well" in said[0]
+    assert len(said) == 1 and "since there are 3 to train on" in said[0]
+    # Each number is in one run alone.
+    runs = ([LabelledFrame(uid, "det_image", i, n, CORNER) for i in (0, 1)] for n, uid in enumerate("abcde"))
+    said.clear()
+    training, calibration = set_aside(_labelled(*runs), 0, [(uid,) for uid in "abcde"], said.append)
+    assert (len(training), len(calibration)) == (9, 1)
+    assert len(said) == 1
+    assert re.search("without those set aside no frame to train on would have [0-4] disks", said[0])
 
 
 def test_retraining_on_several_machines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

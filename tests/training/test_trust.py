@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import training.trust as fitting
-from simulated_devices import grid_by_name
+from simulated_devices import Family, World, draw_intensity, grid_by_name
 from speckle_plugin.network import Bundle
 from speckle_plugin.network.classifier import Classifier
 from speckle_plugin.network.engines import NetworkOutput
@@ -70,9 +70,11 @@ def test_each_effect_changes_the_frames_of_a_recipe(change: dict[str, Any]) -> N
 
 def test_without_an_effect_nothing_more_is_drawn() -> None:
     rng = generator(3, "world", 0)
-    first = draw(IDEAL).frame
-    np.testing.assert_array_equal(first, draw(replace(IDEAL, real_share=0.3)).frame)
-    np.testing.assert_array_equal(first, draw_frame(IDEAL, 5, rng, GRID, frame_geometry(IDEAL)).frame)
+    rng.choice(1, p=[1.0])  # the family
+    rng.random(3)  # noise, offset, mask
+    expected = draw_intensity(World(), "poly", 5, GRID, rng).astype(np.float32)
+    np.testing.assert_array_equal(draw(IDEAL).frame, expected)
+    np.testing.assert_array_equal(draw(replace(IDEAL, real_share=0.3)).frame, expected)
 
 
 def test_half_of_the_frames_of_the_recipe_for_the_real_world_are_of_it() -> None:
@@ -204,6 +206,28 @@ def test_what_is_fitted_is_found_beside_the_bundle_and_tells_noise_from_speckle(
     assert np.mean([n in numbers for n, numbers in zip(truth, found.possible, strict=True)]) > 0.85
 
 
+@pytest.mark.parametrize("numbers", [NUMBERS, tuple(range(2, 13)), tuple(range(2, 21))])
+def test_every_number_is_among_the_frames_that_give_the_thresholds(numbers: tuple[int, ...]) -> None:
+    known = 4 * len(numbers)
+    zeros = np.zeros((known, 1), np.float32)
+    look = Look(zeros, zeros, zeros[:, None])
+    chosen, _ = fitting.held_out(fitting.Samples(look, np.zeros(known, np.int64), 129, len(numbers)))
+    assert set(chosen % len(numbers)) == set(range(len(numbers)))
+    left = np.setdiff1d(np.arange(known), chosen)
+    assert set(left % len(numbers)) == set(range(len(numbers)))
+
+
+def test_a_family_is_told_by_a_perceptron_that_never_saw_the_same_disks() -> None:
+    """Without noise and with it a group has the same disks: who has seen one knows the other by heart."""
+    count, rng = 20, np.random.default_rng(2)
+    groups = np.repeat(np.arange(len(GROUPS)), count)
+    families = np.array([list(Family).index(Family(GROUPS[group][0])) for group in groups])
+    places = np.tile(np.arange(count), len(GROUPS))
+    disks = rng.normal(size=(len(Family), count, 200)).astype(np.float32)
+    told = fit_families(disks[families, places], groups).probable
+    assert told[np.arange(len(groups)), families].mean() < 0.5
+
+
 def test_some_frames_without_noise_are_known_as_integers_too() -> None:
     grid, rng = grid_by_name("quadrant", 129), np.random.default_rng(6)
     drawn = draw_frame(SMALL, 5, rng, grid, frame_geometry(SMALL)).frame
@@ -251,6 +275,9 @@ def test_the_frames_that_confidences_are_fitted_on_are_balanced_and_come_again()
 def test_a_bundle_that_does_not_say_how_it_was_trained() -> None:
     with pytest.raises(ValueError, match="does not say on which simulated frames"):
         fitting.fit_trust(replace(BUNDLE, training={}), 5)
+    real = {"recipe": {"frames": {"size": 257, "motion": 50.0, "disk_numbers": list(NUMBERS)}}}
+    with pytest.raises(ValueError, match="trained on frames of a less ideal world .real_share is 1."):
+        fitting.fit_trust(replace(BUNDLE, training=real), 5)
     small = {"recipe": {"frames": {"size": 65, "disk_numbers": list(NUMBERS)}}}
     with pytest.raises(ValueError, match="too small to tell odd ones: expected 129 or more"):
         fitting.collect(replace(BUNDLE, training=small), replace(SMALL, size=65), 5)

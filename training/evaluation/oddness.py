@@ -18,7 +18,7 @@ from speckle_plugin.schema import Flag
 from training.evaluation.study import Study
 from training.evaluation.unknowns import FAULT_PHOTONS, FAULTS, UNKNOWNS, unknown_frames
 from training.frames import DrawnFrame, balanced_set
-from training.recipe import stored_frame_recipe
+from training.recipe import frame_recipe_of
 
 __all__ = ["oddness"]
 
@@ -48,7 +48,7 @@ def oddness(study: Study) -> dict[str, Any]:
     counted = replace(recipe, photons=(FAULT_PHOTONS, FAULT_PHOTONS), noisy_share=1.0)
     known, known_counted, trained = (
         _score_set(classifier, balanced_set(frames, KNOWN_SHARE * per_class, study.seeds[0], "known"))
-        for frames in (recipe, counted, stored_frame_recipe(study.bundle) or recipe)
+        for frames in (recipe, counted, frame_recipe_of(study.bundle))
     )
     found: dict[str, Any] = {
         "false_alarms": _flagged(trained),

@@ -13,7 +13,7 @@ from speckle_plugin.network.engines import make_engine
 from speckle_plugin.solving import SolverPool
 from training.evaluation.solved import SolverStudy
 from training.evaluation.studies import STUDIES
-from training.evaluation.study import Study, frame_recipe_of
+from training.evaluation.study import Study, ideal_recipe_of
 from training.progress import Report
 
 __all__ = ["evaluate_bundle"]
@@ -58,7 +58,7 @@ def evaluate_bundle(
     ValueError
         If a seed is the one of the training, or the bundle does not say how it was trained.
     """
-    recipe = frame_recipe_of(bundle)
+    recipe = ideal_recipe_of(bundle)
     if bundle.training.get("seed") in seeds:
         raise ValueError(f"the seed {bundle.training['seed']} is that of the training: give other seeds")
     engine = make_engine(bundle)

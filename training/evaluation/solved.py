@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,18 +30,15 @@ class SolverStudy:
     pool : SolverPool
     frames : int
         Frames of each set, spread over the disk numbers.
-    settings : SolveSettings
     """
 
     pool: SolverPool
     frames: int
-    settings: SolveSettings = field(default_factory=lambda: SETTINGS)
 
     def measure(
         self,
         recipe: FrameRecipe,
         seed: int,
-        purpose: str = "test",
         report: Report | None = None,
         what: str = "",
     ) -> dict[str, Any]:
@@ -77,7 +74,7 @@ class SolverStudy:
         def tasks() -> Iterator[SolveTask]:
             for frame, geometry, disk_number in itertools.islice(frames, self.frames):
                 truth.append(disk_number)
-                yield SolveTask(frame, geometry, k_step, self.settings)
+                yield SolveTask(frame, geometry, k_step, SETTINGS)
 
         found: list[tuple[bool, int, float]] = []
         for outcome in self.pool.solve_each(tasks()):

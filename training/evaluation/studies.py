@@ -8,7 +8,7 @@ the bundle was not made for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from simulated_devices import Family
@@ -21,7 +21,7 @@ from training.evaluation.shortcut_audit import audit_recipe
 from training.evaluation.study import Study
 from training.evaluation.unknowns import FAULT_PHOTONS
 from training.frames import DrawnFrame, balanced_set
-from training.recipe import stored_frame_recipe
+from training.recipe import frame_recipe_of
 
 __all__ = ["STUDIES"]
 
@@ -189,12 +189,8 @@ def _lower_right(frames: list[DrawnFrame]) -> Iterator[DrawnFrame]:
 
 def calibration(study: Study) -> dict[str, Any]:
     """Compare confidence with accuracy on frames as in training, by what is fitted and without it."""
-    trained = stored_frame_recipe(study.bundle) or study.recipe
-    as_trained: dict[str, Any] = {
-        "photons": trained.photons,
-        "beam_offset": trained.beam_offset,
-        "masked_share": trained.masked_share,
-    }
+    trained = frame_recipe_of(study.bundle)
+    as_trained = {each.name: getattr(trained, each.name) for each in fields(trained)}
     found: dict[str, Any] = {"temperature": study.bundle.temperature}
     shipped = study.measure("calibrated", study.classifier(), **as_trained)
     bare = study.measure(

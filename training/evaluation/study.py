@@ -11,9 +11,9 @@ from training.evaluation.measure import Predictions, predict
 from training.evaluation.solved import SolverStudy
 from training.frames import balanced_set
 from training.progress import Report
-from training.recipe import FrameRecipe, stored_frame_recipe
+from training.recipe import FrameRecipe, frame_recipe_of
 
-__all__ = ["Study", "frame_recipe_of"]
+__all__ = ["Study", "ideal_recipe_of"]
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,12 @@ class Study:
         return {"structure": self.solver.measure(recipe, self.seeds[0], report=self.report, what=what)}
 
 
-def frame_recipe_of(bundle: Bundle) -> FrameRecipe:
-    """Give the frames of the bundle's training recipe, without noise, offset and mask.
+def ideal_recipe_of(bundle: Bundle) -> FrameRecipe:
+    """Give the frames of the bundle's training recipe: of an ideal world, without noise, offset and mask.
 
     Raises
     ------
     ValueError
         If the bundle does not say on which simulated frames it was trained.
     """
-    recipe = stored_frame_recipe(bundle)
-    if recipe is None:
-        raise ValueError(f"the bundle {bundle.name!r} does not say on which simulated frames it was trained")
-    return replace(recipe, photons=(), beam_offset=0.0, masked_share=0.0)
+    return replace(frame_recipe_of(bundle).ideal, photons=(), beam_offset=0.0, masked_share=0.0)

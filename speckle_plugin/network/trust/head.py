@@ -1,8 +1,9 @@
 """The head: a perceptron that counts disks by statistics of a frame, and is joined with the network.
 
 The network sees a map of a small range of k. The statistics are of all that the frame has, up to 257 pixels:
-rings, contrast, and the spots of sharper maps. What the two say of a view is joined as experts are: their
-logarithms of probabilities, weighted, are added (docs/decisions/0034-a-head-of-statistics.md).
+rings, contrast; and of the spots of sharper maps, up to as many pixels as the head is for. What the two say
+of a view is joined as experts are: their logarithms of probabilities, weighted, are added
+(docs/decisions/0034-a-head-of-statistics.md).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import Look, Verdict
 from speckle_plugin.network.trust.spots import frame_spots, quadrants_for
 from speckle_plugin.network.trust.statistics import frame_statistics, masked_share, range_of, views_of
-from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
+from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare, view_shape
 from speckle_plugin.schema import Flag
 
 __all__ = ["Judgement", "heads_for", "join_heads", "judge", "odd_flags", "warm_up"]
@@ -62,8 +62,8 @@ def judge(
     Returns
     -------
     Judgement or None
-        None without frames, or if nothing was fitted for their size. What was fitted for the largest range
-        of k that frames and fit have is taken.
+        None without frames, if nothing was fitted for their size, or if a mask leaves other quadrants there
+        than the network sees. What was fitted for the largest range of k that frames and fit have is taken.
 
     Raises
     ------
@@ -77,6 +77,8 @@ def judge(
     if size is None:
         return None
     views = views_of(geometry, bundle.preprocessing, size)
+    if len(views) != inputs.shape[1]:  # a mask leaves another quadrant out at this range of k
+        return None
     count = len(frames)
     look = Look(
         np.stack([frame_statistics(f, i, views) for f, i in zip(frames, inputs, strict=True)]),
@@ -104,8 +106,14 @@ def judge(
 
 def heads_for(trust: Trust, geometry: FrameGeometry, settings: Preprocessing) -> list[Head]:
     """Give the heads whose range of k a frame has, in the order in which they are heard: the largest last."""
-    by_rows = (trust.heads[rows] for rows in sorted(trust.heads))
-    return [head for head in by_rows if quadrants_for(geometry, settings, head.maps)]
+    views, *_ = view_shape(settings, geometry)
+    found = []
+    for _, head in sorted(trust.heads.items()):
+        seen = len(quadrants_for(geometry, settings, head.maps) or ())
+        # Where a mask leaves out a quadrant at this range of k alone, no map is of what the network sees.
+        if seen and (head.maps.quadrants > 1 or seen == views):
+            found.append(head)
+    return found
 
 
 def join_heads(

@@ -228,7 +228,7 @@ def frame_statistics(
         counted = all(of_view[-1] < 0.002 * count for of_view, count in zip(sums, pixels, strict=True))
         found = [
             _of_view(frame, given, view, of_view, its_sums, counted)
-            for given, view, of_view, its_sums in zip(inputs, views, values, sums, strict=False)
+            for given, view, of_view, its_sums in zip(inputs, views, values, sums, strict=True)
         ]
         mean = np.nan_to_num(np.mean(found, axis=0), nan=0.0, posinf=LARGEST, neginf=-LARGEST)
         mean[np.any([view.unseen for view in views], axis=0)] = np.nan
