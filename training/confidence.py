@@ -85,7 +85,11 @@ Moments = Sequence[tuple[NDArray[np.intp], NDArray[np.float64]]]
 
 
 def graded_frames(
-    recipe: FrameRecipe, seed: int, per_class: int, groups: Iterable[int] = range(len(GROUPS))
+    recipe: FrameRecipe,
+    seed: int,
+    per_class: int,
+    groups: Iterable[int] = range(len(GROUPS)),
+    stream: str = "trust graded",
 ) -> Iterator[tuple[int, DrawnFrame]]:
     """Yield frames with the place of their group in `GROUPS`, `per_class` of each disk number in each.
 
@@ -96,6 +100,8 @@ def graded_frames(
     seed, per_class : int
     groups : iterable of int, optional
         Some of them.
+    stream : str
+        Those of another one show other disks.
     """
     for group in groups:
         family, noise = GROUPS[group]
@@ -109,7 +115,7 @@ def graded_frames(
             offset_share=SPOILED * recipe.offset_share,
             masked_share=SPOILED * recipe.masked_share,
         )
-        for drawn in balanced_set(kind, per_class, seed, "trust graded"):
+        for drawn in balanced_set(kind, per_class, seed, stream):
             yield group, drawn
 
 

@@ -199,12 +199,15 @@ def _look_at_graded(
     report: Report | None,
 ) -> Seen:
     """Look at graded frames, each group a part, but not at those that the folder has."""
+    # What tells families was fitted to the frames of the first head: those of a second one show other disks.
+    stream = "trust graded" if len(maps) < 2 else f"trust graded, {maps[-1].rows} rows"
     seen_of = {"spots": SPOTS, "maps": [asdict(of) for of in maps], "graded": graded, "spoiled": SPOILED}
+    seen_of["stream"] = stream
     parts = [
         Part(
             f"{group:02d}",
             graded * len(recipe.disk_numbers),
-            functools.partial(graded_frames, recipe, seed, graded, [group]),
+            functools.partial(graded_frames, recipe, seed, graded, [group], stream),
         )
         for group in range(len(GROUPS))
     ]

@@ -21,6 +21,7 @@ from speckle_plugin.network.trust.judge import heads_for, judge
 from speckle_plugin.network.trust.oddness import log_probabilities
 from speckle_plugin.network.trust.spots import SpotMaps
 from speckle_plugin.preprocessing import Correction, FrameGeometry, Preprocessing, prepare
+from training.confidence import graded_frames
 from training.frames import balanced_set, stream
 from training.head import (
     HeadFrames,
@@ -149,7 +150,18 @@ def test_a_head_counts_disks_that_its_network_does_not(
 
     # A second one, for larger frames, is heard after it where a frame is so large.
     larger = replace(head, maps=maps_of(RECIPE, 257))
-    both = fit_trust(own, 5, graded=6, head=larger, kept=trust)
+    streams: set[str] = set()
+
+    def graded(*arguments: Any) -> Any:
+        streams.add(arguments[-1])
+        return graded_frames(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.trust.graded_frames", graded)
+        both = fit_trust(own, 5, graded=6, head=larger, kept=trust)
+        fit_trust(own, 5, graded=6, head=head, kept=trust)
+    # What tells families has learned the frames of the first head by heart: the second one's are of others.
+    assert streams == {"trust graded", "trust graded, 257 rows"}
     assert both.heads[129] is trust.heads[129] and both.calibration[129] is trust.calibration[129]
     assert list(both.made["heads"]) == ["129", "257"]
     # The first one names all; the second one, which never saw such maps, does not spoil it.

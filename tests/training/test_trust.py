@@ -268,6 +268,8 @@ def test_the_frames_that_confidences_are_fitted_on_are_balanced_and_come_again()
     assert [d.disk_number for _, d in drawn] == [2, 2, 5, 5, 9, 9] * len(GROUPS)
     for (_, one), (_, other) in zip(drawn, again, strict=True):
         np.testing.assert_array_equal(one.frame, other.frame)
+    of_others = next(iter(graded_frames(recipe, 4, 2, stream="of others")))[1]
+    assert not np.array_equal(of_others.frame, drawn[0][1].frame)
     photons = [d.frame.sum() for group, d in drawn if GROUPS[group][1] == "few photons"]
     assert 6e3 < min(photons) < max(photons) < 2.1e4
 
