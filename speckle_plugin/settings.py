@@ -48,6 +48,7 @@ OTHER_VARIABLES = {
     "SPECKLE_SETTINGS": "the file of settings; empty for none",
     "SPECKLE_MONITOR_KEY": "the key of the monitor's page; without it a new one at each start",
     "SPECKLE_SERVER_IDLE": "seconds that the server of a data directory stays after its last user has left",
+    "SPECKLE_DETECTOR": "the simulated detector of the IPython profile: ophyd or ophyd-async",
     "SPECKLE_SERVER_WITHOUT": "what a server leaves out, for benchmarks",
     "SPECKLE_SHARED": "the folder of the published frames, for tests",
 }

@@ -8,7 +8,7 @@ import typer
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, table
 from speckle_plugin.cli.errors import clear_errors
-from speckle_plugin.cli.frame_options import MaskOption
+from speckle_plugin.cli.frame_options import MaskOption, MaskPolarityOption, mask_of
 from speckle_plugin.cli.named_runs import (
     NOT_COMPLETE,
     EverythingOption,
@@ -53,6 +53,7 @@ def complete(
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = "auto",
     mask: MaskOption = None,
+    mask_polarity: MaskPolarityOption = "left-out",
     beam_center: Annotated[
         str | None,
         typer.Option(
@@ -85,11 +86,7 @@ def complete(
     from speckle_plugin.network import find_bundle
 
     center = None if beam_center is None else parse_beam_center(beam_center)
-    left_out = None
-    if mask is not None:
-        from speckle_plugin.frames.masks import read_mask
-
-        left_out = read_mask(mask)
+    left_out = mask_of(mask, mask_polarity)
     if everything and not runs:
         raise ValueError(
             "--all needs the runs whose frames are to be classified again: give uids or scan ids"

@@ -10,6 +10,7 @@ import typer
 
 from speckle_plugin.cli.console import print_table, progress_bar, remark, reporter, stdout, table
 from speckle_plugin.cli.errors import clear_errors
+from speckle_plugin.cli.frame_options import MaskPolarityOption, mask_of
 from speckle_plugin.cli.options import LARGEST_SEED
 from speckle_plugin.cli.run_selection import (
     ConfidenceOption,
@@ -82,6 +83,7 @@ def retrain(
         Path | None,
         typer.Option(help="A .npy, .npz or HDF5 file, as for speckle classify.", show_default="no mask"),
     ] = None,
+    mask_polarity: MaskPolarityOption = "left-out",
     simulated_share: Annotated[
         float, typer.Option(help="Share of simulated frames in training, 0 to below 1.")
     ] = 0.5,
@@ -128,11 +130,10 @@ def retrain(
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"the learning rate must be a positive number, not {learning_rate}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from speckle_plugin.frames.masks import read_mask
     from speckle_plugin.network import find_bundle
 
     bundle = find_bundle(parent)
-    left_out = None if mask is None else read_mask(mask)
+    left_out = mask_of(mask, mask_polarity)
     wanted = run_selection(
         where,
         label=label,

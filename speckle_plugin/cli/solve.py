@@ -127,11 +127,10 @@ def solve(
         if dark is not None and dark_level:
             raise ValueError("give either --dark, or its level by `dark_level`, not both")
         opened, center, step = open_file(Path(file), dataset, beam, k_step)
-        geometry = FrameGeometry(
-            opened.shape[1:], center, mask_of(mask, mask_polarity, opened.statements.mask)
-        )
+        shape = opened.shape[1:]
+        geometry = FrameGeometry(shape, center, mask_of(mask, mask_polarity, opened.statements.mask, shape))
         check_geometry(geometry, step, settings)
-        correction = read_correction(dark, flat, opened.shape[1:], orientation)
+        correction = read_correction(dark, flat, shape, orientation)
         with structure_files(out, disks, pictures, force) as files:
             truth = solve_file(opened, geometry, step, frames, settings, processes, files, correction)
         print_structures(files.rows, truth)

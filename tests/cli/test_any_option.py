@@ -62,6 +62,12 @@ def _options() -> list[tuple[str, str]]:
     ]
 
 
+def test_a_mask_is_read_as_its_maker_meant_it() -> None:
+    options = {name: {o for p in command.params for o in p.opts} for name, command in COMMANDS.items()}
+    with_masks = [name for name, given in options.items() if "--mask" in given]
+    assert len(with_masks) > 5 and all("--mask-polarity" in options[name] for name in with_masks)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Path:
     """Make a folder with what the commands work on."""

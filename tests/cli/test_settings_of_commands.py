@@ -39,6 +39,8 @@ def test_network_mask_and_beam_centre(
     assert found.exit_code == 0, found.output
     assert "by small 0" in found.stdout
     assert "pixel (0, 0) is taken" not in found.stderr and "mask of the settings: det_image" in found.stderr
+    solved = speckle("solve", frame_file, "--k-step", "0.00157", "--frames", "0", "--budget", "0.1")
+    assert "mask of the settings: det_image" in solved.stderr, solved.output
     np.save(tmp_path / "mask.npy", np.eye(64, dtype=bool))
     assert "none is used" in speckle("classify", frame_file).stderr
     assert "by quadrant" in speckle("classify", frame_file, "--model", "quadrant").stdout, (
