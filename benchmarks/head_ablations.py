@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from network_ablations import ordinal_loss
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -48,6 +49,17 @@ def perceptron(epochs: int = EPOCHS, softness: float = head.SOFTNESS, **settings
 def taught(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
     """Fit as the shipped heads are fitted."""
     return perceive(of, head.fit_taught(inputs, head.soft_labels(truth, int(truth.max()) + 1), 0))
+
+
+def ordinal(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
+    """Fit a perceptron whose loss grows by how far off the number is, too."""
+    from keras.losses import categorical_crossentropy
+
+    def loss(labels: Any, logits: Any) -> Any:
+        return categorical_crossentropy(labels, logits, from_logits=True) + ordinal_loss(labels, logits)
+
+    labels = head.soft_labels(truth, int(truth.max()) + 1)
+    return perceive(of, head.fit_perceptron(inputs, labels, 0, epochs=EPOCHS, loss=loss))
 
 
 def discriminant(inputs: NDArray[np.float32], truth: NDArray[np.intp], of: NDArray[np.float32]) -> Any:
@@ -89,6 +101,7 @@ def main() -> None:
         for name in groups:
             _report(name, few, held_out, groups[name], perceptron())
         _report("linear discriminant", few, held_out, groups["all"], discriminant)
+        _report("ordinal loss", few, held_out, groups["all"], ordinal)
         _report("hard labels", few, held_out, groups["all"], perceptron(softness=0.0))
         _report("one layer of 96", few, held_out, groups["all"], perceptron(layers=(96,)))
         _report("annealed twice as long", few, held_out, groups["all"], perceptron(epochs=2 * EPOCHS))

@@ -58,8 +58,7 @@ class Variant:
     softness : float
         Of the labels, see :func:`training.head.soft_labels`.
     ordinal : float
-        Weight of the squared differences of the cumulated probabilities. Source: Hou, Yu and Samaras, Squared
-        Earth Mover's Distance loss, arXiv:1611.05916 (2016).
+        Weight of :func:`ordinal_loss`.
     sample : float
         Weight of the squared errors of the two further outputs.
     annealing : float
@@ -232,14 +231,24 @@ def _loss(variant: Variant) -> Callable[[Any, Any], Any]:
         labels, logits = truth[:, :CLASSES], outputs[:, :CLASSES]
         total = ops.mean(ops.categorical_crossentropy(labels, logits, from_logits=True))
         if variant.ordinal:
-            apart = ops.cumsum(ops.softmax(logits) - labels, axis=1)
-            total += variant.ordinal * ops.mean(ops.sum(ops.square(apart), axis=1))
+            total += variant.ordinal * ordinal_loss(labels, logits)
         if variant.sample:
             off = truth[:, CLASSES:] - outputs[:, CLASSES:]
             total += variant.sample * ops.mean(ops.sum(ops.square(off), axis=1))
         return total
 
     return loss
+
+
+def ordinal_loss(labels: Any, logits: Any) -> Any:
+    """Give the mean of the squared differences of cumulated probabilities, summed over the classes.
+
+    Source: Hou, Yu and Samaras, Squared Earth Mover's Distance loss, arXiv:1611.05916 (2016).
+    """
+    from keras import ops
+
+    apart = ops.cumsum(ops.softmax(logits) - labels, axis=1)
+    return ops.mean(ops.sum(ops.square(apart), axis=1))
 
 
 def _measured(model: Any, inputs: NDArray[np.float16], targets: NDArray[np.float32]) -> dict[str, float]:

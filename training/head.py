@@ -11,10 +11,10 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -301,10 +301,11 @@ def fit_perceptron(
     *,
     layers: tuple[int, ...] = LAYERS,
     epochs: int = EPOCHS,
+    loss: Callable[..., Any] | None = None,
 ) -> list[NDArray[np.float32]]:
     """Fit a perceptron to inputs, shape (N, inputs), and the probabilities of classes, shape (N, classes).
 
-    Its layers, and passes over the inputs, may be others.
+    Its layers, passes over the inputs, and the loss of probabilities and logits may be others.
 
     Returns
     -------
@@ -322,7 +323,7 @@ def fit_perceptron(
         keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), weight_decay=WEIGHT_DECAY
         ),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
+        loss or keras.losses.CategoricalCrossentropy(from_logits=True),
     )
 
     def tell(epoch: int, logs: dict[str, float]) -> None:
