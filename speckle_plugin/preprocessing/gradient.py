@@ -8,6 +8,8 @@ step from the last to the first. Only :mod:`speckle_plugin.explain.saliency` use
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dctn
@@ -18,7 +20,7 @@ from speckle_plugin.preprocessing.prepare import frames_of, view_shape
 from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
 from speckle_plugin.preprocessing.radial import (
     RADIAL_OFFSET,
-    moment_image,
+    moment_images,
     radial_image,
     ring_moments,
     rings_of,
@@ -129,8 +131,8 @@ def _through_patterson(
     if settings.radial_rows:
         first, *others = np.split(by_image, settings.moments)
         through += _through_radial_image(first, pixels, quadrant, settings)
-        for moment, gradient in enumerate(others, start=2):
-            through += _through_moment_image(gradient, pixels, quadrant, settings, moment)
+        if others:
+            through += _through_moment_images(others, pixels, quadrant, settings)
     return through
 
 
@@ -149,20 +151,27 @@ def _through_radial_image(
     return through
 
 
-def _through_moment_image(
-    gradient: Values, pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing, moment: int
+def _through_moment_images(
+    gradients: Sequence[Values],
+    pixels: NDArray[np.float32],
+    quadrant: Quadrant,
+    settings: Preprocessing,
 ) -> Values:
     rings = rings_of(quadrant, settings)
-    gradient = _through_standardize(gradient, moment_image(pixels, quadrant, settings, moment))
-    by_logarithm = rings.drawing.T @ gradient.ravel()
-    # log(mean(I**m)) - m log(mean(I)), by a pixel of a ring of n: m (I**(m-1) / mean(I**m) - 1 / mean(I)) / n
+    images = moment_images(pixels, quadrant, settings)
+    moments = ring_moments(pixels, rings, settings.moments)
     means = rings.mean @ pixels
     lit = means > 0
     mean = np.where(lit, means, 1.0)
     relative = pixels / mean[rings.ring]
-    powers = relative ** (moment - 1) / ring_moments(pixels, rings, moment)[rings.ring]
-    weights = rings.mean.T @ np.where(lit, moment * by_logarithm / mean, 0.0)
-    through: Values = weights * (powers - 1.0)
+    through: Values = np.zeros(pixels.shape)
+    for order, (gradient, image, moment) in enumerate(zip(gradients, images, moments, strict=True), start=2):
+        by_logarithm = rings.drawing.T @ _through_standardize(gradient, image).ravel()
+        # log(mean(I**m)) - m log(mean(I)), by a pixel of a ring of n:
+        # m (I**(m-1) / mean(I**m) - 1 / mean(I)) / n
+        powers = relative ** (order - 1) / moment[rings.ring]
+        weights = rings.mean.T @ np.where(lit, order * by_logarithm / mean, 0.0)
+        through += weights * (powers - 1.0)
     return through
 
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from speckle_plugin.preprocessing.geometry import FrameGeometry
 from speckle_plugin.preprocessing.patterson import map_points, patterson_maps
 from speckle_plugin.preprocessing.quadrants import quadrants
-from speckle_plugin.preprocessing.radial import moment_image, radial_image
+from speckle_plugin.preprocessing.radial import moment_images, radial_image
 from speckle_plugin.preprocessing.raw_crop import RawCrop, crop_of, prepare_crop
 from speckle_plugin.preprocessing.scaling import compress, log_offset_of, standardize
 from speckle_plugin.preprocessing.settings import Preprocessing
@@ -66,8 +66,8 @@ def prepare(
                 view[: len(values)] = standardize(compress(values, settings))
                 if settings.radial_rows:
                     images = [radial_image(values_of_pixels, quadrant, settings)]
-                    for moment in range(2, settings.moments + 1):
-                        images.append(moment_image(values_of_pixels, quadrant, settings, moment))
+                    if settings.moments > 1:
+                        images += moment_images(values_of_pixels, quadrant, settings)
                     view[len(values) :] = np.concatenate([standardize(image) for image in images])
             continue
         for values, view in zip(pixels, views, strict=True):

@@ -13,7 +13,7 @@ from speckle_plugin.preprocessing.patterson import map_points, pixel_weights
 from speckle_plugin.preprocessing.quadrants import Quadrant
 from speckle_plugin.preprocessing.settings import Preprocessing
 
-__all__ = ["RADIAL_OFFSET", "Rings", "moment_image", "radial_image", "ring_moments", "rings_of"]
+__all__ = ["RADIAL_OFFSET", "Rings", "moment_images", "radial_image", "ring_moments", "rings_of"]
 
 RADIAL_OFFSET = 1e-2
 """Added to the weighted radial average, in units of its mean, before its logarithm is taken."""
@@ -31,24 +31,25 @@ def radial_image(
     return (rings.drawing @ np.log(weighted / level + RADIAL_OFFSET)).reshape(rings.shape)
 
 
-def moment_image(
-    pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing, moment: int
-) -> NDArray[np.float32]:
-    """Draw the logarithm of the rings' moments, as :func:`radial_image` draws their averages."""
+def moment_images(
+    pixels: NDArray[np.float32], quadrant: Quadrant, settings: Preprocessing
+) -> list[NDArray[np.float32]]:
+    """Draw the logarithm of each of the rings' moments, as :func:`radial_image` draws their averages."""
     rings = rings_of(quadrant, settings)
-    return (rings.drawing @ np.log(ring_moments(pixels, rings, moment))).reshape(rings.shape)
+    moments = ring_moments(pixels, rings, settings.moments)
+    return [(rings.drawing @ np.log(moment)).reshape(rings.shape) for moment in moments]
 
 
-def ring_moments(pixels: NDArray[np.float32], rings: Rings, moment: int) -> NDArray[np.float32]:
-    """Give ``mean(I**m) / mean(I)**m`` of each ring; 1 of one without light."""
+def ring_moments(pixels: NDArray[np.float32], rings: Rings, most: int) -> list[NDArray[np.float32]]:
+    """Give ``mean(I**m) / mean(I)**m`` of each ring, for m from 2 to `most`; 1 of a ring without light."""
     means = rings.mean @ pixels
     lit = means > 0
     relative = pixels / np.where(lit, means, np.float32(1.0))[rings.ring]
-    power = relative * relative
-    for _ in range(2, moment):  # numpy's own third power takes as long as all the rest of the preprocessing
-        power *= relative
-    moments: NDArray[np.float32] = rings.mean @ power
-    return np.where(lit, moments, np.float32(1.0))
+    moments, power = [], relative
+    for _ in range(2, most + 1):  # numpy's own third power takes as long as all the rest of the preprocessing
+        power = power * relative
+        moments.append(np.where(lit, rings.mean @ power, np.float32(1.0)))
+    return moments
 
 
 @dataclass(frozen=True, eq=False)
