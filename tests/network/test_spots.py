@@ -152,6 +152,15 @@ def test_a_dark_frame_has_numbers_too() -> None:
         np.testing.assert_array_equal(found, np.zeros_like(found))
 
 
+def test_light_that_is_next_to_none_is_none() -> None:
+    """Rings of the faintest numbers that there are, as tails of a blurred frame have, do not spoil the rest."""
+    frame = poly(6)
+    far = np.hypot(*np.indices(frame.shape)) > 250.0
+    dark, faint = (spots(np.where(far, value, frame)) for value in (0.0, 1e-40))
+    for name in SPOTS:
+        np.testing.assert_allclose(faint[name], dark[name], atol=1e-5)
+
+
 def test_heights_outside_of_the_range_are_in_the_last_bins() -> None:
     values = np.array([[5.0, 1.0, 5.0], [-1.0, 0.5, -0.001]], np.float32)
     points, _, _ = map_heights(values, 1, np.float32(1.0 / SOFTNESS), 0.0, bin_table())

@@ -141,7 +141,9 @@ def _weighted(
     plain = _sharpened(settings, quadrant, 0.0)
     rings = rings_of(quadrant, plain)
     means = rings.mean @ pixels + pixels.sum() / np.float32(photons)
-    inverse = np.divide(np.float32(1.0), means, out=np.zeros_like(means), where=means > 0)
+    # A ring without light stays dark; of the faintest numbers there are no inverse ones.
+    lit = means >= np.finfo(np.float32).tiny
+    inverse = np.divide(np.float32(1.0), means, out=np.zeros_like(means), where=lit)
     view, normalized = np.zeros((2, *quadrant.valid.shape), np.float32)
     fill_view(view, pixels, quadrant, plain)
     fill_view(normalized, pixels * inverse[rings.ring], quadrant, plain)
