@@ -20,6 +20,7 @@ from speckle_plugin.network.trust.spots import (
     frame_spots,
     whole_map,
 )
+from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare
 from speckle_plugin.preprocessing.patterson import fill_view, pixel_weights
 
@@ -153,12 +154,22 @@ def test_a_dark_frame_has_numbers_too() -> None:
 
 
 def test_light_that_is_next_to_none_is_none() -> None:
-    """Rings of the faintest numbers that there are, as tails of a blurred frame have, do not spoil the rest."""
+    """The faintest numbers that there are, as tails of a blurred frame have, do not spoil the rest."""
     frame = poly(6)
     far = np.hypot(*np.indices(frame.shape)) > 250.0
-    dark, faint = (spots(np.where(far, value, frame)) for value in (0.0, 1e-40))
+    dark, faint = (np.where(far, value, frame).astype(np.float32) for value in (0.0, 1e-40))
+    of_dark, of_faint = spots(dark), spots(faint)
     for name in SPOTS:
-        np.testing.assert_allclose(faint[name], dark[name], atol=1e-5)
+        np.testing.assert_allclose(of_faint[name], of_dark[name], atol=1e-5)
+    views = views_of(GEOMETRY, SETTINGS, 257)
+    ends = np.cumsum(list(STATISTICS.values()))[:-1]
+    first, second = (
+        dict(zip(STATISTICS, np.split(frame_statistics(f, inputs, views), ends), strict=True))
+        for f in (dark, faint)
+        for inputs in [prepare(f, SETTINGS, GEOMETRY)[0]]
+    )
+    for name in ("contrast", "angles", "slopes"):
+        np.testing.assert_allclose(second[name], first[name], atol=1e-4)
 
 
 def test_heights_outside_of_the_range_are_in_the_last_bins() -> None:

@@ -22,6 +22,9 @@ __all__ = [
 REORDERED = {"contract", "reassoc", "nsz", "nnan", "arcp"}
 """What is allowed with sums of floating point numbers, so that they are of vectors."""
 
+FAINTEST = float(np.finfo(np.float32).tiny)
+"""Of smaller means there is no inverse in float32: such rings have no light."""
+
 MOST = 12.0
 """Intensities above so many times the mean of their ring count as that many times it."""
 
@@ -98,7 +101,7 @@ def zone_sums(values, starts, zones, cosine, sine, mean, slope, unit):  # type: 
     nothing, one, eight, most = np.float32(0.0), np.float32(1.0), np.float32(8.0), np.float32(MOST)
     for z in range(zones.size - 1):
         for r in range(zones[z], zones[z + 1]):
-            if mean[r] <= 0.0:
+            if mean[r] < FAINTEST:
                 continue
             share = np.float32(1.0 / mean[r])
             m2 = low = dark = c2s = s2s = c4s = along = across = nothing

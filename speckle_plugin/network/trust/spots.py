@@ -142,7 +142,7 @@ def _weighted(
     rings = rings_of(quadrant, plain)
     means = rings.mean @ pixels + pixels.sum() / np.float32(photons)
     # A ring without light stays dark; of the faintest numbers there are no inverse ones.
-    lit = means >= np.finfo(np.float32).tiny
+    lit = means >= kernels.FAINTEST
     inverse = np.divide(np.float32(1.0), means, out=np.zeros_like(means), where=lit)
     view, normalized = np.zeros((2, *quadrant.valid.shape), np.float32)
     fill_view(view, pixels, quadrant, plain)
