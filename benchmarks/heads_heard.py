@@ -24,6 +24,7 @@ from speckle_plugin.network.trust import Trust, find_trust
 from speckle_plugin.network.trust.judge import join_heads
 from training.confidence import graded_frames
 from training.evaluation.studies import REAL_WORLD
+from training.evaluation.study import ideal_recipe_of
 from training.evaluation.unknowns import FAULT_PHOTONS
 from training.frames import DrawnFrame, balanced_set
 from training.looks import look_at, looked_range
@@ -50,7 +51,7 @@ def main() -> None:
     if trust is None or not trust.heads:
         raise SystemExit(f"{bundle.name} has no head: nothing is to be compared")
     for name, drawn in (
-        ("less ideal worlds", _of_worlds(recipe, options.per_class, options.seed)),
+        ("less ideal worlds", _of_worlds(ideal_recipe_of(bundle), options.per_class, options.seed)),
         ("known frames", (frame for _, frame in graded_frames(recipe, options.seed, options.per_class))),
     ):
         score, alone, joined = _judged(bundle, engine, trust, looked_range(bundle, recipe), drawn)
@@ -63,18 +64,11 @@ def main() -> None:
             print(f"| {low:g} to {high:g} | {here.sum()} | {here.mean():.4f} | {' | '.join(rights)} |")
 
 
-def _of_worlds(recipe: FrameRecipe, per_class: int, seed: int) -> Iterator[DrawnFrame]:
-    ideal = replace(
-        recipe.ideal,
-        photons=(FAULT_PHOTONS,) * 2,
-        noisy_share=1.0,
-        beam_offset=0.0,
-        masked_share=0.0,
-        shares=(),
-    )
+def _of_worlds(ideal: FrameRecipe, per_class: int, seed: int) -> Iterator[DrawnFrame]:
+    counted = replace(ideal, photons=(FAULT_PHOTONS,) * 2, noisy_share=1.0, shares=())
     for world in WORLDS.values():
-        for family in recipe.families:
-            yield from balanced_set(replace(ideal, families=(family,), **world), per_class, seed, "gate")
+        for family in ideal.families:
+            yield from balanced_set(replace(counted, families=(family,), **world), per_class, seed, "gate")
 
 
 def _judged(

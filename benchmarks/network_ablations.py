@@ -30,8 +30,8 @@ from simulated_devices.world import scattered
 from speckle_plugin.network import build_resnet50
 from speckle_plugin.preprocessing import FrameGeometry, prepare
 from training.frames import generator
-from training.head import soft_labels
-from training.parts import in_processes, save_part
+from training.head import SOFTNESS, soft_labels
+from training.parts import in_processes, save_part, write_whole
 from training.recipe import load_recipe
 
 CLASSES = len(DISK_NUMBERS)
@@ -77,7 +77,7 @@ class Variant:
 VARIANTS = {
     "as shipped": Variant(),
     "ordinal loss": Variant(ordinal=1.0),
-    "soft labels": Variant(softness=0.3),
+    "soft labels": Variant(softness=SOFTNESS),
     "outputs for the sample": Variant(sample=1.0),
     "annealed in the last fifth": Variant(annealing=0.2),
     "averaged weights": Variant(averaging=0.98),
@@ -121,7 +121,7 @@ def _result(name: str, seed: int, options: argparse.Namespace) -> dict[str, floa
     learned = _frames(folder / "train", seed, "train", options.frames)
     tested = _frames(options.out / "test", 0, "test", options.test_frames)
     result = _trained(VARIANTS[name], seed, *learned, *tested)
-    path.write_text(json.dumps({"note": note, "result": result}, indent=1))
+    write_whole(path, json.dumps({"note": note, "result": result}, indent=1))
     return result
 
 
@@ -196,7 +196,6 @@ def _trained(
     classes = targets[:, 0].astype(np.intp)
     labels = np.concatenate([soft_labels(classes, CLASSES, variant.softness), targets[:, 1:]], axis=1)
     steps = len(inputs) // BATCH
-    batches = itertools.cycle(range(steps))
 
     def batch(step: int) -> NDArray[np.float32]:
         return inputs[step * BATCH : (step + 1) * BATCH, ..., None].astype(np.float32)
@@ -209,7 +208,9 @@ def _trained(
             model.reset_metrics()
     if variant.averaging:
         model.optimizer.finalize_variable_values(model.trainable_variables)
-    for step in itertools.islice(batches, SETTLING_STEPS):  # for the moving means of the last weights
+    for step in itertools.islice(
+        itertools.cycle(range(steps)), SETTLING_STEPS
+    ):  # for the moving means of the last weights
         model(batch(step), training=True)
     keras.mixed_precision.set_dtype_policy("float32")
     return _measured(model, test_inputs, test_targets)

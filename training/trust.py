@@ -368,9 +368,8 @@ def _each(least: int, kinds: int) -> int:
 def held_out(samples: Samples) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Give the known and the odd frames to which nothing is fitted but the limits."""
     known, odd = np.flatnonzero(samples.kinds == 0), np.flatnonzero(samples.kinds > 0)
-    return known[:: _each(HELD_OUT, samples.numbers)], np.random.default_rng(0).permutation(odd)[
-        ::ODD_HELD_OUT
-    ]
+    mixed = np.random.default_rng(0).permutation(odd)
+    return known[:: _each(HELD_OUT, samples.numbers)], mixed[::ODD_HELD_OUT]
 
 
 def collect(
