@@ -61,8 +61,8 @@ def main() -> None:
         drawn = balanced_set(recipe, options.per_class, options.seed, "head benchmark")
         maps = [head.maps for head in heads]
         seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, maps)
-        told = trust.oddness[size].judge(seen.look, bundle.feature_statistics).inputs
-        joined = join_heads(trust, heads, seen.look, seen.spots, told)
+        verdict = trust.oddness[size].judge(seen.look, bundle.feature_statistics)
+        joined = join_heads(trust, heads, seen.look, seen.spots, verdict)
         largest = heads[-1].logits(seen.look.statistics, seen.spots[-1])
         of_voice = (seen.look.logits, largest, joined)
         cells = []

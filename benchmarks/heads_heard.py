@@ -78,7 +78,7 @@ def _judged(
     head = trust.heads[size]
     seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, [head.maps])
     verdict = trust.oddness[size].judge(seen.look, bundle.feature_statistics)
-    joined = join_heads(trust, [head], seen.look, seen.spots, verdict.inputs)
+    joined = join_heads(trust, [head], seen.look, seen.spots, verdict)
     truth = np.searchsorted(bundle.classes, seen.disk_numbers)
     right = [join_views(logits, 1.0).argmax(axis=1) == truth for logits in (seen.look.logits, joined)]
     return verdict.score, right[0], right[1]

@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from sklearn.decomposition import PCA
 
-from speckle_plugin.network import Bundle, FeatureStatistics
+from speckle_plugin.network import Bundle
 from speckle_plugin.network.engines import NetworkOutput, make_engine
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.preprocessing import prepare
+from training.fits import fit_statistics
 from training.frames import DrawnFrame, balanced_set
 from training.progress import Report
 from training.recipe import FrameRecipe
@@ -75,7 +75,7 @@ def calibrate_on(
     bundle = replace(bundle, temperature=temperature, feature_statistics=None)
     if len(outputs) < LEAST_FOR_STATISTICS:
         return bundle
-    statistics = _fit_statistics(np.concatenate([output.features for output in outputs[::2]]))
+    statistics = fit_statistics(np.concatenate([output.features for output in outputs[::2]]), RANK)
     novelty = [statistics.distances(output.features).mean() for output in outputs[1::2]]
     threshold = float(np.quantile(novelty, 1.0 - FALSE_ALARMS))
     return replace(bundle, feature_statistics=replace(statistics, threshold=threshold))
@@ -109,14 +109,3 @@ def fit_temperature(logits: Sequence[NDArray[np.floating]], classes: Sequence[in
         )
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
-
-
-def _fit_statistics(features: NDArray[np.float32]) -> FeatureStatistics:
-    model = PCA(n_components=RANK, random_state=0).fit(features.astype(np.float64))
-    return FeatureStatistics(
-        mean=model.mean_.astype(np.float32),
-        components=model.components_.astype(np.float32),
-        variances=model.explained_variance_.astype(np.float32),
-        noise_variance=float(model.noise_variance_),
-        threshold=np.inf,
-    )

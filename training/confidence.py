@@ -9,7 +9,6 @@ right for each family and noise by itself.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import beta
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 from simulated_devices import Family
 from speckle_plugin.blas_threads import one_blas_thread
@@ -34,6 +31,7 @@ from speckle_plugin.network.trust.calibration import (
     temperatures_by,
 )
 from speckle_plugin.network.trust.oddness import log_probabilities
+from training.fits import fit_layers
 from training.frames import DrawnFrame, balanced_set
 from training.looks import Seen
 from training.recipe import FrameRecipe
@@ -167,11 +165,11 @@ class Families(NamedTuple):
 def fit_families(inputs: NDArray[np.float32], groups: NDArray[np.int64]) -> Families:
     """Fit what tells the families of frames, shape (N, inputs), of groups in `GROUPS`."""
     of_family, part = groups // len(NOISE), _place_in_group(groups) % PARTS
-    layers = _fit_families(inputs, of_family)
+    layers = fit_layers(inputs, of_family, (FAMILY_LAYER,), FAMILY_DECAY, EPOCHS)
     probable = np.empty((len(groups), layers[-1].size))
     for number in range(PARTS):
         here = part == number
-        of_others = _fit_families(inputs[~here], of_family[~here])
+        of_others = fit_layers(inputs[~here], of_family[~here], (FAMILY_LAYER,), FAMILY_DECAY, EPOCHS)
         probable[here] = probable_families(inputs[here], of_others)
     return Families(layers, probable)
 
@@ -218,17 +216,6 @@ def _limit(p_truth: NDArray[np.float64]) -> float:
     k = np.arange(1, len(falling) + 1)
     enough = beta.ppf(1.0 - ASSURANCE, k, len(falling) + 1 - k) >= COVERAGE
     return float(falling[enough.argmax()]) if enough.any() else 0.0
-
-
-def _fit_families(inputs: NDArray[np.float32], families: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-    perceptron = MLPClassifier(
-        (FAMILY_LAYER,), alpha=FAMILY_DECAY, batch_size=128, max_iter=EPOCHS, random_state=0
-    )
-    with warnings.catch_warnings(), one_blas_thread():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs, and no more, are wanted
-        perceptron.fit(inputs, families)
-    pairs = zip(perceptron.coefs_, perceptron.intercepts_, strict=True)
-    return [np.asarray(layer, np.float32) for pair in pairs for layer in pair]
 
 
 def _fit_temperatures(

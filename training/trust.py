@@ -14,7 +14,6 @@ import itertools
 import json
 import math
 import platform
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,13 +23,9 @@ from typing import Any
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
-from sklearn.neural_network import MLPClassifier
 
 from simulated_devices import grid_by_name
-from speckle_plugin.blas_threads import one_blas_thread
 from speckle_plugin.network import Bundle, FeatureStatistics
 from speckle_plugin.network.posterior import join_views
 from speckle_plugin.network.trust import Look, Oddness, Trust, Verdict
@@ -50,6 +45,7 @@ from speckle_plugin.network.trust.spots import SPOTS, SpotMaps
 from speckle_plugin.network.trust.statistics import STATISTICS
 from speckle_plugin.preprocessing import FrameGeometry
 from training.confidence import GROUPS, SPOILED, fit_calibration, fit_families, graded_frames
+from training.fits import fit_layers, fit_statistics
 from training.frames import BEAM_STOPS, DrawnFrame, draw_frame, frame_geometry, generator, with_beam_stop
 from training.head import fit_shares, means_and_deviations, recipe_of_rows
 from training.looks import Part, Seen, look_at_parts, looked_range
@@ -76,6 +72,9 @@ GRADED = 120
 
 FALSE_ALARMS = 0.01
 """Share of known frames that are flagged."""
+
+UNHEARD = 0.001
+"""Share of the graded frames that are too odd for a head: beyond, nothing tells what it is worth."""
 
 HELD_OUT = 3
 """Each third known frame gives the thresholds, and nothing else: of all disk numbers, see :func:`_each`."""
@@ -283,19 +282,21 @@ def _circumstances_of(trust: Trust) -> dict[str, Any]:
 
 def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, head: Head | None) -> Trust:
     """Join a head, if there is one, and fit how sure network and heads may be together."""
-    inputs = trust.oddness[size].judge(graded.look, bundle.feature_statistics).inputs
+    verdict = trust.oddness[size].judge(graded.look, bundle.feature_statistics)
+    inputs, odd = verdict.inputs, verdict.detectors.max(axis=1)
     trust = replace(trust, made={**trust.made, "graded_frames": len(graded.groups)})
     families = fit_families(inputs, graded.groups)
     if head is None:
         return replace(trust, calibration={size: fit_calibration(bundle, inputs, graded, families)})
     truth = np.searchsorted(bundle.classes, graded.disk_numbers)
     statistics = graded.look.statistics
-    before = join_heads(trust, list(trust.heads.values()), graded.look, graded.spots[:-1], inputs)
+    before = join_heads(trust, list(trust.heads.values()), graded.look, graded.spots[:-1], verdict)
     alone = head.logits(statistics, graded.spots[-1])
     told = _of_families_that_are_told(graded, alone, truth)
     head = fit_shares(head, before[told], alone[told], statistics[told], families.probable[told], truth[told])
+    head = replace(head, heard=float(np.quantile(odd, 1.0 - UNHEARD)))
     rows = head.maps.rows
-    joined = head.join(before, statistics, graded.spots[-1], families.probable)
+    joined = head.join(before, statistics, graded.spots[-1], families.probable, odd)
     calibration = fit_calibration(bundle, inputs, graded, families, joined)
     spoken = {"network": graded.look.logits, "head": alone, "joined": joined}
     accuracy = {
@@ -307,7 +308,7 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
         if (chosen := graded.groups == group).any()
     }
     made = {"graded_frames": len(graded.groups), "seed": trust.made["seed"]}
-    of_head = {**made, "shares": head.shares.tolist(), "accuracy": accuracy}
+    of_head = {**made, "shares": head.shares.tolist(), "heard": head.heard, "accuracy": accuracy}
     heads = {**trust.made.get("heads", {}), str(rows): of_head}
     return replace(
         trust,
@@ -451,29 +452,12 @@ def fit_oddness(samples: Samples, features: FeatureStatistics | None) -> Oddness
     fitted = np.setdiff1d(np.flatnonzero(kinds == 0), known_held_out)
     means, deviations = means_and_deviations(look.statistics[fitted])
     standardized = standardize(look.statistics, means, deviations)
-    model = PCA(n_components=RANK, random_state=0).fit(standardized[fitted].astype(np.float64))
-    near = FeatureStatistics(
-        mean=model.mean_.astype(np.float32),
-        components=model.components_.astype(np.float32),
-        variances=model.explained_variance_.astype(np.float32),
-        noise_variance=float(model.noise_variance_),
-        threshold=np.inf,
-    )
+    near = fit_statistics(standardized[fitted], RANK)
     odd = np.setdiff1d(np.flatnonzero(kinds > 0), odd_held_out)
     learned = np.concatenate([fitted, odd])
     inputs = inputs_of(standardized, look, features)
-    perceptron = MLPClassifier(
-        LAYERS, alpha=DECAY, batch_size=128, max_iter=EPOCHS, learning_rate_init=1e-3, random_state=0
-    )
-    with warnings.catch_warnings(), one_blas_thread():  # the layers are too small for more threads
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs, and no more, are wanted
-        perceptron.fit(inputs[learned], kinds[learned])
-    names = tuple(tuple(ODD_FRAMES)[kind - 1] for kind in perceptron.classes_[1:])
-    layers = [
-        np.asarray(part, np.float32)
-        for pair in zip(perceptron.coefs_, perceptron.intercepts_, strict=True)
-        for part in pair
-    ]
+    layers = fit_layers(inputs[learned], kinds[learned], LAYERS, DECAY, EPOCHS)
+    names = tuple(tuple(ODD_FRAMES)[kind - 1] for kind in np.unique(kinds[learned])[1:])
     log_p = log_probabilities(perceive(inputs, layers))
     scores = np.stack(
         [

@@ -126,6 +126,7 @@ def test_a_head_counts_disks_that_its_network_does_not(
     assert trust.made["kept"]["seed"] == 5
     heard = trust.made["heads"]["129"]["accuracy"]["mono, no noise"]
     assert heard["joined"] > 0.9 > 0.5 > heard["network"]
+    assert trust.heads[129].heard > 1  # frames that are flagged, but as odd as known ones can be, it hears
     with monkeypatch.context() as patched:  # what was seen is in the folder: no network runs again
         patched.setattr(IgnorantEngine, "run", None)
         again = fit_trust(own, 5, graded=10, head=head, kept=alone, folder=looked)
@@ -147,6 +148,10 @@ def test_a_head_counts_disks_that_its_network_does_not(
     assert classifier.classify(np.stack(pixels), geometry).disk_number.tolist() == [
         r.disk_number for r in results
     ]
+    # Frames that are odder than all that it was joined by are the network's, which takes all for two disks.
+    hot = [frame + 1e3 * frame.max() * (np.indices(frame.shape).sum(axis=0) % 7 == 3) for frame in pixels]
+    assert {r.disk_number for r in classifier.label([*hot, pixels[-1]], geometry)[:-1]} == {2}
+    assert classifier.label([*hot, pixels[-1]], geometry)[-1].disk_number == truth[-1]
 
     # A second one, for larger frames, is heard after it where a frame is so large.
     larger = replace(head, maps=maps_of(RECIPE, 257))
@@ -200,6 +205,25 @@ def test_both_quadrants_of_a_centred_frame_are_heard(head: Head, frames: HeadFra
     one = head.join(np.zeros((5, 1, 3)), statistics, spots.reshape(5, 2, -1)[:, 1:], families)
     assert two.shape == (5, 2, 3)
     np.testing.assert_allclose(two[:, 1:], one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_is_not_heard_of_frames_that_are_odder_than_those_that_it_was_joined_by(
+    head: Head, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(7)
+    statistics = rng.normal(size=(3, head.means.shape[1] - 10)).astype(np.float32)
+    spots, before = rng.normal(size=(3, 1, 10)).astype(np.float32), rng.normal(size=(3, 1, 3))
+    given, odd = (before, statistics, spots, np.ones((3, 1))), np.array([0.3, 2.0, 2.1])
+    every = head.join(*given)
+    np.testing.assert_array_equal(head.join(*given, odd), every)
+    path = save_trust(
+        Trust("of the fake", {}, heads={129: replace(head, heard=2.0), 257: head}), tmp_path / "x.trust.npz"
+    )
+    read = load_trust(path).heads
+    assert (read[129].heard, read[257].heard) == (2.0, np.inf)
+    found = read[129].join(*given, odd)
+    np.testing.assert_allclose(found[:2], every[:2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[2], before[2])
 
 
 def test_what_a_mask_leaves_of_other_quadrants_is_not_judged(head: Head) -> None:

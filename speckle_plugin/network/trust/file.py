@@ -119,7 +119,12 @@ def save_trust(trust: Trust, path: Path | str) -> Path:
         "oddness": {str(size): {"kinds": list(o.kinds)} for size, o in trust.oddness.items()},
         "calibration": {str(size): {"limit": c.limit} for size, c in trust.calibration.items()},
         "heads": {
-            str(size): {"maps": asdict(head.maps), "spots": SPOTS} for size, head in trust.heads.items()
+            str(size): {
+                "maps": asdict(head.maps),
+                "spots": SPOTS,
+                **({"heard": head.heard} if np.isfinite(head.heard) else {}),
+            }
+            for size, head in trust.heads.items()
         },
         "made": dict(trust.made),
     }
@@ -166,7 +171,9 @@ def load_trust(path: Path | str) -> Trust:
                 for size, about in manifest.get("calibration", {}).items()
             }
             found = {
-                int(size): _head(below(f"head/{size}/"), SpotMaps(**about["maps"]))
+                int(size): _head(
+                    below(f"head/{size}/"), SpotMaps(**about["maps"]), float(about.get("heard", np.inf))
+                )
                 for size, about in heads.items()
             }
         sha256 = hashlib.sha256(content).hexdigest()
@@ -209,12 +216,12 @@ def _calibration(arrays: Mapping[str, NDArray[Any]], limit: float) -> Calibratio
     return Calibration(families, layers, limit)
 
 
-def _head(arrays: Mapping[str, NDArray[Any]], maps: SpotMaps) -> Head:
+def _head(arrays: Mapping[str, NDArray[Any]], maps: SpotMaps, heard: float) -> Head:
     layers = _layers(arrays)
     layers = [layer * arrays.get(f"step/{place}", np.float32(1.0)) for place, layer in enumerate(layers)]
     shares = arrays["shares"]
     shares = shares[:, None] if shares.ndim == 2 else shares  # files of before they were told of families
-    return Head(maps, arrays["means"], arrays["deviations"], layers, shares)
+    return Head(maps, arrays["means"], arrays["deviations"], layers, shares, heard)
 
 
 def _oddness(arrays: Mapping[str, NDArray[Any]], kinds: tuple[Flag, ...]) -> Oddness:

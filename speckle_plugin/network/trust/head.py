@@ -39,6 +39,8 @@ class Head:
     shares : array, shape (2, families, 2) or (2, 1, 2)
         Weights of those before it and of the perceptron, in frames without counts and with, for each family
         of disks or alike for all.
+    heard : float
+        Score of the detectors of oddness up to which it is heard, see :func:`training.trust.fit_trust`.
     """
 
     maps: SpotMaps
@@ -46,6 +48,7 @@ class Head:
     deviations: NDArray[np.float32]
     layers: Sequence[NDArray[np.float32]]
     shares: NDArray[np.float64]
+    heard: float = np.inf
 
     def logits(self, statistics: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give what the perceptron alone says: logarithms of probabilities, shape (N, views, classes).
@@ -68,18 +71,26 @@ class Head:
         statistics: NDArray[np.float32],
         spots: NDArray[np.float32],
         families: NDArray[np.floating],
+        odd: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float64]:
         """Join logits of the voices before it, shape (N, views, classes), with those of the perceptron.
+
+        Of frames that are odder than those beside which it was fitted, those before it stay as they are.
 
         Parameters
         ----------
         before, statistics, spots : array
         families : array, shape (N, families)
             How probable each is: the weights are the mean by that.
+        odd : array, shape (N,), optional
+            Largest score of the detectors of oddness; without it, it is heard of all frames.
         """
         counted = (statistics[:, COUNTED] > 0.5).astype(np.intp)
         shares = (families[:, :, None] * self.shares[counted]).sum(axis=1)[:, :, None, None]
-        return shares[:, 0] * log_probabilities(before) + shares[:, 1] * self.logits(statistics, spots)
+        joined = shares[:, 0] * log_probabilities(before) + shares[:, 1] * self.logits(statistics, spots)
+        if odd is None:
+            return joined
+        return np.where((odd <= self.heard)[:, None, None], joined, before)
 
 
 def steps_of(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -100,7 +100,7 @@ def judge(
     calibration = trust.calibration.get(size) if size not in trust.heads else None
     if heads:
         calibration = trust.calibration[heads[-1].maps.rows]
-    logits = join_heads(trust, heads, look, spots, verdict.inputs)
+    logits = join_heads(trust, heads, look, spots, verdict)
     return Judgement(verdict, calibration, logits, masked_share(views))
 
 
@@ -121,7 +121,7 @@ def join_heads(
     heads: Sequence[Head],
     look: Look,
     spots: Sequence[NDArray[np.float32]],
-    inputs: NDArray[np.float32],
+    verdict: Verdict,
 ) -> NDArray[np.floating]:
     """Join what heads say of N frames with what the network said.
 
@@ -133,18 +133,18 @@ def join_heads(
     look : Look
     spots : sequence of array, shape (N, views, spots)
         For each head.
-    inputs : array, shape (N, inputs)
-        As :class:`speckle_plugin.network.trust.Verdict` has them.
+    verdict : Verdict
+        Of what was looked at.
 
     Returns
     -------
     array, shape (N, views, classes)
-        Logits; without heads those of the network.
+        Logits; those of the network without heads, and of frames that are too odd for them.
     """
-    logits = look.logits
+    logits, odd = look.logits, verdict.detectors.max(axis=1)
     for head, of_head in zip(heads, spots, strict=True):
-        families = trust.calibration[head.maps.rows].probable_families(inputs)
-        logits = head.join(logits, look.statistics, of_head, families)
+        families = trust.calibration[head.maps.rows].probable_families(verdict.inputs)
+        logits = head.join(logits, look.statistics, of_head, families, odd)
     return logits
 
 
