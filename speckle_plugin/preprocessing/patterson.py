@@ -46,10 +46,20 @@ def fill_view(
     """Put the unmasked pixels of a view, shape (pixels,), in their places, and ring means in the gaps."""
     view[quadrant.valid] = values
     if has_gaps(quadrant, settings):
-        _, rings = pixel_weights(*view.shape, settings)
-        means = np.bincount(rings[quadrant.valid], values, minlength=rings.max() + 1)
-        counts = np.bincount(rings[quadrant.valid], minlength=rings.max() + 1)
-        view[~quadrant.valid] = (means / np.maximum(counts, 1))[rings[~quadrant.valid]]
+        ring, counts, masked, ring_of_masked = _rings_about_gaps(quadrant, settings)
+        means = np.bincount(ring, values, minlength=counts.size) / counts
+        view[masked] = means[ring_of_masked]
+
+
+@functools.lru_cache(maxsize=16)
+def _rings_about_gaps(
+    quadrant: Quadrant, settings: Preprocessing
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
+    """Give the ring of each unmasked pixel, how many a ring has, which are masked, and the ring of each."""
+    _, rings = pixel_weights(*quadrant.valid.shape, settings)
+    ring = rings[quadrant.valid]
+    counts = np.maximum(np.bincount(ring, minlength=rings.max() + 1), 1)
+    return ring, counts, ~quadrant.valid, rings[~quadrant.valid]
 
 
 @functools.lru_cache(maxsize=16)
