@@ -7,6 +7,7 @@ Stopped, it goes on where it was. On two cores that know bfloat16, 40000 frames 
 a table in Markdown.
 
     python benchmarks/wider_look.py --out runs/wider_look [--frames 40000] [--seeds 1,2] [--look 257_moments]
+    python benchmarks/wider_look.py --timing
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from speckle_plugin.network import Bundle, find_bundle, load_bundle
 from speckle_plugin.network.engines import make_engine
 from speckle_plugin.network.trust import find_trust
 from speckle_plugin.network.trust.head import Head
-from speckle_plugin.preprocessing import prepare
+from speckle_plugin.preprocessing import Preprocessing, prepare
 from training.evaluation.measure import evaluate
 from training.frames import balanced_set, stream
 from training.head import fit_shares
@@ -55,7 +56,9 @@ LOOKS = {
 def main() -> None:
     """Train what is not trained yet, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder, kept between runs")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="folder, kept between runs")
+    what.add_argument("--timing", action="store_true", help="train nothing: time the preprocessing only")
     parser.add_argument("--frames", type=int, default=40000)
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--family", default="poly")
@@ -63,6 +66,12 @@ def main() -> None:
     parser.add_argument("--test-per-class", type=int, default=100)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if options.timing:
+        for look in LOOKS:
+            looking = _recipe(look, 0, options)
+            taken = _preprocessing_time(looking.preprocessing, looking.frames)
+            print(f"{look.replace('_', ', '):13} {1e3 * taken:.2f} ms", flush=True)
+        return
     print(f"| look | right, seeds {options.seeds} | mean | within one | calibration error ", end="")
     print("| with the head | preprocessing, ms |\n|---|---|---|---|---|---|---|", flush=True)
     seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -85,7 +94,7 @@ def _add_row(
             for name in ("accuracy", "within_one", "expected_calibration_error")
         ),
         f"{mean(_joined(bundle, recipe) for bundle in bundles):.4f}",
-        f"{1e3 * _preprocessing_time(bundles[0], recipe):.2f}",
+        f"{1e3 * _preprocessing_time(bundles[0].preprocessing, recipe):.2f}",
     ]
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
@@ -139,13 +148,13 @@ def _recipe(look: str, seed: int, options: argparse.Namespace) -> TrainingRecipe
     )
 
 
-def _preprocessing_time(bundle: Bundle, recipe: FrameRecipe) -> float:
+def _preprocessing_time(settings: Preprocessing, recipe: FrameRecipe) -> float:
     """Give the median of the seconds that a frame takes."""
     frame, geometry, _ = next(stream(recipe, 0, "timing"))
     times = []
     for _ in range(TIMED):
         began = time.perf_counter()
-        prepare(frame, bundle.preprocessing, geometry)
+        prepare(frame, settings, geometry)
         times.append(time.perf_counter() - began)
     return median(times)
 
