@@ -45,8 +45,8 @@ def fit_layers(
     Returns
     -------
     list of array
-        Weights and biases in turns, as :func:`speckle_plugin.network.trust.oddness.perceive` takes them; the
-        outputs are the kinds that occur, in rising order.
+        Weights and biases in turns, as the perceptrons of a trust file are kept; the outputs are the kinds
+        that occur, in rising order.
     """
     perceptron = MLPClassifier(hidden, alpha=decay, batch_size=BATCH, max_iter=epochs, random_state=0)
     with warnings.catch_warnings(), one_blas_thread():  # the layers are too small for more threads
