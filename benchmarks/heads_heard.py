@@ -75,7 +75,7 @@ def _judged(
     bundle: Bundle, engine: Engine, trust: Trust, size: int, drawn: Iterator[DrawnFrame]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Give the oddness of N frames, and whether the network, and both, name each rightly."""
-    head = trust.heads[size]
+    head = replace(trust.heads[size], heard=np.inf)  # of all frames: where it hurts is what is asked
     seen = look_at(bundle, engine, ((0, frame) for frame in drawn), size, [head.maps])
     verdict = trust.oddness[size].judge(seen.look, bundle.feature_statistics)
     joined = join_heads(trust, [head], seen.look, seen.spots, verdict)

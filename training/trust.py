@@ -283,7 +283,7 @@ def _circumstances_of(trust: Trust) -> dict[str, Any]:
 def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, head: Head | None) -> Trust:
     """Join a head, if there is one, and fit how sure network and heads may be together."""
     verdict = trust.oddness[size].judge(graded.look, bundle.feature_statistics)
-    inputs, odd = verdict.inputs, verdict.detectors.max(axis=1)
+    inputs = verdict.inputs
     trust = replace(trust, made={**trust.made, "graded_frames": len(graded.groups)})
     families = fit_families(inputs, graded.groups)
     if head is None:
@@ -294,9 +294,9 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
     alone = head.logits(statistics, graded.spots[-1])
     told = _of_families_that_are_told(graded, alone, truth)
     head = fit_shares(head, before[told], alone[told], statistics[told], families.probable[told], truth[told])
-    head = replace(head, heard=float(np.quantile(odd, 1.0 - UNHEARD)))
+    head = replace(head, heard=float(np.quantile(verdict.detected, 1.0 - UNHEARD)))
     rows = head.maps.rows
-    joined = head.join(before, statistics, graded.spots[-1], families.probable, odd)
+    joined = head.join(before, statistics, graded.spots[-1], families.probable, verdict.detected)
     calibration = fit_calibration(bundle, inputs, graded, families, joined)
     spoken = {"network": graded.look.logits, "head": alone, "joined": joined}
     accuracy = {

@@ -141,10 +141,10 @@ def join_heads(
     array, shape (N, views, classes)
         Logits; those of the network without heads, and of frames that are too odd for them.
     """
-    logits, odd = look.logits, verdict.detectors.max(axis=1)
+    logits = look.logits
     for head, of_head in zip(heads, spots, strict=True):
         families = trust.calibration[head.maps.rows].probable_families(verdict.inputs)
-        logits = head.join(logits, look.statistics, of_head, families, odd)
+        logits = head.join(logits, look.statistics, of_head, families, verdict.detected)
     return logits
 
 

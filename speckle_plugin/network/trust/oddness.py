@@ -68,6 +68,11 @@ class Verdict(NamedTuple):
     inputs: NDArray[np.float32]
     """What the perceptron was given, shape (N, inputs)."""
 
+    @property
+    def detected(self) -> NDArray[np.float64]:
+        """The largest score of the detectors, shape (N,): what a mask hides does not count."""
+        return np.asarray(self.detectors.max(axis=1))
+
 
 def log_probabilities(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Give the logarithm of the probabilities of each row of logits."""
