@@ -53,7 +53,17 @@ from training.odd_frames import ODD_FRAMES, as_integers, draw_odd
 from training.progress import Report
 from training.recipe import FrameRecipe, frame_recipe_of
 
-__all__ = ["Samples", "collect", "fit_oddness", "fit_trust", "held_out", "measure", "recipe_of", "trust_of"]
+__all__ = [
+    "Samples",
+    "collect",
+    "fit_oddness",
+    "fit_trust",
+    "held_out",
+    "limit_heads",
+    "measure",
+    "recipe_of",
+    "trust_of",
+]
 
 KNOWN = 500
 """Known frames of each disk number."""
@@ -176,6 +186,51 @@ def fit_trust(
     return _with_confidences(bundle, trust, size, seen, head)
 
 
+def limit_heads(
+    bundle: Bundle,
+    trust: Trust,
+    seed: int,
+    graded: int = GRADED,
+    report: Report | None = None,
+    folder: Path | None = None,
+) -> Trust:
+    """Fit up to which oddness heads are heard, for a trust file of before that was fitted with them.
+
+    All else stays as it is: labels and confidences of other frames, too.
+
+    Parameters
+    ----------
+    bundle, seed, graded, report, folder
+        As of :func:`fit_trust`.
+    trust : Trust
+        Of the bundle.
+
+    Raises
+    ------
+    ValueError
+        If there are no heads or no graded frames, or as of :func:`fit_trust`.
+    """
+    if not trust.heads or not graded:
+        raise ValueError("limits of heads take a trust file with heads, and graded frames")
+    recipe = recipe_of(bundle)
+    size = looked_range(bundle, recipe)
+    limited, made = {}, dict(trust.made.get("heads", {}))
+    for rows, head in sorted(trust.heads.items()):
+        maps = [trust.heads[smaller].maps for smaller in sorted(trust.heads) if smaller <= rows]
+        of_rows = recipe_of_rows(recipe, rows)
+        seen = _look_at_graded(bundle, of_rows, size, seed, graded, maps, folder, report)
+        verdict = trust.oddness[size].judge(seen.look, bundle.feature_statistics)
+        limited[rows] = replace(head, heard=_heard(verdict))
+        fitted = {"graded_frames": len(seen.groups), **_circumstances_of_seed(seed)}
+        made[str(rows)] = {**made.get(str(rows), {}), "heard": limited[rows].heard, "limited": fitted}
+    return replace(trust, heads=limited, made={**trust.made, "heads": made})
+
+
+def _heard(verdict: Verdict) -> float:
+    """Give the oddness up to which a head is heard that was fitted beside such frames."""
+    return float(np.quantile(verdict.detected, 1.0 - UNHEARD))
+
+
 def _kept(kept: Trust, rows: int, seed: int) -> Trust:
     """Give what is kept of a trust file beside a head of so many rows, or none."""
     heads = {smaller: kept.heads[smaller] for smaller in sorted(kept.heads) if smaller < rows}
@@ -262,9 +317,12 @@ def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
 
 
 def _circumstances(seed: int) -> dict[str, Any]:
+    return {"graded_frames": 0, **_circumstances_of_seed(seed)}
+
+
+def _circumstances_of_seed(seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
-        "graded_frames": 0,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),
@@ -294,7 +352,7 @@ def _with_confidences(bundle: Bundle, trust: Trust, size: int, graded: Seen, hea
     alone = head.logits(statistics, graded.spots[-1])
     told = _of_families_that_are_told(graded, alone, truth)
     head = fit_shares(head, before[told], alone[told], statistics[told], families.probable[told], truth[told])
-    head = replace(head, heard=float(np.quantile(verdict.detected, 1.0 - UNHEARD)))
+    head = replace(head, heard=_heard(verdict))
     rows = head.maps.rows
     joined = head.join(before, statistics, graded.spots[-1], families.probable, verdict.detected)
     calibration = fit_calibration(bundle, inputs, graded, families, joined)

@@ -52,6 +52,13 @@ def calibrate(
             help="Take what tells odd frames, and heads of fewer rows, from the file that there is.",
         ),
     ] = False,
+    limit_heads: Annotated[
+        bool,
+        typer.Option(
+            "--limit-heads",
+            help="Take all from the file that there is, and fit alone how odd a frame may be for its heads.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same frames.")] = 20261128,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -72,12 +79,15 @@ def calibrate(
     wanted, which take an hour or two on two cores; what was seen of them is kept in a folder, from which an
     interrupted fit goes on. A second head for larger frames, with --head-rows and --keep-oddness, is heard
     after the first one where a frame has so many pixels from the beam; fit it again after the first one.
+    Frames that are odder than the graded ones are left to the network; a file whose heads were fitted before
+    there was such a limit gets it by --limit-heads, and all else stays as it is.
 
     **Example**
 
         speckle calibrate my-network/mono.bundle
         speckle calibrate my-network/mono.bundle --force --head-frames 200000
         speckle calibrate my-network/mono.bundle --force --head-frames 80000 --head-rows 513 --keep-oddness
+        speckle calibrate my-network/mono.bundle --force --limit-heads
         speckle query --frames --flag odd_pixels
         speckle query --frames --possible 7
     """
@@ -86,6 +96,7 @@ def calibrate(
     from training.head import draw_head_frames, fit_head, maps_of
     from training.looks import looked_range
     from training.trust import fit_trust, recipe_of
+    from training.trust import limit_heads as fit_limits
 
     bundle = find_bundle(model)
     if out is None:
@@ -94,14 +105,20 @@ def calibrate(
         out = trust_path(bundle.path)
     if out.exists() and not force:
         raise ValueError(f"{out} is there already: give another --out, or --force to replace it")
-    kept = find_trust(bundle) if keep_oddness else None
-    if keep_oddness and kept is None:
+    kept = find_trust(bundle) if keep_oddness or limit_heads else None
+    if kept is None and (keep_oddness or limit_heads):
+        leave = "--limit-heads" if limit_heads else "--keep-oddness"
+        raise ValueError(f"there is no trust file for {bundle.name} to keep anything of: leave {leave}")
+    if limit_heads and (head_frames or keep_oddness):
         raise ValueError(
-            f"there is no trust file for {bundle.name} to keep anything of: leave --keep-oddness"
+            "--limit-heads is for heads that were fitted before, and keeps all: leave --head-frames and "
+            "--keep-oddness"
         )
+    if limit_heads and kept and not kept.heads:
+        raise ValueError(f"the trust file of {bundle.name} has no head to limit: leave --limit-heads")
     if head_rows and not head_frames:
         raise ValueError("--head-rows is for a head: give --head-frames, too")
-    if head_frames and not graded:
+    if (head_frames or limit_heads) and not graded:
         raise ValueError("a head is joined with the network by graded frames: give --graded, or no head")
     least = looked_range(bundle, recipe_of(bundle))
     if head_rows and head_rows < least:
@@ -123,7 +140,10 @@ def calibrate(
             folder = folder or Path("runs/head") / f"{bundle.name}-{rows}"
             frames = draw_head_frames(bundle, recipe, rows, seed, head_frames, folder, report)
             head = fit_head(frames, bundle.classes, maps_of(recipe, rows), seed, report)
-        trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept, folder)
+        if limit_heads and kept:
+            trust = fit_limits(bundle, kept, seed, graded, report, folder)
+        else:
+            trust = fit_trust(bundle, seed, known, odd, report, graded, head, kept, folder)
     path = save_trust(trust, out)
     columns = ("area_under_roc", "flagged", "named")
     shown = table("odd frames held out", *columns, right=columns)
@@ -136,6 +156,8 @@ def calibrate(
         for group, numbers in of_head["accuracy"].items():
             heard.add_row(group, *(f"{numbers[voice]:.3f}" for voice in voices))
         print_table(heard)
+        if "heard" in of_head:
+            stdout().print(f"heard of frames whose score of oddness is {of_head['heard']:.2f} at most")
     stdout().print(
         f"{path}: {path.stat().st_size / 1e3:.0f} kB, for {bundle.name} {bundle.version}", markup=False
     )

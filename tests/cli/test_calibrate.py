@@ -15,6 +15,8 @@ from tests.testing.commands import Speckle
         (("--head-rows", 513), "--head-rows is for a head: give --head-frames, too"),
         (("--head-frames", 10, "--graded", 0), "joined with the network by graded frames"),
         (("--head-frames", 10, "--head-rows", 513), "give --keep-oddness"),
+        (("--limit-heads", "--head-frames", 10), "leave --head-frames and --keep-oddness"),
+        (("--limit-heads", "--graded", 0), "joined with the network by graded frames"),
     ],
 )
 def test_it_is_told_before_frames_are_drawn(

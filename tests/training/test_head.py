@@ -33,7 +33,7 @@ from training.head import (
     recipe_of_rows,
 )
 from training.recipe import FrameRecipe
-from training.trust import fit_trust
+from training.trust import fit_trust, limit_heads
 
 NUMBERS = (2, 5, 9)
 RECIPE = FrameRecipe(families=("mono",), size=129, disk_numbers=NUMBERS, photons=(1e5, 1e6), noisy_share=0.2)
@@ -134,6 +134,16 @@ def test_a_head_counts_disks_that_its_network_does_not(
         assert again.calibration[129].limit == trust.calibration[129].limit
     fit_trust(own, 6, graded=6, head=head, kept=alone, folder=looked)
     assert len(list(looked.iterdir())) == 2  # others are kept beside the first
+    # A file of before heads had limits gets them by the same frames, and all else stays.
+    older = replace(trust, heads={129: replace(trust.heads[129], heard=np.inf)})
+    with monkeypatch.context() as patched:
+        patched.setattr(IgnorantEngine, "run", None)
+        limited = limit_heads(own, older, 5, graded=10, folder=looked)
+    assert limited.heads[129].heard == limited.made["heads"]["129"]["heard"] == trust.heads[129].heard
+    assert limited.heads[129].layers is trust.heads[129].layers and limited.calibration is trust.calibration
+    assert limited.made["heads"]["129"]["accuracy"] == trust.made["heads"]["129"]["accuracy"]
+    with pytest.raises(ValueError, match="take a trust file with heads"):
+        limit_heads(own, alone, 5, graded=10)
     without = fit_trust(own, 5, graded=10, kept=trust)
     assert not without.heads and "heads" not in without.made and without.made["kept"] == trust.made["kept"]
 
