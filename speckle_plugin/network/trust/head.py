@@ -8,6 +8,7 @@ of a view is joined as experts are: their logarithms of probabilities, weighted,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from speckle_plugin.network.trust.oddness import FARTHEST, log_probabilities, perceive, standardize
 from speckle_plugin.network.trust.spots import SpotMaps
-from speckle_plugin.network.trust.statistics import COUNTED
+from speckle_plugin.network.trust.statistics import COUNTED, PHOTONS
 
 __all__ = ["Head", "head_inputs", "rounded", "steps_of"]
 
@@ -49,6 +50,14 @@ class Head:
     layers: Sequence[NDArray[np.float32]]
     shares: NDArray[np.float64]
     heard: float = np.inf
+
+    @property
+    def most_photons(self) -> float:
+        """Photons up to which it learned, as the statistics count them.
+
+        They were drawn alike on a logarithmic scale, which ends the root of three deviations above its mean.
+        """
+        return float(10.0 ** (self.means[1, PHOTONS] + math.sqrt(3.0) * self.deviations[1, PHOTONS]))
 
     def logits(self, statistics: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give what the perceptron alone says: logarithms of probabilities, shape (N, views, classes).

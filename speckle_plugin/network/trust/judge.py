@@ -14,8 +14,9 @@ from speckle_plugin.network.trust.calibration import Calibration
 from speckle_plugin.network.trust.file import Trust
 from speckle_plugin.network.trust.head import Head
 from speckle_plugin.network.trust.oddness import Look, Verdict
+from speckle_plugin.network.trust.photons import lack_photon_noise, thinned
 from speckle_plugin.network.trust.spots import frame_spots, quadrants_for
-from speckle_plugin.network.trust.statistics import frame_statistics, masked_share, range_of, views_of
+from speckle_plugin.network.trust.statistics import View, frame_statistics, masked_share, range_of, views_of
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing, prepare, view_shape
 from speckle_plugin.schema import Flag
 
@@ -80,13 +81,17 @@ def judge(
     if len(views) != inputs.shape[1]:  # a mask leaves another quadrant out at this range of k
         return None
     count = len(frames)
+    heads = heads_for(trust, geometry, bundle.preprocessing)
+    most = min((head.most_photons for head in heads), default=np.inf)
+    valid = geometry.unmasked(bundle.preprocessing.center_half_width)
+    learned = [_as_learned(f, i, views, valid, most) for f, i in zip(frames, inputs, strict=True)]
+    frames, statistics, unlike = zip(*learned, strict=True)
     look = Look(
-        np.stack([frame_statistics(f, i, views) for f, i in zip(frames, inputs, strict=True)]),
+        np.stack(statistics),
         output.features.reshape(count, -1, output.features.shape[1]).mean(axis=1),
         output.logits.reshape(count, -1, output.logits.shape[1]),
     )
     verdict = trust.oddness[size].judge(look, bundle.feature_statistics)
-    heads = heads_for(trust, geometry, bundle.preprocessing)
     spots = [
         np.stack(
             [
@@ -100,8 +105,23 @@ def judge(
     calibration = trust.calibration.get(size) if size not in trust.heads else None
     if heads:
         calibration = trust.calibration[heads[-1].maps.rows]
-    logits = join_heads(trust, heads, look, spots, verdict)
+    logits = join_heads(trust, heads, look, spots, verdict, np.array(unlike))
     return Judgement(verdict, calibration, logits, masked_share(views))
+
+
+def _as_learned(
+    frame: NDArray[Any],
+    given: NDArray[np.float32],
+    views: tuple[View, ...],
+    valid: NDArray[np.bool_],
+    most: float,
+) -> tuple[NDArray[Any], NDArray[np.float32], bool]:
+    """Give a frame as heads have learned them, its statistics, and whether it can't be had so."""
+    statistics = frame_statistics(frame, given, views)
+    if lack_photon_noise(frame, statistics, views):
+        return frame, statistics, True
+    fewer = thinned(frame, statistics, most, valid, views)
+    return fewer, statistics if fewer is frame else frame_statistics(fewer, given, views), False
 
 
 def heads_for(trust: Trust, geometry: FrameGeometry, settings: Preprocessing) -> list[Head]:
@@ -122,6 +142,7 @@ def join_heads(
     look: Look,
     spots: Sequence[NDArray[np.float32]],
     verdict: Verdict,
+    unlike: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.floating]:
     """Join what heads say of N frames with what the network said.
 
@@ -135,6 +156,8 @@ def join_heads(
         For each head.
     verdict : Verdict
         Of what was looked at.
+    unlike : array of bool, shape (N,), optional
+        Frames such as no head has learned, though they are not odd.
 
     Returns
     -------
@@ -142,9 +165,10 @@ def join_heads(
         Logits; those of the network without heads, and of frames that are too odd for them.
     """
     logits = look.logits
+    odd = verdict.detected if unlike is None else np.where(unlike, np.inf, verdict.detected)
     for head, of_head in zip(heads, spots, strict=True):
         families = trust.calibration[head.maps.rows].probable_families(verdict.inputs)
-        logits = head.join(logits, look.statistics, of_head, families, verdict.detected)
+        logits = head.join(logits, look.statistics, of_head, families, odd)
     return logits
 
 

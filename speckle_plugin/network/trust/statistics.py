@@ -21,7 +21,7 @@ from speckle_plugin.network.trust.lines import LINE_STATISTICS, Lines
 from speckle_plugin.preprocessing import FrameGeometry, Preprocessing
 from speckle_plugin.preprocessing.quadrants import Quadrant, quadrants
 
-__all__ = ["STATISTICS", "View", "frame_statistics", "masked_share", "range_of", "views_of"]
+__all__ = ["STATISTICS", "View", "frame_statistics", "masked_share", "range_of", "view_values", "views_of"]
 
 RANGES = (257, 129)
 """Rows and columns of a quadrant that is looked at, the largest that a frame has."""
@@ -221,7 +221,7 @@ def frame_statistics(
     """
     # Pixels that the network does not see may hold anything.
     with np.errstate(all="ignore"):
-        values = [_values(frame, view) for view in views]
+        values = [view_values(frame, view) for view in views]
         pixels = [view.quadrant.first.size for view in views]
         sums = [kernels.pixel_sums(v, count) for v, count in zip(values, pixels, strict=True)]
         # One answer for all views: by chance a frame without noise looks like counts in one of them.
@@ -235,7 +235,8 @@ def frame_statistics(
         return mean.astype(np.float32)
 
 
-def _values(frame: NDArray[Any], view: View) -> NDArray[np.float32]:
+def view_values(frame: NDArray[Any], view: View) -> NDArray[np.float32]:
+    """Give the pixels of a view of a frame, shape of the quadrant; those that are left out are 0."""
     values = view.whole.average(frame)
     values.reshape(-1)[view.left_out] = 0.0
     return values
