@@ -221,7 +221,7 @@ def limit_heads(
         seen = _look_at_graded(bundle, of_rows, size, seed, graded, maps, folder, report)
         verdict = trust.oddness[size].judge(seen.look, bundle.feature_statistics)
         limited[rows] = replace(head, heard=_heard(verdict))
-        fitted = {"graded_frames": len(seen.groups), **_circumstances_of_seed(seed)}
+        fitted = _circumstances(seed) | {"graded_frames": len(seen.groups)}
         made[str(rows)] = {**made.get(str(rows), {}), "heard": limited[rows].heard, "limited": fitted}
     return replace(trust, heads=limited, made={**trust.made, "heads": made})
 
@@ -317,12 +317,9 @@ def trust_of(bundle: Bundle, samples: Samples, seed: int) -> Trust:
 
 
 def _circumstances(seed: int) -> dict[str, Any]:
-    return {"graded_frames": 0, **_circumstances_of_seed(seed)}
-
-
-def _circumstances_of_seed(seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
+        "graded_frames": 0,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),

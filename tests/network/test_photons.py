@@ -83,6 +83,21 @@ def test_whole_numbers_of_a_simulation_have_no_noise(cut: Callable[[Frame], Fram
     assert not lack_photon_noise(plain, statistics_of(plain), VIEWS)
 
 
+@pytest.mark.parametrize(("row", "value"), [(130, 0.0), (130, 1e20), (300, 7.0)])
+@pytest.mark.parametrize("name", ["quadrant", "published"])
+def test_dark_frames_and_single_pixels_are_no_errors(name: str, row: int, value: float) -> None:
+    """One view of two has no light, or a pixel is far beyond any count."""
+    frame = np.zeros((513, 513), np.float32)
+    frame[row, 300] = value
+    if value > 10:
+        frame += np.random.default_rng(3).poisson(2.0, frame.shape)
+    (result,) = Classifier(name, "openvino").label([frame], FrameGeometry((513, 513), (256.0, 256.0)))
+    assert Flag.OUT_OF_DISTRIBUTION in result.flags or Flag.EMPTY in result.flags
+    if value < 10:
+        found = Classifier(name, "openvino").classify(frame[None], FrameGeometry((513, 513), (256.0, 256.0)))
+        assert found.disk_number.shape == (1,)
+
+
 def labels(name: str, frames: list[Frame]) -> tuple[NDArray[np.int64], float]:
     classifier = Classifier("quadrant", "openvino", alone=name == "alone")
     results = classifier.label(frames, GEOMETRY)

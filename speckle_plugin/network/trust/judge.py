@@ -82,7 +82,7 @@ def judge(
         return None
     count = len(frames)
     heads = heads_for(trust, geometry, bundle.preprocessing)
-    most = min((head.most_photons for head in heads), default=np.inf)
+    most = min((head.most_photons for head in heads), default=None)
     valid = geometry.unmasked(bundle.preprocessing.center_half_width)
     learned = [_as_learned(f, i, views, valid, most) for f, i in zip(frames, inputs, strict=True)]
     frames, statistics, unlike = zip(*learned, strict=True)
@@ -114,10 +114,15 @@ def _as_learned(
     given: NDArray[np.float32],
     views: tuple[View, ...],
     valid: NDArray[np.bool_],
-    most: float,
+    most: float | None,
 ) -> tuple[NDArray[Any], NDArray[np.float32], bool]:
-    """Give a frame as heads have learned them, its statistics, and whether it can't be had so."""
+    """Give a frame as heads have learned them, its statistics, and whether it can't be had so.
+
+    Without heads, for which there is no largest number of photons, it stays as it is.
+    """
     statistics = frame_statistics(frame, given, views)
+    if most is None:
+        return frame, statistics, False
     if lack_photon_noise(frame, statistics, views):
         return frame, statistics, True
     fewer = thinned(frame, statistics, most, valid, views)

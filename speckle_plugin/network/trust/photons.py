@@ -26,6 +26,9 @@ SPARE = 2.0
 LARGEST = 2.0**24
 """From here on each number of single precision is a whole one: if the least is, nothing is told by that."""
 
+MOST = 2.0**53
+"""Photons of a pixel beyond which nothing is counted."""
+
 SEED = 0
 """The same frame has the same label each time."""
 
@@ -58,22 +61,34 @@ def thinned(
         Pixels that count; others are 0 in a thinned frame.
     views : tuple of View
     """
-    if statistics[COUNTED] > 0.5:
-        photons = 10.0 ** float(statistics[PHOTONS])
-        if photons <= SPARE * most:
-            return frame
-        pixels = np.where(valid & (frame > 0), frame, 0.0)
-        pixels = pixels / pixels[pixels > 0].min()
-    else:
-        pixels = np.where(valid, frame, 0.0)
-        least = pixels[pixels != 0].min(initial=LARGEST)
-        if not (0.0 < least < LARGEST and np.array_equal(pixels, np.rint(pixels))):
-            return frame
-        photons = float(np.mean([view_values(frame, view).sum(dtype=np.float64) for view in views]))
-        if photons <= SPARE * most:
-            return frame
-    counts = np.rint(pixels).astype(np.int64)
+    counted = statistics[COUNTED] > 0.5
+    photons = 10.0 ** float(statistics[PHOTONS]) if counted else _whole(frame, valid, views)
+    if photons <= SPARE * most:
+        return frame
+    pixels = np.where(valid, frame, 0.0)
+    counts = _counts(pixels, _least(pixels) if counted else 1.0).astype(np.int64)
     return np.random.default_rng(SEED).binomial(counts, most / photons).astype(np.float32)
+
+
+def _whole(frame: NDArray[Any], valid: NDArray[np.bool_], views: tuple[View, ...]) -> float:
+    """Give how many photons a frame of whole numbers has, none of which is negative; 0 for other frames."""
+    pixels = np.where(valid, frame, 0.0)
+    least = pixels.min(where=pixels != 0, initial=np.inf)
+    if not (0.0 < least < LARGEST and np.array_equal(pixels, np.rint(pixels))):
+        return 0.0
+    return float(np.mean([view_values(frame, view).sum(dtype=np.float64) for view in views]))
+
+
+def _least(values: NDArray[Any]) -> float:
+    """Give the least positive value; infinity where there is none."""
+    return float(values.min(where=values > 0, initial=np.inf))
+
+
+def _counts(values: NDArray[Any], unit: float) -> NDArray[np.float64]:
+    """Give values as whole numbers of a unit; negative ones, and those that are no numbers, as 0."""
+    with np.errstate(all="ignore"):
+        steps = np.nan_to_num(np.rint(values / np.float64(unit)), nan=0.0, posinf=MOST)
+    return np.clip(steps, 0.0, MOST)
 
 
 def lack_photon_noise(frame: NDArray[Any], statistics: NDArray[np.float32], views: tuple[View, ...]) -> bool:
@@ -97,7 +112,7 @@ def lack_photon_noise(frame: NDArray[Any], statistics: NDArray[np.float32], view
     within = between = 0.0
     for view in views:
         values = view_values(frame, view)
-        counts = np.rint(np.maximum(values / values[values > 0].min(), 0.0)).astype(np.float64)
+        counts = _counts(values, _least(values))
         faint = _faint(counts.astype(np.float32), view)
         pairs = counts * (counts - 1.0)
         for one, other in (((slice(1, None),), (slice(-1),)), ((..., slice(1, None)), (..., slice(-1)))):
